@@ -1,0 +1,1 @@
+//! Skeleton of the crate; see docs/architecture.md.

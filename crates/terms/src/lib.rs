@@ -1,0 +1,18 @@
+//! The words of the field as types: money, usage, ids, secrets, faults, receipts.
+//!
+//! A leaf: plain values only. No I/O, no async, no clock, no wire format. Every other crate speaks in
+//! these types. Start with [`PicoUsd`], [`Usage`] and [`Fault`]; a finished request is a [`Receipt`].
+
+mod fault;
+mod id;
+mod money;
+mod receipt;
+mod secret;
+mod usage;
+
+pub use fault::{Fault, FaultClass};
+pub use id::{CallId, DeploymentId, KeyHash, ModelGroup, ProviderName};
+pub use money::{BadAmount, PicoUsd, Price};
+pub use receipt::{AttemptNote, Ending, Receipt};
+pub use secret::Secret;
+pub use usage::Usage;

@@ -1,0 +1,82 @@
+//! What a finished request used, cost and did.
+
+use std::time::Duration;
+
+use crate::{CallId, DeploymentId, FaultClass, ModelGroup, PicoUsd, ProviderName, Usage};
+
+/// How a request ended, from the client's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The whole answer was handed over.
+    Complete,
+    /// The answer was an error before its first byte.
+    Refused,
+    /// A stream broke after its first byte; the client got an error event.
+    Broken,
+    /// The client left before the end; upstream was cancelled.
+    ClientClosed,
+}
+
+impl Ending {
+    /// The word used in logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Refused => "refused",
+            Self::Broken => "broken",
+            Self::ClientClosed => "client_closed",
+        }
+    }
+}
+
+/// One call to one deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptNote {
+    /// Where the call went.
+    pub deployment: DeploymentId,
+    /// From sending to the first byte, or to the failure.
+    pub duration: Duration,
+    /// Why it failed; absent for the attempt that answered.
+    pub fault: Option<FaultClass>,
+}
+
+/// The record of one admitted request. Exactly one is made for each, however it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Receipt {
+    /// The request's id.
+    pub call_id: CallId,
+    /// What the client called, e.g. `/v1/chat/completions`.
+    pub route: &'static str,
+    /// The model name the client sent.
+    pub requested_model: String,
+    /// The public name that served it.
+    pub model_group: Option<ModelGroup>,
+    /// The deployment that answered.
+    pub deployment: Option<DeploymentId>,
+    /// The provider that answered.
+    pub provider: Option<ProviderName>,
+    /// The upstream's own model name.
+    pub upstream_model: Option<String>,
+    /// The upstream's own id of the answer.
+    pub upstream_id: Option<String>,
+    /// Status sent to the client.
+    pub status: u16,
+    /// How it ended.
+    pub ending: Ending,
+    /// What was used.
+    pub usage: Usage,
+    /// What it cost; `None` when the model has no known price.
+    pub cost: Option<PicoUsd>,
+    /// Arrival to end.
+    pub duration: Duration,
+    /// Arrival to first visible output of a stream.
+    pub ttft: Option<Duration>,
+    /// Time spent waiting for the provider.
+    pub upstream_time: Duration,
+    /// Every call made, in order.
+    pub attempts: Vec<AttemptNote>,
+    /// What the translation could not carry, by name.
+    pub losses: Vec<String>,
+    /// True for a streamed answer.
+    pub stream: bool,
+}
