@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Drives the built binary with the official SDKs, Python then Node. Arguments go to pytest.
+. "$(dirname "$0")/env.sh"
+
+scripts/setup.sh python node
+scripts/static-build.sh
+export FAREGATE_BIN="$RELEASE_DIR/faregate"
+export FAKE_PROVIDER_BIN="$RELEASE_DIR/fake-provider"
+
+# The Node suite is started by pytest (tests/e2e/test_node.py), on the same gateway and upstream.
+exec "$VENV/bin/python" -m pytest tests/e2e -q "$@"
