@@ -1,1 +1,12 @@
-//! Skeleton of the crate; see docs/architecture.md.
+//! Wire formats: the canonical chat model, one codec per dialect, and stream framing.
+//!
+//! Pure: bytes in, values out. Never opens a socket, reads a clock, or looks a setting up. Start with
+//! [`chat::ChatRequest`], [`chat::Event`] and the two traits in [`dialect`]; when both sides speak the
+//! same dialect the body stays bytes and [`envelope`] splices what the gateway changes.
+
+pub mod chat;
+pub mod dialect;
+pub mod envelope;
+pub mod frame;
+pub mod json;
+pub mod opaque;

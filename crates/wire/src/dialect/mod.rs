@@ -1,0 +1,88 @@
+//! One codec per wire format, and the two sides a format can play.
+//!
+//! A dialect knows a wire format and nothing else: no clock, no network, no settings. N formats cost N
+//! codecs, because both sides meet in [`crate::chat`]. To add one: a folder here, a line in
+//! [`Dialect`], a row in the catalog.
+
+mod client;
+mod provider;
+mod target;
+
+pub mod anthropic;
+pub mod bedrock;
+pub mod cohere;
+pub mod gemini;
+pub mod ollama;
+pub mod openai_chat;
+pub mod openai_responses;
+pub mod replicate;
+
+pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
+pub use provider::{
+    Edit, FollowUp, Framing, Head, Malformed, ProviderDialect, Route, StreamDecoder, StreamEnd,
+    Unsupported,
+};
+pub use target::{Abilities, Flavor, Losses, Quirks, Target};
+
+/// Every wire format there is code for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `POST /v1/chat/completions`; also Azure OpenAI and every compatible provider.
+    OpenAiChat,
+    /// `POST /v1/responses`.
+    OpenAiResponses,
+    /// `POST /v1/messages`; also on Vertex and Bedrock InvokeModel.
+    Anthropic,
+    /// `POST /v1beta/models/{model}:generateContent`; also on Vertex.
+    Gemini,
+    /// `POST /model/{id}/converse`.
+    Bedrock,
+    /// `POST /v2/chat`.
+    Cohere,
+    /// `POST /api/chat`.
+    Ollama,
+    /// `POST /v1/models/{owner}/{name}/predictions`.
+    Replicate,
+}
+
+impl Dialect {
+    /// The name used in logs, docs and tests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai_chat",
+            Self::OpenAiResponses => "openai_responses",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Bedrock => "bedrock",
+            Self::Cohere => "cohere",
+            Self::Ollama => "ollama",
+            Self::Replicate => "replicate",
+        }
+    }
+
+    /// The codec for clients that speak this format, if clients may.
+    pub fn client(self) -> Option<&'static dyn ClientDialect> {
+        match self {
+            Self::OpenAiChat => Some(&openai_chat::Client),
+            Self::OpenAiResponses => Some(&openai_responses::Client),
+            Self::Anthropic => Some(&anthropic::Client),
+            Self::Gemini => Some(&gemini::Client),
+            Self::Bedrock => Some(&bedrock::Client),
+            Self::Cohere | Self::Ollama | Self::Replicate => None,
+        }
+    }
+
+    /// The codec for providers that speak this format.
+    pub fn provider(self) -> &'static dyn ProviderDialect {
+        match self {
+            Self::OpenAiChat => &openai_chat::Provider,
+            Self::OpenAiResponses => &openai_responses::Provider,
+            Self::Anthropic => &anthropic::Provider,
+            Self::Gemini => &gemini::Provider,
+            Self::Bedrock => &bedrock::Provider,
+            Self::Cohere => &cohere::Provider,
+            Self::Ollama => &ollama::Provider,
+            Self::Replicate => &replicate::Provider,
+        }
+    }
+}
