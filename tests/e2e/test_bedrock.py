@@ -1,0 +1,93 @@
+"""boto3 as a client of the gateway's Bedrock routes, with a bearer key and with SigV4."""
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import pytest
+
+import prompts as p
+
+TOOLS = {
+    "tools": [
+        {"toolSpec": {"name": p.WEATHER, "description": p.WEATHER_DOC, "inputSchema": {"json": p.WEATHER_SCHEMA}}}
+    ]
+}
+CONFIG = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
+
+
+@pytest.fixture(params=["", "/bedrock"], ids=["root", "prefixed"])
+def client(request, gateway, monkeypatch):
+    """A client with the gateway's key as bearer token."""
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", gateway.key)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    url = gateway.url + request.param
+    return boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=url, config=CONFIG)
+
+
+@pytest.fixture
+def signing(gateway, monkeypatch):
+    """A client that signs, with the gateway's key as access key id."""
+    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
+    return boto3.client(
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=gateway.url,
+        aws_access_key_id=gateway.key,
+        aws_secret_access_key="unused",
+        config=CONFIG,
+    )
+
+
+def user(content) -> list[dict]:
+    return [{"role": "user", "content": content if isinstance(content, list) else [{"text": content}]}]
+
+
+def text_of(message: dict) -> str:
+    return "".join(block.get("text", "") for block in message["content"])
+
+
+def test_converse_has_text_usage_and_a_stop_reason(client, group):
+    answer = client.converse(modelId=group, messages=user(p.ECHO))
+    assert p.ECHO in text_of(answer["output"]["message"])
+    assert answer["stopReason"] == "end_turn"
+    assert answer["usage"]["inputTokens"] > 0
+
+
+def test_a_converse_stream_adds_up_to_the_answer(client, group):
+    events = list(client.converse_stream(modelId=group, messages=user(p.ECHO))["stream"])
+    text = "".join(e["contentBlockDelta"]["delta"].get("text", "") for e in events if "contentBlockDelta" in e)
+    assert p.ECHO in text
+    assert [e["messageStop"]["stopReason"] for e in events if "messageStop" in e] == ["end_turn"]
+    assert [e["metadata"]["usage"]["outputTokens"] > 0 for e in events if "metadata" in e] == [True]
+
+
+def test_a_tool_use_and_its_result_make_a_round_trip(client, group):
+    messages = user(p.TOOLS)
+    first = client.converse(modelId=group, messages=messages, toolConfig=TOOLS)
+    message = first["output"]["message"]
+    use = next(block["toolUse"] for block in message["content"] if "toolUse" in block)
+    assert first["stopReason"] == "tool_use"
+    assert use["name"] == p.WEATHER and isinstance(use["input"]["city"], str)
+
+    result = {"toolResult": {"toolUseId": use["toolUseId"], "content": [{"text": p.RESULT}]}}
+    messages += [message, *user([result])]
+    second = client.converse(modelId=group, messages=messages, toolConfig=TOOLS)
+    assert p.RESULT in text_of(second["output"]["message"])
+
+
+def test_a_signed_request_is_known_by_its_access_key_id(signing, group):
+    answer = signing.converse(modelId=group, messages=user(p.ECHO))
+    assert p.ECHO in text_of(answer["output"]["message"])
+
+
+def test_a_rate_limit_upstream_is_a_throttling_exception_here(client, group):
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        client.converse(modelId=group, messages=user(p.RATE_LIMIT))
+    assert caught.value.response["Error"]["Code"] == "ThrottlingException"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+
+
+def test_an_error_in_mid_stream_is_raised_not_swallowed(client, group):
+    stream = client.converse_stream(modelId=group, messages=user(p.MIDSTREAM))["stream"]
+    with pytest.raises(botocore.exceptions.EventStreamError):
+        list(stream)
