@@ -1,0 +1,82 @@
+//! From the name a client sends to the deployments that may serve it.
+
+use faregate_terms::ModelGroup;
+
+use crate::Router;
+use crate::pattern::fill;
+
+/// Another name for a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// The group it means.
+    pub group: String,
+    /// True if model lists leave it out.
+    pub hidden: bool,
+}
+
+/// What a name means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The public name that serves it; the client's own text for a wildcard.
+    pub group: ModelGroup,
+    /// Indexes of the deployments that may.
+    pub members: Vec<usize>,
+    captures: Option<Vec<String>>,
+    requested: String,
+}
+
+impl Resolved {
+    /// The upstream model for a deployment configured with `upstream`: its `*` replaced by what the
+    /// client's name had in that place; a bare `*` becomes the client's whole name.
+    pub fn upstream_model(&self, upstream: &str) -> String {
+        match &self.captures {
+            Some(_) if upstream == "*" => self.requested.clone(),
+            Some(captures) if upstream.contains('*') => fill(upstream, captures),
+            _ => upstream.to_owned(),
+        }
+    }
+}
+
+/// No deployment serves this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no deployment serves the model `{0}`")]
+pub struct UnknownModel(pub String);
+
+impl Router {
+    /// Finds what `name` means: exact group, alias, deployment id, pattern, catch-all; in this order.
+    ///
+    /// `prefixed` is the same name with its inferred provider in front (`openai/gpt-4o`), tried against
+    /// the patterns as well.
+    ///
+    /// # Errors
+    /// [`UnknownModel`] if nothing serves it.
+    pub fn resolve(&self, name: &str, prefixed: Option<&str>) -> Result<Resolved, UnknownModel> {
+        let plain = |group: &str, members: Vec<usize>| Resolved {
+            group: ModelGroup::from(group),
+            members,
+            captures: None,
+            requested: name.to_owned(),
+        };
+        if let Some((group, members)) = self.groups.get_key_value(name) {
+            return Ok(Resolved { group: group.clone(), ..plain("", members.clone()) });
+        }
+        if let Some(alias) = self.aliases.get(name)
+            && let Some((group, members)) = self.groups.get_key_value(alias.group.as_str())
+        {
+            return Ok(Resolved { group: group.clone(), ..plain("", members.clone()) });
+        }
+        if let Some(&index) = self.by_id.get(name) {
+            return Ok(plain(self.deployments[index].group.as_str(), vec![index]));
+        }
+        for candidate in [Some(name), prefixed].into_iter().flatten() {
+            for (pattern, members) in &self.patterns {
+                if let Some(captures) = pattern.capture(candidate) {
+                    let mut found = plain(name, members.clone());
+                    found.captures = Some(captures);
+                    return Ok(found);
+                }
+            }
+        }
+        Err(UnknownModel(name.to_owned()))
+    }
+}
