@@ -1,1 +1,23 @@
-//! Skeleton of the crate; see docs/architecture.md.
+//! Talks HTTP to providers: connection pools, timeouts, proxies, TLS, credentials and request signing.
+//!
+//! Knows no dialect and no configuration file: callers bring a URL, headers, bytes and an [`Auth`], and get
+//! a status, headers and a streaming [`Body`]. It never follows redirects, never retries a request that may
+//! have reached the provider, and never reads the process environment: such values arrive in
+//! [`UpstreamSettings`] and [`EnvView`]. Start at [`Upstream::send`]; the schemes are listed in `auth/mod.rs`.
+
+pub mod auth;
+mod body;
+mod client;
+mod connect;
+mod dns;
+mod env;
+mod error;
+mod settings;
+mod tls;
+
+pub use auth::{Auth, AuthError, AuthProblem, AuthSpec};
+pub use body::Body;
+pub use client::{Answer, Outgoing, Upstream};
+pub use env::EnvView;
+pub use error::{BuildError, ConnectCause, SendError, Wait};
+pub use settings::{DnsChoice, Proxies, Timeouts, UpstreamSettings, Verify};

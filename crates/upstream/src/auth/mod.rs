@@ -1,0 +1,114 @@
+//! The schemes by which providers accept a request, one file each; [`AuthSpec`] is the registry.
+//!
+//! A new scheme is a file here, a variant of [`AuthSpec`] and a line in `Auth::new`.
+
+mod error;
+mod header;
+mod query;
+mod token;
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use faregate_terms::Secret;
+use http::request;
+use parking_lot::Mutex;
+
+pub use error::{AuthError, AuthProblem};
+
+use crate::client::Transport;
+use crate::env::EnvView;
+use header::Header;
+use query::Query;
+
+/// What a deployment authenticates with. Nothing is checked against a provider until it is used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuthSpec {
+    /// No credential.
+    None,
+    /// `authorization: Bearer <key>`.
+    Bearer(Secret),
+    /// A header of any name with the secret as its whole value: `x-api-key`, `api-key`, `x-goog-api-key`,
+    /// `xi-api-key`; or `authorization` with a value such as `Token <key>` or `Key <key>`.
+    Header {
+        /// The header's name, in any case.
+        name: String,
+        /// Its whole value.
+        secret: Secret,
+    },
+    /// A query parameter, such as Google's `key`.
+    Query {
+        /// The parameter's name.
+        name: String,
+        /// Its value, not encoded.
+        secret: Secret,
+    },
+}
+
+/// Applies one credential to requests; renews it where it expires. Kept per deployment.
+#[derive(Debug)]
+pub struct Auth(Scheme);
+
+#[derive(Debug)]
+enum Scheme {
+    None,
+    Header(Header),
+    Query(Query),
+}
+
+impl Auth {
+    /// Applies nothing.
+    pub const NONE: Self = Self(Scheme::None);
+
+    fn new(spec: &AuthSpec, _env: &EnvView, _transport: &Transport) -> Result<Self, AuthError> {
+        Ok(Self(match spec {
+            AuthSpec::None => Scheme::None,
+            AuthSpec::Bearer(key) => Scheme::Header(Header::bearer(key)?),
+            AuthSpec::Header { name, secret } => Scheme::Header(Header::new(name, secret)?),
+            AuthSpec::Query { name, secret } => Scheme::Query(Query::new(name, secret)),
+        }))
+    }
+
+    /// Makes the request acceptable to its provider. `parts` and `body` must be final: some schemes sign them.
+    /// May fetch or renew a token first; callers that come meanwhile wait for the same one.
+    pub async fn apply(&self, parts: &mut request::Parts, _body: &Bytes) -> Result<(), AuthError> {
+        match &self.0 {
+            Scheme::None => Ok(()),
+            Scheme::Header(header) => {
+                header.apply(parts);
+                Ok(())
+            }
+            Scheme::Query(query) => query.apply(parts),
+        }
+    }
+}
+
+/// The authenticators in use, so that deployments with the same credential share its token.
+#[derive(Debug, Default)]
+pub(crate) struct Authenticators(Mutex<Vec<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    spec: AuthSpec,
+    env: EnvView,
+    auth: Weak<Auth>,
+}
+
+impl Authenticators {
+    pub(crate) fn get(
+        &self,
+        spec: AuthSpec,
+        env: &EnvView,
+        transport: &Transport,
+    ) -> Result<Arc<Auth>, AuthError> {
+        let mut all = self.0.lock();
+        all.retain(|known| known.auth.strong_count() > 0);
+        let same = all.iter().find(|known| known.spec == spec && known.env == *env);
+        if let Some(auth) = same.and_then(|known| known.auth.upgrade()) {
+            return Ok(auth);
+        }
+        let auth = Arc::new(Auth::new(&spec, env, transport)?);
+        all.push(Known { spec, env: env.clone(), auth: Arc::downgrade(&auth) });
+        Ok(auth)
+    }
+}

@@ -1,0 +1,149 @@
+//! The body of an answer, as it comes.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::error::{SendError, Wait, innermost};
+
+/// A streaming body. Nothing is read ahead of the consumer beyond one read of the connection.
+///
+/// Ends in an error when no byte came for the idle limit, when the total limit is over, or when the
+/// connection broke before the body was complete. Dropping it before its end closes the connection
+/// (HTTP/1.1) or resets the stream (HTTP/2), which tells the provider to stop.
+pub struct Body {
+    inner: Option<Incoming>,
+    host: Arc<str>,
+    idle: Option<Duration>,
+    /// When the whole answer must be there, and the limit that said so.
+    total: Option<(Instant, Duration)>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// What the alarm means, while we wait for bytes.
+    armed: Option<(Wait, Duration)>,
+}
+
+impl Body {
+    pub(crate) fn new(
+        inner: Incoming,
+        host: Arc<str>,
+        idle: Option<Duration>,
+        total: Option<(Instant, Duration)>,
+    ) -> Self {
+        Self { inner: Some(inner), host, idle, total, alarm: None, armed: None }
+    }
+
+    /// The next piece of the body; `None` at its end. Cancel-safe.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, SendError>> {
+        loop {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await? {
+                Ok(frame) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Some(Ok(bytes));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The whole body, at most `limit` bytes. A body that came in one piece is not copied.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, SendError> {
+        let too_large = SendError::TooLarge { host: self.host.to_string(), limit };
+        let declared = self.size_hint().lower();
+        if declared > limit as u64 {
+            return Err(too_large);
+        }
+        let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
+        if first.len() > limit {
+            return Err(too_large);
+        }
+        if self.is_end_stream() {
+            return Ok(first);
+        }
+        let mut whole =
+            BytesMut::with_capacity(first.len().max(usize::try_from(declared).unwrap_or_default()));
+        whole.extend_from_slice(&first);
+        while let Some(next) = self.chunk().await.transpose()? {
+            if whole.len() + next.len() > limit {
+                return Err(too_large);
+            }
+            whole.extend_from_slice(&next);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Starts the clock for the bytes we are about to wait for; it is not touched while they keep coming.
+    fn arm(&mut self) {
+        let now = Instant::now();
+        let idle = self.idle.and_then(|idle| Some((now.checked_add(idle)?, Wait::Idle, idle)));
+        let total = self.total.map(|(at, limit)| (at, Wait::Total, limit));
+        let Some((at, wait, limit)) = idle.into_iter().chain(total).min_by_key(|(at, ..)| *at) else {
+            return;
+        };
+        match &mut self.alarm {
+            Some(alarm) => alarm.as_mut().reset(at),
+            None => self.alarm = Some(Box::pin(sleep_until(at))),
+        }
+        self.armed = Some((wait, limit));
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = SendError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.armed = None;
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.inner = None;
+                let detail = innermost(&error);
+                return Poll::Ready(Some(Err(SendError::Broken { host: this.host.to_string(), detail })));
+            }
+            Poll::Ready(None) => {
+                this.inner = None;
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {}
+        }
+        if this.armed.is_none() {
+            this.arm();
+        }
+        let (Some((wait, after)), Some(alarm)) = (this.armed, &mut this.alarm) else { return Poll::Pending };
+        if alarm.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.inner = None;
+        Poll::Ready(Some(Err(SendError::Timeout { host: this.host.to_string(), wait, after })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Body").field("host", &self.host).field("open", &self.inner.is_some()).finish()
+    }
+}

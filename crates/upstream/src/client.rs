@@ -1,0 +1,218 @@
+//! The client: one pool of connections for every provider.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, request};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
+
+use crate::auth::{Auth, AuthError, AuthSpec, Authenticators};
+use crate::body::Body;
+use crate::connect::{Dial, DialError, OpenConnections, ProxyRoutes, host_of};
+use crate::env::EnvView;
+use crate::error::{BuildError, SendError, Wait, find_cause, innermost};
+use crate::settings::{Timeouts, UpstreamSettings};
+use crate::tls;
+
+/// A provider that went away without a word is noticed by the ping, not by the next request.
+const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
+const HTTP2_PING_WAITS: Duration = Duration::from_secs(10);
+
+/// One request to a provider, complete but for its credential.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// The method.
+    pub method: Method,
+    /// Absolute, `http` or `https`, percent-encoded as it shall be sent.
+    pub url: Uri,
+    /// Sent as they are; `host`, `content-length` and, where absent, `user-agent` are added.
+    pub headers: HeaderMap,
+    /// Sent byte for byte.
+    pub body: Bytes,
+    /// What makes the provider accept it.
+    pub auth: &'a Auth,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+}
+
+/// The head of a provider's answer, whatever its status, and its body to come.
+#[derive(Debug)]
+pub struct Answer {
+    /// Any status; an error status is an answer too.
+    pub status: StatusCode,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// As it comes.
+    pub body: Body,
+}
+
+/// The HTTP client. Cheap to clone; all clones share connections and credentials.
+#[derive(Clone)]
+pub struct Upstream {
+    transport: Transport,
+    authenticators: Arc<Authenticators>,
+}
+
+impl Upstream {
+    /// Builds the client. Must be called within a tokio runtime. Reads certificate files, so not on the
+    /// request path.
+    pub fn new(settings: &UpstreamSettings) -> Result<Self, BuildError> {
+        Ok(Self { transport: Transport::new(settings)?, authenticators: Arc::default() })
+    }
+
+    /// What applies `spec` to requests. Equal specs with the same `env` share one, tokens included, for as
+    /// long as any of them is in use. Fetches nothing yet.
+    pub fn authenticator(&self, spec: AuthSpec, env: &EnvView) -> Result<Arc<Auth>, AuthError> {
+        self.authenticators.get(spec, env, &self.transport)
+    }
+
+    /// Sends `request` and waits for the head of the answer.
+    ///
+    /// Dropping the future, or the answer's body, cancels the request at the provider. A request that met a
+    /// pooled connection which the provider had just closed, and of which nothing was sent, goes out again
+    /// on another; nothing else is retried, and no redirect is followed.
+    pub async fn send(&self, request: Outgoing<'_>) -> Result<Answer, SendError> {
+        let Outgoing { method, url, headers, body, auth, timeouts } = request;
+        let deadline = timeouts.total.and_then(|total| Some((Instant::now().checked_add(total)?, total)));
+        let mut parts = Request::new(()).into_parts().0;
+        parts.method = method;
+        parts.uri = url;
+        parts.headers = headers;
+        let host: Arc<str> = host_of(&parts.uri).into();
+        let sending = async {
+            auth.apply(&mut parts, &body).await?;
+            self.transport.begin(parts, body, timeouts.first_byte, Arc::clone(&host)).await
+        };
+        let answer = within(deadline, &host, sending).await?;
+        let (head, incoming) = answer.into_parts();
+        let body = Body::new(incoming, host, timeouts.idle, deadline);
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Open connections by target (`host:port`), idle ones included; for metrics.
+    pub fn open_connections(&self) -> Vec<(String, usize)> {
+        self.transport.open.by_host()
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Upstream").field("open", &self.open_connections()).finish_non_exhaustive()
+    }
+}
+
+/// `work`, unless the total deadline comes first.
+async fn within<T>(
+    deadline: Option<(Instant, Duration)>,
+    host: &str,
+    work: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, SendError> {
+    let Some((at, after)) = deadline else { return work.await };
+    match tokio::time::timeout_at(at, work).await {
+        Ok(done) => done,
+        Err(_) => Err(SendError::Timeout { host: host.to_owned(), wait: Wait::Total, after }),
+    }
+}
+
+/// The pool without credentials: what the auth schemes themselves fetch their tokens with.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    client: Client<Dial, Full<Bytes>>,
+    routes: ProxyRoutes,
+    open: Arc<OpenConnections>,
+    user_agent: HeaderValue,
+}
+
+impl Transport {
+    fn new(settings: &UpstreamSettings) -> Result<Self, BuildError> {
+        let routes = ProxyRoutes::new(&settings.proxies)?;
+        let open = Arc::new(OpenConnections::default());
+        let dial = Dial::new(settings, tls::client_config(settings)?, routes.clone(), Arc::clone(&open))?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(settings.pool_idle_timeout)
+            .pool_max_idle_per_host(settings.max_idle_per_host)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http2_adaptive_window(true)
+            .http2_keep_alive_interval(HTTP2_PING_EVERY)
+            .http2_keep_alive_timeout(HTTP2_PING_WAITS)
+            .retry_canceled_requests(true)
+            .build(dial);
+        let user_agent =
+            HeaderValue::from_str(&settings.user_agent).unwrap_or(HeaderValue::from_static("faregate"));
+        Ok(Self { client, routes, open, user_agent })
+    }
+
+    /// Sends and waits for the head. `parts` carry their credential already.
+    async fn begin(
+        &self,
+        mut parts: request::Parts,
+        body: Bytes,
+        first_byte: Option<Duration>,
+        host: Arc<str>,
+    ) -> Result<http::Response<hyper::body::Incoming>, SendError> {
+        check_target(&parts.uri)?;
+        parts.headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        // A client's own `host` names us, not the provider, and HTTP/2 would send both.
+        parts.headers.remove(HOST);
+        if let Some(credential) = self.routes.credential(&parts.uri) {
+            parts.headers.insert(PROXY_AUTHORIZATION, credential);
+        }
+        let answering = self.client.request(Request::from_parts(parts, Full::new(body)));
+        let answered = match first_byte {
+            None => answering.await,
+            Some(after) => match tokio::time::timeout(after, answering).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    return Err(SendError::Timeout { host: host.to_string(), wait: Wait::FirstByte, after });
+                }
+            },
+        };
+        answered.map_err(|error| classify(&error, &host))
+    }
+
+    /// One small exchange with a token service or metadata server, wholly within `limit`.
+    pub(crate) async fn exchange(
+        &self,
+        parts: request::Parts,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<(StatusCode, Bytes), SendError> {
+        let host: Arc<str> = host_of(&parts.uri).into();
+        let deadline = Instant::now().checked_add(limit).map(|at| (at, limit));
+        within(deadline, &host, async {
+            let (head, incoming) = self.begin(parts, body, None, Arc::clone(&host)).await?.into_parts();
+            let body = Body::new(incoming, Arc::clone(&host), None, None).collect(MAX_TOKEN_ANSWER).await?;
+            Ok((head.status, body))
+        })
+        .await
+    }
+}
+
+/// No token service answers more than this.
+const MAX_TOKEN_ANSWER: usize = 256 * 1024;
+
+fn check_target(url: &Uri) -> Result<(), SendError> {
+    let known = matches!(url.scheme_str(), Some("http" | "https"));
+    match url.host() {
+        Some(host) if known && !host.is_empty() => Ok(()),
+        _ => Err(SendError::Unsendable(
+            "the provider's base URL must begin with http:// or https:// and name a host".to_owned(),
+        )),
+    }
+}
+
+fn classify(error: &hyper_util::client::legacy::Error, host: &str) -> SendError {
+    let host = host.to_owned();
+    match find_cause::<DialError>(error) {
+        Some(DialError::Failed(cause)) => SendError::Connect { host, cause: cause.clone() },
+        Some(DialError::TimedOut(after)) => SendError::Timeout { host, wait: Wait::Connect, after: *after },
+        None => SendError::Broken { host, detail: innermost(error) },
+    }
+}
