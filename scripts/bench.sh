@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Faregate beside nginx on this machine. Arguments go to bench/run.py (--quick, --only <scenario>).
+. "$(dirname "$0")/env.sh"
+
+scripts/setup.sh nginx
+scripts/static-build.sh -p faregate-loadgen
+export FAREGATE_BIN="${FAREGATE_BIN:-$RELEASE_DIR/faregate}"
+export FAKE_PROVIDER_BIN="${FAKE_PROVIDER_BIN:-$RELEASE_DIR/fake-provider}"
+export LOADGEN_BIN="${LOADGEN_BIN:-$RELEASE_DIR/loadgen}"
+exec python3 bench/run.py "$@"
