@@ -35,5 +35,5 @@ docs: ## regenerate the generated pages; build the book when mdbook is there
 image: ## container image, or its root filesystem tested with chroot when there is no engine
 	@scripts/image.sh
 
-fuzz: ## run each fuzz target for SECONDS (default 60)
+fuzz: ## run each fuzz target for SECONDS_PER_TARGET (default 60)
 	@scripts/fuzz.sh

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -26,6 +26,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 KEY = f"sk-bench-{secrets.token_urlsafe(24)}"
 PROSE = "The quick brown fox said \\\"good morning\\\" to the lazy dog, and went on.\\n"
 SHORT = "Say something short, please."
+PACED = "[[fake: delay_ms=5]] Say something long, please."
 STREAM_END = "tok58 tok59"
 SLOW_END = "tok8 tok9"
 
@@ -41,13 +42,13 @@ class Scenario:
     connections: int = 32
     events: int | None = None
     rate: float | None = None
+    prompt: str = SHORT
     prompt_bytes: int = 0
     stream: bool = False
     rounds: int = 3
     target_ratio: float | None = None
     # What nginx is asked for where the gateway translates: the same answer without translation.
     nginx_model: str | None = None
-    notes: list[str] = field(default_factory=list)
 
     def body(self, model: str) -> bytes:
         system = ""
@@ -56,7 +57,7 @@ class Scenario:
             system = '{"role":"system","content":"%s"},' % text
         stream = ',"stream":true' if self.stream else ""
         return (
-            '{"model":"%s","messages":[%s{"role":"user","content":"%s"}]%s}' % (model, system, SHORT, stream)
+            '{"model":"%s","messages":[%s{"role":"user","content":"%s"}]%s}' % (model, system, self.prompt, stream)
         ).encode()
 
 
@@ -67,6 +68,16 @@ def scenarios(streams: int) -> list[Scenario]:
         Scenario("small chat", **text, requests=20_000, target_ratio=2.0),
         Scenario("small chat, 1000 per second", **text, requests=4_000, rate=1000, connections=256, rounds=1),
         Scenario("stream of 60 events", **sixty, requests=4_000, target_ratio=2.0),
+        # Each event is a write of its own here, as from a model; above they come in bursts.
+        Scenario(
+            "stream of 60 events, 5 ms apart",
+            **sixty,
+            prompt=PACED,
+            requests=1_000,
+            connections=64,
+            rounds=1,
+            target_ratio=2.0,
+        ),
         Scenario("300 KB prompt", **text, requests=3_000, connections=16, prompt_bytes=300_000, target_ratio=1.2),
         Scenario(
             "OpenAI to Anthropic, plain",
@@ -107,7 +118,7 @@ class Bench:
         self.targets: dict[str, Server] = {}
 
     def start(self):
-        fake = self.spawn("fake-provider", [binary("FAKE_PROVIDER_BIN", "fake-provider"), "--port", "0"])
+        fake = self.spawn("fake-provider", [binary("FAKE_PROVIDER_BIN", "fake-provider"), "--port", "0", "--log", "0"])
         host = fake.url.removeprefix("http://")
         self.targets["nginx"] = self.spawn_nginx(host)
         env = {"BENCH_UPSTREAM": fake.url, "BENCH_UPSTREAM_V1": f"{fake.url}/v1", "LITELLM_MASTER_KEY": KEY}
