@@ -180,10 +180,10 @@ impl Transport {
     /// One small exchange with a token service or metadata server, wholly within `limit`.
     pub(crate) async fn exchange(
         &self,
-        parts: request::Parts,
-        body: Bytes,
+        request: Request<Bytes>,
         limit: Duration,
     ) -> Result<(StatusCode, Bytes), SendError> {
+        let (parts, body) = request.into_parts();
         let host: Arc<str> = host_of(&parts.uri).into();
         let deadline = Instant::now().checked_add(limit).map(|at| (at, limit));
         within(deadline, &host, async {
@@ -192,6 +192,12 @@ impl Transport {
             Ok((head.status, body))
         })
         .await
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Transport")
     }
 }
 

@@ -15,7 +15,7 @@ mod error;
 mod settings;
 mod tls;
 
-pub use auth::{Auth, AuthError, AuthProblem, AuthSpec};
+pub use auth::{Auth, AuthError, AuthProblem, AuthSpec, AwsSpec, EntraSpec, GoogleCredentials, aws_region};
 pub use body::Body;
 pub use client::{Answer, Outgoing, Upstream};
 pub use env::EnvView;

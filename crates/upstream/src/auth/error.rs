@@ -42,6 +42,10 @@ impl AuthError {
         Self { problem: AuthProblem::Refused, message: message.into() }
     }
 
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self { problem: AuthProblem::Unreachable, message: message.into() }
+    }
+
     /// `service` is what we wanted the token from, in words.
     pub(crate) fn unsent(service: &str, error: &SendError) -> Self {
         let problem = match error.class() {
@@ -53,10 +57,7 @@ impl AuthError {
 
     /// The token service answered 2xx, but not with what it is documented to answer.
     pub(crate) fn nonsense(service: &str) -> Self {
-        Self {
-            problem: AuthProblem::Unreachable,
-            message: format!("no credential from {service}: its answer cannot be read"),
-        }
+        Self::unavailable(format!("no credential from {service}: its answer cannot be read"))
     }
 
     /// The class the router decides by: a credential problem is not cured by asking again at once.

@@ -2,9 +2,14 @@
 //!
 //! A new scheme is a file here, a variant of [`AuthSpec`] and a line in `Auth::new`.
 
+mod aws;
+mod entra;
 mod error;
+mod google;
 mod header;
+mod oauth;
 mod query;
+mod subject;
 mod token;
 
 use std::sync::{Arc, Weak};
@@ -14,10 +19,16 @@ use faregate_terms::Secret;
 use http::request;
 use parking_lot::Mutex;
 
+pub use aws::{AwsSpec, aws_region};
+pub use entra::EntraSpec;
 pub use error::{AuthError, AuthProblem};
+pub use google::{CLOUD_PLATFORM, GoogleCredentials};
 
 use crate::client::Transport;
 use crate::env::EnvView;
+use aws::Aws;
+use entra::Entra;
+use google::Google;
 use header::Header;
 use query::Query;
 
@@ -43,6 +54,18 @@ pub enum AuthSpec {
         /// Its value, not encoded.
         secret: Secret,
     },
+    /// A Microsoft Entra ID (Azure AD) token.
+    AzureEntra(EntraSpec),
+    /// A Google access token.
+    Google {
+        /// Whose.
+        credentials: GoogleCredentials,
+        /// For what; none means [`CLOUD_PLATFORM`].
+        scopes: Vec<String>,
+    },
+    /// AWS Signature Version 4; or, for Bedrock with `AWS_BEARER_TOKEN_BEDROCK` set and no credential of its
+    /// own, that key as a bearer.
+    Aws(AwsSpec),
 }
 
 /// Applies one credential to requests; renews it where it expires. Kept per deployment.
@@ -54,24 +77,35 @@ enum Scheme {
     None,
     Header(Header),
     Query(Query),
+    Entra(Entra),
+    Google(Google),
+    Aws(Box<Aws>),
 }
 
 impl Auth {
     /// Applies nothing.
     pub const NONE: Self = Self(Scheme::None);
 
-    fn new(spec: &AuthSpec, _env: &EnvView, _transport: &Transport) -> Result<Self, AuthError> {
+    fn new(spec: &AuthSpec, env: &EnvView, transport: &Transport) -> Result<Self, AuthError> {
         Ok(Self(match spec {
             AuthSpec::None => Scheme::None,
             AuthSpec::Bearer(key) => Scheme::Header(Header::bearer(key)?),
             AuthSpec::Header { name, secret } => Scheme::Header(Header::new(name, secret)?),
             AuthSpec::Query { name, secret } => Scheme::Query(Query::new(name, secret)),
+            AuthSpec::AzureEntra(spec) => Scheme::Entra(Entra::new(spec.clone(), env, transport)),
+            AuthSpec::Google { credentials, scopes } => {
+                Scheme::Google(Google::new(credentials.clone(), scopes, env, transport))
+            }
+            AuthSpec::Aws(spec) => match spec.bearer_key(env) {
+                Some(key) => Scheme::Header(Header::bearer(&key)?),
+                None => Scheme::Aws(Box::new(Aws::new(spec.clone(), env, transport))),
+            },
         }))
     }
 
     /// Makes the request acceptable to its provider. `parts` and `body` must be final: some schemes sign them.
     /// May fetch or renew a token first; callers that come meanwhile wait for the same one.
-    pub async fn apply(&self, parts: &mut request::Parts, _body: &Bytes) -> Result<(), AuthError> {
+    pub async fn apply(&self, parts: &mut request::Parts, body: &Bytes) -> Result<(), AuthError> {
         match &self.0 {
             Scheme::None => Ok(()),
             Scheme::Header(header) => {
@@ -79,6 +113,18 @@ impl Auth {
                 Ok(())
             }
             Scheme::Query(query) => query.apply(parts),
+            Scheme::Entra(entra) => entra.apply(parts).await,
+            Scheme::Google(google) => google.apply(parts).await,
+            Scheme::Aws(aws) => aws.apply(parts, body).await,
+        }
+    }
+
+    /// The Google project that the credential names (or, on Google's own machines, the machine's), for
+    /// deployments that set none; `None` for every other scheme. Asked once, then remembered.
+    pub async fn project_id(&self) -> Result<Option<String>, AuthError> {
+        match &self.0 {
+            Scheme::Google(google) => google.project_id().await,
+            _ => Ok(None),
         }
     }
 }
