@@ -48,7 +48,7 @@ class Server:
                 self.url = found.group(1)
             if self.url and self.accepts():
                 return
-            time.sleep(0.02)
+            time.sleep(0.002)
         raise RuntimeError(f"{self.name} did not start:\n{self.log.read_text(errors='replace')}")
 
     def accepts(self) -> bool:

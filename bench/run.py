@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -149,6 +150,30 @@ class Bench:
     def stop(self):
         for server in reversed(self.servers):
             server.stop()
+
+    def footprint(self) -> list[str]:
+        """Size of the binary, time from exec to the first answer of a fresh start, memory when idle."""
+        path = binary("FAREGATE_BIN", "faregate")
+        times, idle = [], 0
+        for number in range(5):
+            data = self.folder / f"fresh-{number}"
+            started = time.monotonic()
+            command = [path, "--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
+            server = Server(f"fresh-{number}", command, self.folder, {"LITELLM_MASTER_KEY": KEY}, None)
+            try:
+                server.wait()
+                body = b'{"model":"demo","messages":[{"role":"user","content":"hi"}]}'
+                headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+                request = urllib.request.Request(f"{server.url}/v1/chat/completions", data=body, headers=headers)
+                urllib.request.urlopen(request, timeout=10).read()
+                times.append(1000 * (time.monotonic() - started))
+                idle = max(idle, memory([server.pid])["now"])
+            finally:
+                server.stop()
+        return [
+            f"- binary {Path(path).stat().st_size / 1e6:.1f} MB (goal 40); fresh start to first answer "
+            f"{statistics.median(times):.0f} ms (goal 100); idle {idle / 1e6:.0f} MB (goal 40)"
+        ]
 
     def measure(self, scenario: Scenario, target: str) -> dict:
         server = self.targets[target]
@@ -313,6 +338,7 @@ def main() -> int:
     results = []
     started = time.monotonic()
     try:
+        facts += bench.footprint()
         bench.start()
         for scenario in scenarios(streams):
             if options.only and options.only not in scenario.name:
