@@ -24,8 +24,9 @@ size=$(du -sb "$root" | cut -f1)
 [ "$size" -le 42000000 ] || die "the image passed 42 MB: $size bytes"
 
 # env -i: an image has no environment but its own.
+chroot="$(PATH="$PATH:/usr/sbin" command -v chroot)"
 env -i FAREGATE_DATA_DIR=/data HOME=/data PATH=/ \
-  chroot --userspec=65532:65532 "$root" /faregate --host 127.0.0.1 --port 0 >"$log" 2>&1 &
+  "$chroot" --userspec=65532:65532 "$root" /faregate --host 127.0.0.1 --port 0 >"$log" 2>&1 &
 pid=$!
 
 url=""
@@ -38,7 +39,7 @@ done
 [ -n "$url" ] || { cat "$log" >&2; die "the gateway did not say where it listens"; }
 
 curl --fail --silent --show-error "$url/health/liveliness" >/dev/null
-chroot --userspec=65532:65532 "$root" /faregate health --url "$url" >/dev/null
+"$chroot" --userspec=65532:65532 "$root" /faregate health --url "$url" >/dev/null
 [ "$(stat -c %u "$root/data/master_key")" = 65532 ] || die "the master key is not the user's own"
 [ "$(stat -c %a "$root/data/master_key")" = 600 ] || die "the master key can be read by others"
 answer="$(curl --fail --silent --show-error "$url/v1/chat/completions" \
