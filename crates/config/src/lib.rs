@@ -1,1 +1,35 @@
-//! Skeleton of the crate; see docs/architecture.md.
+//! LiteLLM's `config.yaml` and environment, as a typed snapshot with source positions.
+//!
+//! [`load`] reads a file and everything it includes into an immutable [`Snapshot`], or refuses it with all
+//! findings at once. Nothing here connects, serves or decides; the environment comes in as an [`Env`], and
+//! [`Env::process`] is the only place in the project that reads the real one. What every key means and
+//! whether it is honoured stands in `data/keys.txt`. Start reading at `snapshot.rs`.
+
+mod deployment_id;
+mod diagnostic;
+mod env;
+mod fields;
+mod node;
+mod open_map;
+mod position;
+mod registry;
+mod report;
+mod scalar;
+mod schema;
+mod snapshot;
+mod sources;
+mod substitute;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use env::Env;
+pub use open_map::{Headers, OpenMap};
+pub use position::Position;
+pub use registry::KeyStatus;
+pub use report::{KeyReport, Strictness, render};
+pub use schema::{
+    Authentication, AwsParams, AzureParams, Credential, DeploymentConfig, FallbackTarget, Fallbacks,
+    GeneralSettings, GroupAlias, LitellmParams, LitellmSettings, ModelInfo, RouterSettings, SslVerify,
+    Strategy, VertexParams,
+};
+pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, report};

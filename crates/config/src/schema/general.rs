@@ -1,0 +1,72 @@
+//! `general_settings`: the server itself.
+
+use faregate_terms::Secret;
+
+use crate::fields::Fields;
+
+/// `general_settings`; only what the gateway acts on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GeneralSettings {
+    /// The admin key; `LITELLM_MASTER_KEY` counts when absent, see [`crate::Snapshot::master_key`].
+    pub master_key: Option<Secret>,
+    /// Start in spite of a missing or well-known master key.
+    pub dangerously_permit_weak_or_unset_master_key: bool,
+    /// The only header a key is read from, with `Bearer ` in front of the key.
+    pub litellm_key_header_name: Option<String>,
+    /// `authentication`, as the examples for hardened images write it.
+    pub authentication: Authentication,
+    /// Send the client's `x-*` headers on to the provider.
+    pub forward_client_headers_to_llm_api: bool,
+    /// Ask for usage at the end of every stream.
+    pub always_include_stream_usage: bool,
+    /// Largest request body taken, in MiB; may be a fraction.
+    pub max_request_size_mb: Option<f64>,
+}
+
+/// `general_settings.authentication`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// Whether requests need a key; true when absent.
+    pub enable: bool,
+    /// A further header a key is read from, with or without `Bearer `.
+    pub api_key_header: Option<String>,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self { enable: true, api_key_header: None }
+    }
+}
+
+impl GeneralSettings {
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
+        let authentication = fields.child("authentication").map(|mut auth| Authentication {
+            enable: auth.flag("enable").unwrap_or(true),
+            api_key_header: header_name(&mut auth, "api_key_header"),
+        });
+        Self {
+            master_key: fields.secret("master_key"),
+            dangerously_permit_weak_or_unset_master_key: fields
+                .flag("dangerously_permit_weak_or_unset_master_key")
+                .unwrap_or_default(),
+            litellm_key_header_name: header_name(fields, "litellm_key_header_name"),
+            authentication: authentication.unwrap_or_default(),
+            forward_client_headers_to_llm_api: fields
+                .flag("forward_client_headers_to_llm_api")
+                .unwrap_or_default(),
+            always_include_stream_usage: fields.flag("always_include_stream_usage").unwrap_or_default(),
+            max_request_size_mb: fields.number("max_request_size_mb"),
+        }
+    }
+}
+
+/// A header's name. Source: RFC 9110 section 5.6.2, `token`.
+fn header_name(fields: &mut Fields<'_>, key: &str) -> Option<String> {
+    let name = fields.filled(key)?;
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+        return Some(name);
+    }
+    let node = fields.get(key)?;
+    fields.error(key, node, "is not a header name");
+    None
+}

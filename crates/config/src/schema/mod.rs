@@ -1,0 +1,21 @@
+//! The typed shape of a configuration, one file per section.
+
+pub(crate) mod credential;
+mod deployment;
+pub(crate) mod fallback;
+mod general;
+mod litellm;
+mod model_info;
+mod params;
+mod router;
+
+pub use credential::Credential;
+pub use deployment::DeploymentConfig;
+pub use fallback::{FallbackTarget, Fallbacks, GroupAlias};
+pub use general::{Authentication, GeneralSettings};
+pub use litellm::{LitellmSettings, SslVerify};
+pub use model_info::ModelInfo;
+pub use params::{AwsParams, AzureParams, LitellmParams, VertexParams};
+pub use router::{RouterSettings, Strategy};
+
+pub(crate) use deployment::read_model_list;

@@ -1,0 +1,54 @@
+//! `model_info`: what a deployment is, as opposed to how it is reached.
+
+use crate::fields::Fields;
+use crate::open_map::OpenMap;
+use crate::registry;
+
+/// `model_list[].model_info`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelInfo {
+    /// Name under which prices and capabilities are looked up, when the upstream name says nothing.
+    pub base_model: Option<String>,
+    /// `chat`, `embedding`, `rerank`, ...: what the model does.
+    pub mode: Option<String>,
+    /// Groups that keys and teams may name instead of models.
+    pub access_groups: Vec<String>,
+    /// Total token limit.
+    pub max_tokens: Option<u64>,
+    /// Input token limit.
+    pub max_input_tokens: Option<u64>,
+    /// Output token limit.
+    pub max_output_tokens: Option<u64>,
+    /// `supports_*` overrides, by full key.
+    pub supports: Vec<(String, bool)>,
+    /// Custom prices; every number is a JSON string with its exact decimal text.
+    pub prices: OpenMap,
+    /// The whole section as written, for `/model/info`.
+    pub all: OpenMap,
+}
+
+impl ModelInfo {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        let mut info = Self {
+            base_model: fields.filled("base_model"),
+            mode: fields.filled("mode"),
+            access_groups: fields.texts("access_groups").unwrap_or_default(),
+            max_tokens: fields.count("max_tokens"),
+            max_input_tokens: fields.count("max_input_tokens"),
+            max_output_tokens: fields.count("max_output_tokens"),
+            ..Self::default()
+        };
+        for entry in fields.entries() {
+            info.all.insert(entry.key.clone(), entry.node.to_json());
+            if entry.node.is_null() {
+                continue;
+            }
+            if entry.key.starts_with("supports_") {
+                info.supports.extend(fields.flag(&entry.key).map(|flag| (entry.key.clone(), flag)));
+            } else if registry::is_price(&entry.key) {
+                info.prices.insert(entry.key.clone(), entry.node.to_exact_json());
+            }
+        }
+        info
+    }
+}

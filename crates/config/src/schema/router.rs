@@ -1,0 +1,146 @@
+//! `router_settings`: how a request finds and retries deployments.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use faregate_terms::ModelGroup;
+
+use crate::diagnostic::Diagnostic;
+use crate::fields::Fields;
+use crate::open_map::OpenMap;
+
+/// How the deployments of a group share its traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// Random, by weight, requests or tokens per minute.
+    #[default]
+    SimpleShuffle,
+    /// Fewest requests in flight.
+    LeastBusy,
+    /// Fewest tokens used in the current minute.
+    UsageBased,
+    /// The same with shared counters.
+    UsageBasedV2,
+    /// Lowest recent latency.
+    LatencyBased,
+    /// Lowest price.
+    CostBased,
+    /// LiteLLM's learned router.
+    Lar1,
+}
+
+impl Strategy {
+    /// The words of the configuration.
+    pub const WORDS: &[(&str, Strategy)] = &[
+        ("simple-shuffle", Strategy::SimpleShuffle),
+        ("least-busy", Strategy::LeastBusy),
+        ("usage-based-routing", Strategy::UsageBased),
+        ("usage-based-routing-v2", Strategy::UsageBasedV2),
+        ("latency-based-routing", Strategy::LatencyBased),
+        ("cost-based-routing", Strategy::CostBased),
+        ("lar1", Strategy::Lar1),
+    ];
+}
+
+/// `router_settings`; absent keys are `None`, so that the defaults stay in one place, the router.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RouterSettings {
+    /// How deployments share traffic.
+    pub strategy: Strategy,
+    /// Options of the strategy.
+    pub strategy_args: OpenMap,
+    /// Attempts after the first over a group's deployments; else `litellm_settings.num_retries`.
+    pub num_retries: Option<u64>,
+    /// Fallback groups tried at most.
+    pub max_fallbacks: Option<u64>,
+    /// Limit of a whole call; else `litellm_settings.request_timeout`.
+    pub timeout: Option<Duration>,
+    /// Limit of a call that streams.
+    pub stream_timeout: Option<Duration>,
+    /// Shortest wait before a retry.
+    pub retry_after: Option<Duration>,
+    /// Retries by error class, such as `RateLimitErrorRetries`.
+    pub retry_policy: BTreeMap<String, u64>,
+    /// The same for single groups.
+    pub group_retry_policy: BTreeMap<ModelGroup, BTreeMap<String, u64>>,
+    /// Failures per minute before a cooldown.
+    pub allowed_fails: Option<u64>,
+    /// The same by error class, such as `TimeoutErrorAllowedFails`.
+    pub allowed_fails_policy: BTreeMap<String, u64>,
+    /// Pause of a failing deployment.
+    pub cooldown_time: Option<Duration>,
+    /// Never pause deployments.
+    pub disable_cooldowns: bool,
+    /// Leave out deployments that cannot take the request before it is sent.
+    pub enable_pre_call_checks: bool,
+    /// Names of further checks.
+    pub optional_pre_call_checks: Vec<String>,
+    /// Route by request tags.
+    pub enable_tag_filtering: bool,
+    /// One matching tag is enough.
+    pub tag_filtering_match_any: Option<bool>,
+    /// Calls in flight per deployment without a limit of its own.
+    pub default_max_parallel_requests: Option<u64>,
+    /// Parameters every deployment gets.
+    pub default_litellm_params: OpenMap,
+}
+
+impl RouterSettings {
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
+        refuse_health_check_keys(fields);
+        Self {
+            strategy: fields.word("routing_strategy", Strategy::WORDS).unwrap_or_default(),
+            strategy_args: fields.open("routing_strategy_args").unwrap_or_default(),
+            num_retries: fields.count("num_retries"),
+            max_fallbacks: fields.count("max_fallbacks"),
+            timeout: fields.seconds("timeout"),
+            stream_timeout: fields.seconds("stream_timeout"),
+            retry_after: fields.seconds("retry_after"),
+            retry_policy: fields
+                .child("retry_policy")
+                .map(|mut policy| counts(&mut policy))
+                .unwrap_or_default(),
+            group_retry_policy: group_policies(fields),
+            allowed_fails: fields.count("allowed_fails"),
+            allowed_fails_policy: fields
+                .child("allowed_fails_policy")
+                .map(|mut policy| counts(&mut policy))
+                .unwrap_or_default(),
+            cooldown_time: fields.seconds("cooldown_time"),
+            disable_cooldowns: fields.flag("disable_cooldowns").unwrap_or_default(),
+            enable_pre_call_checks: fields.flag("enable_pre_call_checks").unwrap_or_default(),
+            optional_pre_call_checks: fields.texts("optional_pre_call_checks").unwrap_or_default(),
+            enable_tag_filtering: fields.flag("enable_tag_filtering").unwrap_or_default(),
+            tag_filtering_match_any: fields.flag("tag_filtering_match_any"),
+            default_max_parallel_requests: fields.count("default_max_parallel_requests"),
+            default_litellm_params: fields.open("default_litellm_params").unwrap_or_default(),
+        }
+    }
+}
+
+fn counts(fields: &mut Fields<'_>) -> BTreeMap<String, u64> {
+    let entries = fields.entries();
+    entries.iter().filter_map(|entry| Some((entry.key.clone(), fields.count(&entry.key)?))).collect()
+}
+
+fn group_policies(fields: &mut Fields<'_>) -> BTreeMap<ModelGroup, BTreeMap<String, u64>> {
+    let Some(mut groups) = fields.child("model_group_retry_policy") else { return BTreeMap::new() };
+    let entries = groups.entries();
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let mut policy = groups.child(&entry.key)?;
+            Some((ModelGroup::from(entry.key.as_str()), counts(&mut policy)))
+        })
+        .collect()
+}
+
+/// LiteLLM refuses to start with these two here (compat/config.md section 0, "Unknown keys").
+fn refuse_health_check_keys(fields: &mut Fields<'_>) {
+    for key in ["health_check_interval", "health_check_concurrency"] {
+        if let Some(entry) = fields.entries().iter().find(|entry| entry.key == key) {
+            let found = Diagnostic::error(Some(&entry.key_at), fields.at(key), "is not a router setting");
+            fields.findings.push(found.remedy(format!("move it to `general_settings.{key}`")));
+        }
+    }
+}

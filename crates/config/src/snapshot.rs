@@ -1,0 +1,230 @@
+//! A whole configuration, read once and never changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use faregate_terms::{ModelGroup, Secret};
+
+use crate::diagnostic::{Diagnostic, Findings, nearest};
+use crate::env::Env;
+use crate::fields::Fields;
+use crate::node::{Node, Value};
+use crate::position::Position;
+use crate::registry::KeyStatus;
+use crate::report::{self, KeyReport, Strictness};
+use crate::schema::fallback::read_aliases;
+use crate::schema::{
+    Credential, DeploymentConfig, Fallbacks, GeneralSettings, GroupAlias, LitellmSettings, RouterSettings,
+    credential, read_model_list,
+};
+use crate::sources;
+use crate::substitute;
+
+/// An immutable configuration. Share it behind an `Arc`.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// What can be called, in file order.
+    pub deployments: Vec<DeploymentConfig>,
+    /// How requests find and retry deployments.
+    pub router: RouterSettings,
+    /// Behaviour shared by all calls.
+    pub litellm: LitellmSettings,
+    /// The server itself.
+    pub general: GeneralSettings,
+    /// Other names for groups.
+    pub aliases: BTreeMap<ModelGroup, GroupAlias>,
+    /// Which groups to try after a group fails.
+    pub fallbacks: Fallbacks,
+    /// `credential_list`; already merged into the deployments that refer to it.
+    pub credentials: Vec<Credential>,
+    /// The environment for everything read later, such as provider keys: the process's, with the file's
+    /// `environment_variables` on top.
+    pub env: Env,
+    /// Files and folders to watch for changes, the first file first; empty without a file.
+    pub sources: Vec<PathBuf>,
+}
+
+/// What reading a file gave: perhaps a snapshot, and everything there is to say about the file.
+#[derive(Debug)]
+pub struct Reading {
+    /// `None` when a finding is an error.
+    pub snapshot: Option<Snapshot>,
+    /// All findings, in the order of the files.
+    pub findings: Vec<Diagnostic>,
+    /// Every key of the files and what becomes of it.
+    pub keys: Vec<KeyReport>,
+    /// Files and folders that were read, also when there is no snapshot.
+    pub sources: Vec<PathBuf>,
+}
+
+/// A configuration that is used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub snapshot: Snapshot,
+    /// What an operator should look at.
+    pub warnings: Vec<Diagnostic>,
+    /// Every key of the files and what becomes of it.
+    pub keys: Vec<KeyReport>,
+}
+
+/// A configuration that is refused. `Display` is one line per finding, errors and warnings alike.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", lines(.findings))]
+pub struct Refused {
+    /// All findings; at least one is an error.
+    pub findings: Vec<Diagnostic>,
+}
+
+fn lines(findings: &[Diagnostic]) -> String {
+    findings.iter().map(Diagnostic::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What becomes of every key of a loaded configuration.
+pub fn report(loaded: &Loaded) -> &[KeyReport] {
+    &loaded.keys
+}
+
+/// Reads a file for use.
+///
+/// # Errors
+/// [`Refused`] with all findings of all files, when at least one is an error.
+pub fn load(path: &Path, env: &Env, strictness: Strictness) -> Result<Loaded, Refused> {
+    let Reading { snapshot, findings, keys, .. } = read(path, env, strictness);
+    match snapshot {
+        Some(snapshot) => Ok(Loaded { snapshot, warnings: findings, keys }),
+        None => Err(Refused { findings }),
+    }
+}
+
+/// Reads a file and its includes; never fails, so that a check can show everything it found.
+pub fn read(path: &Path, env: &Env, strictness: Strictness) -> Reading {
+    let mut findings = Findings::default();
+    let sources::Sources { root, files, includes } = sources::read(path, &mut findings);
+    let Some(mut root) = root else {
+        return Reading {
+            snapshot: None,
+            findings: findings.sorted(&files),
+            keys: Vec::new(),
+            sources: files,
+        };
+    };
+    let exported = substitute::exported(&root, env, &mut findings);
+    // A reference sees the process first and the file's own variables second (LiteLLM resolves references
+    // before it exports); what is read later sees them the other way round.
+    substitute::substitute(&mut root, "", &env.underlaid(exported.clone()), &mut findings);
+    let mut keys = report::walk(&root, strictness, &mut findings);
+    keys.extend(includes.into_iter().map(|position| KeyReport {
+        path: "include".to_owned(),
+        position,
+        status: KeyStatus::Honoured,
+        note: None,
+    }));
+    let mut snapshot = typed(&root, &mut findings);
+    check_names(&root, &snapshot, &mut findings);
+    snapshot.env = env.overlaid(exported);
+    snapshot.sources.clone_from(&files);
+    let findings = findings.sorted(&files);
+    let refused = findings.iter().any(Diagnostic::is_error);
+    Reading { snapshot: (!refused).then_some(snapshot), findings, keys, sources: files }
+}
+
+fn typed(root: &Node, findings: &mut Findings) -> Snapshot {
+    let nothing = Node::new(Value::Map(Vec::new()), root.at.clone());
+    let section = |name: &str| root.get(name).unwrap_or(&nothing);
+    let credentials = credential::read(root, findings);
+    let mut router =
+        RouterSettings::read(&mut Fields::of(section("router_settings"), "router_settings", findings));
+    let litellm =
+        LitellmSettings::read(&mut Fields::of(section("litellm_settings"), "litellm_settings", findings));
+    router.num_retries = router.num_retries.or(litellm.num_retries);
+    router.timeout = router.timeout.or(litellm.request_timeout);
+    Snapshot {
+        deployments: read_model_list(root, &credentials, findings),
+        router,
+        litellm,
+        general: GeneralSettings::read(&mut Fields::of(
+            section("general_settings"),
+            "general_settings",
+            findings,
+        )),
+        aliases: read_aliases(root, findings),
+        fallbacks: Fallbacks::read(root, findings),
+        credentials,
+        env: Env::default(),
+        sources: Vec::new(),
+    }
+}
+
+/// Warns of fallbacks and aliases that lead to no group.
+fn check_names(root: &Node, snapshot: &Snapshot, findings: &mut Findings) {
+    let groups: BTreeSet<&str> = snapshot.deployments.iter().map(|one| one.group.as_str()).collect();
+    let known = |name: &str| {
+        groups.contains(name)
+            || snapshot.aliases.contains_key(name)
+            || snapshot.litellm.model_alias_map.contains_key(name)
+            || snapshot
+                .deployments
+                .iter()
+                .any(|one| one.id.as_str() == name || one.group.as_str().contains('*'))
+    };
+    let mut warn = |at: Option<&Position>, path: &str, name: &str| {
+        if !known(name) {
+            let message = format!("no model `{name}` in model_list");
+            let remedy = match nearest(name, groups.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "add it there, or remove it here".to_owned(),
+            };
+            findings.push(Diagnostic::warning(at, path, message).remedy(remedy));
+        }
+    };
+    let place = |key: &str| {
+        ["router_settings", "litellm_settings"].into_iter().find_map(|section| {
+            let entry = root.get(section)?.entries()?.iter().find(|entry| entry.key == key)?;
+            Some((entry.key_at.clone(), format!("{section}.{key}")))
+        })
+    };
+    let Fallbacks { general, default, context_window, content_policy } = &snapshot.fallbacks;
+    for (key, table) in [
+        ("fallbacks", general),
+        ("context_window_fallbacks", context_window),
+        ("content_policy_fallbacks", content_policy),
+    ] {
+        let Some((at, path)) = place(key) else { continue };
+        for target in table.values().flatten() {
+            warn(Some(&at), &path, target.group.as_str());
+        }
+    }
+    if let Some((at, path)) = place("default_fallbacks").or_else(|| place("fallbacks")) {
+        for target in default {
+            warn(Some(&at), &path, target.group.as_str());
+        }
+    }
+    if let Some((at, path)) = place("model_group_alias") {
+        for (name, alias) in &snapshot.aliases {
+            warn(Some(&at), &format!("{path}.{name}"), alias.group.as_str());
+        }
+    }
+}
+
+impl Snapshot {
+    /// A configuration without a file: a group `provider/*` for each provider with a key in the environment.
+    ///
+    /// `providers` are names with the environment variables any of which holds a key.
+    pub fn from_environment<'a, K>(env: &Env, providers: impl IntoIterator<Item = (&'a str, K)>) -> Self
+    where
+        K: IntoIterator<Item = &'a str>,
+    {
+        let deployments = providers
+            .into_iter()
+            .filter_map(|(name, keys)| keys.into_iter().any(|key| env.filled(key).is_some()).then_some(name))
+            .map(|name| DeploymentConfig::new(format!("{name}/*"), &format!("{name}/*")))
+            .collect();
+        Self { deployments, env: env.clone(), ..Self::default() }
+    }
+
+    /// The admin key: `general_settings.master_key`, else `LITELLM_MASTER_KEY`.
+    pub fn master_key(&self) -> Option<Secret> {
+        self.general.master_key.clone().or_else(|| self.env.filled("LITELLM_MASTER_KEY").map(Secret::from))
+    }
+}
