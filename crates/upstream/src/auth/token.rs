@@ -131,3 +131,6 @@ impl<T> fmt::Debug for TokenCache<T> {
         out.write_str("TokenCache")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use faregate_upstream::{Auth, Outgoing, Timeouts};
+use faregate_upstream::{Auth, AuthSpec, EnvView, Outgoing, SendError, Timeouts, Upstream, UpstreamSettings};
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -207,5 +207,36 @@ pub fn post<'a>(url: &str, auth: &'a Auth, body: impl Into<Bytes>) -> Outgoing<'
         body: body.into(),
         auth,
         timeouts: Timeouts::default(),
+    }
+}
+
+/// An environment of exactly these variables.
+pub fn env<const N: usize>(variables: [(&str, &str); N]) -> EnvView {
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    EnvView::new(move |name| {
+        variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    })
+}
+
+pub fn status(code: u16, text: impl Into<Bytes>) -> Response<Pieces> {
+    Response::builder().status(code).body(whole(text)).unwrap()
+}
+
+pub fn ok(text: impl Into<Bytes>) -> Response<Pieces> {
+    status(200, text)
+}
+
+impl Server {
+    /// What arrived at this path, in order.
+    pub fn seen_at(&self, path: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.target.split('?').next() == Some(path)).collect()
+    }
+
+    /// Sends one request to `/provider` with `spec`'s credential and returns it as it arrived.
+    pub async fn call_with(&self, spec: AuthSpec, env: &EnvView) -> Result<Seen, SendError> {
+        let upstream = Upstream::new(&UpstreamSettings::default()).unwrap();
+        let auth = upstream.authenticator(spec, env)?;
+        upstream.send(post(&self.url("/provider"), &auth, "{}")).await?;
+        Ok(self.seen_at("/provider").pop().unwrap())
     }
 }

@@ -9,7 +9,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, request};
 
 use super::Keys;
@@ -69,7 +69,8 @@ impl Signer<'_> {
         for header in added {
             let mut value =
                 HeaderValue::from_str(header.value()).map_err(|_| unsignable("the access key"))?;
-            value.set_sensitive(header.sensitive());
+            // A signature is good for five minutes to whoever reads it.
+            value.set_sensitive(header.sensitive() || header.name() == AUTHORIZATION);
             parts.headers.insert(HeaderName::from_static(header.name()), value);
         }
         Ok(())
