@@ -151,3 +151,29 @@ fn quirks(out: &mut String) {
         let _ = writeln!(out, "| {name} | {doc} |");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_page_is_what_the_table_says() {
+        let committed = include_str!("../../../docs/providers.md");
+        assert!(
+            committed == providers_markdown(),
+            "run: cargo run -p faregate-catalog --example providers_doc > docs/providers.md"
+        );
+    }
+
+    #[test]
+    fn every_provider_is_on_the_page_once() {
+        let page = providers_markdown();
+        let (served, rest) = page.split_once("## Parameters").expect("both halves");
+        let (_, missing) = rest.split_once("## Not supported yet").expect("the third part");
+        for row in providers() {
+            let heads = served.matches(&format!("\n| `{}/` |", row.name)).count();
+            let tails = missing.matches(&format!("\n| {} |", row.name)).count();
+            assert_eq!(heads + tails, 1, "{}", row.name);
+        }
+    }
+}

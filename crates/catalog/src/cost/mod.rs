@@ -89,7 +89,7 @@ pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option
     let mut sums = tokens(usage, &rates);
     multiply(&mut sums, prices, context);
 
-    let other = units::charge(prices, usage, &context.units, sums.charged);
+    let other = units::charge(&units::UnitPrices { prices, tier }, usage, &context.units, sums.charged);
     if (sums.missing && !other.charged) || (other.missing && !other.charged && !sums.charged) {
         return None;
     }
@@ -166,11 +166,11 @@ fn multiply(sums: &mut Sums, prices: &Prices, context: &CostContext<'_>) {
 
 /// Rounds once and distributes: the largest part takes what rounding of the parts lost or won.
 fn conclude(mut sums: Sums, unpriced: Option<&'static str>, context: &CostContext<'_>) -> Cost {
-    let exact: Price = sums.parts().into_iter().map(|part| *part).sum();
-    let original = exact.to_pico();
-    let mut parts = sums.parts().map(|part| part.to_pico());
-    let rest = original - parts.iter().copied().sum();
-    if let Some(largest) = parts.iter_mut().max() {
+    let exact = sums.parts().map(|part| *part);
+    let original = exact.into_iter().sum::<Price>().to_pico();
+    let mut parts = exact.map(Price::to_pico);
+    let rest = original - parts.into_iter().sum();
+    if let Some((largest, _)) = parts.iter_mut().zip(exact).max_by_key(|(_, price)| *price) {
         *largest += rest;
     }
     let [input, output, cache_read, cache_creation, reasoning, tool] = parts;

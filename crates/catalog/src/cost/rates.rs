@@ -91,10 +91,7 @@ impl<'a> Rates<'a> {
         match self.tier {
             ServiceTier::Standard => self.standard(kind),
             ServiceTier::Batch if self.row.is_none() => {
-                self.on_tier(kind, ServiceTier::Batch).or_else(|| {
-                    let standard = self.standard(kind);
-                    if self.has_batch_prices() { standard } else { self.halved_for_batch(standard) }
-                })
+                self.on_tier(kind, ServiceTier::Batch).or_else(|| self.batch_from_standard(kind))
             }
             ServiceTier::Batch => self.halved_for_batch(self.standard(kind)),
             _ if self.row.is_some() => self.standard(kind),
@@ -150,10 +147,18 @@ impl<'a> Rates<'a> {
         above_k == 0 || self.prompt > threshold || (self.provider == "xai" && self.prompt == threshold)
     }
 
-    fn has_batch_prices(&self) -> bool {
-        [PriceKind::InputToken, PriceKind::OutputToken]
-            .into_iter()
-            .any(|kind| self.prices.get(PriceKey { kind, above_k: 0, tier: ServiceTier::Batch }).is_some())
+    /// The batch price of a kind that has none: half the standard price when the model has no batch prices
+    /// at all, else the standard one. One-hour writes are halved with the five-minute ones: lists give the
+    /// batch price of the latter only.
+    fn batch_from_standard(&self, kind: PriceKind) -> Option<Price> {
+        let has = |kind| self.prices.get(PriceKey { kind, above_k: 0, tier: ServiceTier::Batch }).is_some();
+        let halved_write = kind == PriceKind::CacheWrite1h && has(PriceKind::CacheWrite);
+        let standard = self.standard(kind);
+        if (has(PriceKind::InputToken) || has(PriceKind::OutputToken)) && !halved_write {
+            standard
+        } else {
+            self.halved_for_batch(standard)
+        }
     }
 
     fn halved_for_batch(&self, price: Option<Price>) -> Option<Price> {
@@ -163,8 +168,8 @@ impl<'a> Rates<'a> {
 
 /// The row for this size; sizes beyond the last row take the last.
 pub(super) fn tier_row(rows: &[PriceTier], by: TierBasis, size: u64) -> Option<&PriceTier> {
-    let fitting = rows.iter().filter(|row| row.by == by);
+    let mut fitting = rows.iter().filter(|row| row.by == by);
     // A size of 0 lies below every exclusive lower end; it costs what the first row says.
     let size = size.max(1);
-    fitting.clone().find(|row| row.over < size && size <= row.up_to).or_else(|| fitting.last())
+    fitting.clone().find(|row| row.over < size && size <= row.up_to).or_else(|| fitting.next_back())
 }

@@ -6,7 +6,7 @@ use faregate_terms::{Price, Usage};
 
 use super::context::{CostContext, ImageSize, Resolution, SearchSize, Units};
 use super::rates::tier_row;
-use crate::price::{PriceKind, Prices, TierBasis};
+use crate::price::{PriceKey, PriceKind, Prices, ServiceTier, TierBasis};
 
 #[derive(Default)]
 pub(super) struct Charges {
@@ -43,6 +43,25 @@ impl Charges {
     }
 }
 
+/// Unit prices on the terms of the request: batch prices where the list has them, else half.
+pub(super) struct UnitPrices<'a> {
+    pub prices: &'a Prices,
+    pub tier: ServiceTier,
+}
+
+impl UnitPrices<'_> {
+    fn of(&self, kind: PriceKind) -> Option<Price> {
+        let flat = self.prices.flat(kind);
+        match self.tier {
+            ServiceTier::Batch => {
+                let batch = PriceKey { kind, above_k: 0, tier: ServiceTier::Batch };
+                self.prices.get(batch).or_else(|| flat.map(|price| price.scaled(1, 2)))
+            }
+            _ => flat,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Side {
     Input,
@@ -51,64 +70,62 @@ enum Side {
 
 /// Charges the units of a request. `by_tokens` says that its tokens were priced already: then seconds and
 /// images that those tokens stand for are not billed again.
-pub(super) fn charge(prices: &Prices, usage: &Usage, units: &Units, by_tokens: bool) -> Charges {
+pub(super) fn charge(prices: &UnitPrices<'_>, usage: &Usage, units: &Units, by_tokens: bool) -> Charges {
     use PriceKind as K;
     let mut sum = Charges::default();
     // A fee per call exists for a few models only; its absence says nothing.
-    if prices.flat(K::Request).is_some() {
-        sum.count(Side::Input, units.requests, prices.flat(K::Request));
+    if prices.of(K::Request).is_some() {
+        sum.count(Side::Input, units.requests, prices.of(K::Request));
     }
     if !by_tokens {
-        sum.count(Side::Input, units.input_characters, prices.flat(K::InputCharacter));
-        if prices.flat(K::OutputCharacter).is_some() || prices.flat(K::InputCharacter).is_none() {
-            sum.count(Side::Output, units.output_characters, prices.flat(K::OutputCharacter));
+        sum.count(Side::Input, units.input_characters, prices.of(K::InputCharacter));
+        // Speech is billed by what is read; few lists price what is spoken as well.
+        if let Some(price) = prices.of(K::OutputCharacter) {
+            sum.count(Side::Output, units.output_characters, Some(price));
         }
         let (side, price) = processing(prices);
         sum.time(side, units.seconds, price);
     }
-    sum.time(Side::Input, units.input_audio, prices.flat(K::InputAudioSecond));
+    sum.time(Side::Input, units.input_audio, prices.of(K::InputAudioSecond));
     sum.time(Side::Input, units.input_video, video_input(prices, units.input_video));
     sum.time(Side::Output, units.video, video_output(prices, units.resolution));
     if usage.input_image == 0 {
-        sum.count(Side::Input, units.input_images, prices.flat(K::InputImage));
+        sum.count(Side::Input, units.input_images, prices.of(K::InputImage));
     }
-    let image_tokens = usage.output_image > 0 || (by_tokens && prices.flat(K::OutputImageToken).is_some());
+    let image_tokens = usage.output_image > 0 || (by_tokens && prices.of(K::OutputImageToken).is_some());
     if !image_tokens {
         images(prices, units, &mut sum);
     }
-    sum.count(Side::Input, units.input_pixels, prices.flat(K::InputPixel));
+    sum.count(Side::Input, units.input_pixels, prices.of(K::InputPixel));
     sum.count(Side::Input, units.queries, query(prices, units.max_results));
-    sum.count(Side::Input, units.pages, prices.flat(K::OcrPage));
-    sum.count(Side::Input, units.annotated_pages, prices.flat(K::AnnotationPage));
-    sum.count(Side::Input, units.credits, prices.flat(K::OcrCredit));
-    sum.count(Side::Input, units.text_messages, prices.flat(K::TextMessage));
+    sum.count(Side::Input, units.pages, prices.of(K::OcrPage));
+    sum.count(Side::Input, units.annotated_pages, prices.of(K::AnnotationPage));
+    sum.count(Side::Input, units.credits, prices.of(K::OcrCredit));
+    sum.count(Side::Input, units.text_messages, prices.of(K::TextMessage));
     sum
 }
 
 /// Lists give one price per second of processing, on either side, sometimes the same on both: it is
 /// billed once.
-fn processing(prices: &Prices) -> (Side, Option<Price>) {
+fn processing(prices: &UnitPrices<'_>) -> (Side, Option<Price>) {
     let candidates = [
-        (Side::Input, prices.flat(PriceKind::ProvisionedSecond)),
-        (Side::Input, prices.flat(PriceKind::InputSecond)),
-        (Side::Output, prices.flat(PriceKind::OutputSecond)),
+        (Side::Input, prices.of(PriceKind::ProvisionedSecond)),
+        (Side::Input, prices.of(PriceKind::InputSecond)),
+        (Side::Output, prices.of(PriceKind::OutputSecond)),
     ];
     let real = candidates.into_iter().find(|(_, price)| price.is_some_and(|price| price > Price::ZERO));
     real.or_else(|| candidates.into_iter().find(|(_, price)| price.is_some())).unwrap_or((Side::Input, None))
 }
 
-fn video_input(prices: &Prices, length: Duration) -> Option<Price> {
-    let by_length = if length > Duration::from_secs(15) {
-        prices.flat(PriceKind::InputVideoSecondAbove15s)
-    } else {
-        None
-    };
+fn video_input(prices: &UnitPrices<'_>, length: Duration) -> Option<Price> {
+    let by_length =
+        if length > Duration::from_secs(15) { prices.of(PriceKind::InputVideoSecondAbove15s) } else { None };
     let above_8s =
-        || prices.flat(PriceKind::InputVideoSecondAbove8s).filter(|_| length > Duration::from_secs(8));
-    by_length.or_else(above_8s).or_else(|| prices.flat(PriceKind::InputVideoSecond))
+        || prices.of(PriceKind::InputVideoSecondAbove8s).filter(|_| length > Duration::from_secs(8));
+    by_length.or_else(above_8s).or_else(|| prices.of(PriceKind::InputVideoSecond))
 }
 
-fn video_output(prices: &Prices, resolution: Option<Resolution>) -> Option<Price> {
+fn video_output(prices: &UnitPrices<'_>, resolution: Option<Resolution>) -> Option<Price> {
     let kind = resolution.map(|resolution| match resolution {
         Resolution::P480 => PriceKind::OutputSecond480p,
         Resolution::P720 => PriceKind::OutputSecond720p,
@@ -117,13 +134,13 @@ fn video_output(prices: &Prices, resolution: Option<Resolution>) -> Option<Price
         Resolution::K2 => PriceKind::OutputSecond2k,
         Resolution::K4 => PriceKind::OutputSecond4k,
     });
-    kind.and_then(|kind| prices.flat(kind))
-        .or_else(|| prices.flat(PriceKind::OutputVideoSecond))
-        .or_else(|| prices.flat(PriceKind::OutputSecond))
+    kind.and_then(|kind| prices.of(kind))
+        .or_else(|| prices.of(PriceKind::OutputVideoSecond))
+        .or_else(|| prices.of(PriceKind::OutputSecond))
 }
 
 /// Generated images are priced each, by size where the list says so, else by pixel.
-fn images(prices: &Prices, units: &Units, sum: &mut Charges) {
+fn images(prices: &UnitPrices<'_>, units: &Units, sum: &mut Charges) {
     let kind = units.image_size.map(|size| match size {
         ImageSize::Px512 => PriceKind::OutputImage512,
         ImageSize::Px1024 => PriceKind::OutputImage1024,
@@ -135,10 +152,10 @@ fn images(prices: &Prices, units: &Units, sum: &mut Charges) {
     });
     // Rows keyed by size or quality state the price of an image they make as `input_cost_per_image`.
     let each = kind
-        .and_then(|kind| prices.flat(kind))
-        .or_else(|| prices.flat(PriceKind::OutputImage))
-        .or_else(|| prices.flat(PriceKind::InputImage));
-    let per_pixel = prices.flat(PriceKind::OutputPixel).or_else(|| prices.flat(PriceKind::InputPixel));
+        .and_then(|kind| prices.of(kind))
+        .or_else(|| prices.of(PriceKind::OutputImage))
+        .or_else(|| prices.of(PriceKind::InputImage));
+    let per_pixel = prices.of(PriceKind::OutputPixel).or_else(|| prices.of(PriceKind::InputPixel));
     if each.is_none() && units.output_pixels > 0 && per_pixel.is_some() {
         sum.count(Side::Output, units.output_pixels, per_pixel);
     } else {
@@ -146,10 +163,10 @@ fn images(prices: &Prices, units: &Units, sum: &mut Charges) {
     }
 }
 
-fn query(prices: &Prices, max_results: u64) -> Option<Price> {
-    tier_row(&prices.tiers, TierBasis::SearchResults, max_results)
+fn query(prices: &UnitPrices<'_>, max_results: u64) -> Option<Price> {
+    tier_row(&prices.prices.tiers, TierBasis::SearchResults, max_results)
         .and_then(|row| row.price(PriceKind::Query))
-        .or_else(|| prices.flat(PriceKind::Query))
+        .or_else(|| prices.of(PriceKind::Query))
 }
 
 /// Adds built-in tools to `sum`; returns the name of one that was used but has no price.
