@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::vec;
 
@@ -24,14 +25,14 @@ pub(crate) struct ResolveFailed(String);
 #[derive(Clone)]
 pub(crate) enum Dns {
     System(GaiResolver),
-    Builtin(TokioResolver),
+    Builtin(Arc<TokioResolver>),
 }
 
 impl Dns {
     pub(crate) fn new(choice: DnsChoice) -> Result<Self, BuildError> {
         match choice {
             DnsChoice::System => Ok(Self::System(GaiResolver::new())),
-            DnsChoice::Builtin => builtin().map(Self::Builtin),
+            DnsChoice::Builtin => builtin().map(|resolver| Self::Builtin(Arc::new(resolver))),
         }
     }
 }

@@ -177,7 +177,7 @@ async fn a_connection_that_went_stale_in_the_pool_is_replaced_without_an_error()
         for _ in 0..3 {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = [0; 4096];
-            stream.read(&mut buffer).await.unwrap();
+            assert_ne!(stream.read(&mut buffer).await.unwrap(), 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
         }
     });
@@ -200,7 +200,7 @@ async fn a_connection_cut_in_mid_body_is_an_error_not_an_end() {
     tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read(&mut [0; 4096]).await.unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
     });
     let mut answer = upstream().send(post(&format!("http://{address}/"), &Auth::NONE, "")).await.unwrap();
@@ -224,6 +224,18 @@ async fn refused_and_unresolved_are_told_apart() {
         let SendError::Connect { host, cause: ConnectCause::Dns(_) } = &error else { panic!("{error:?}") };
         assert_eq!(host, "no-such-host.invalid:80");
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_accepts_and_never_shakes_hands_is_a_connect_timeout() {
+    // The kernel completes the TCP handshake; nobody ever answers the TLS one.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings =
+        UpstreamSettings { connect_timeout: Duration::from_millis(50), ..UpstreamSettings::default() };
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    let error = Upstream::new(&settings).unwrap().send(post(&url, &Auth::NONE, "")).await.unwrap_err();
+    assert!(matches!(error, SendError::Timeout { wait: Wait::Connect, .. }), "{error:?}");
+    assert!(error.is_unsent());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Certificates, HTTP/2 and forward proxies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use faregate_terms::Secret;
 use faregate_upstream::{
@@ -14,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::{Server, post, whole};
+use crate::server::{Server, pieces, post, whole};
 
 /// A certificate authority's PEM text, and a server identity for `localhost` that it signed.
 fn own_authority() -> (String, TlsAcceptor) {
@@ -90,6 +91,28 @@ async fn http2_is_negotiated_and_carries_parallel_requests_on_one_connection() {
     let http1 = Upstream::new(&UpstreamSettings { http2: false, ..settings }).unwrap();
     http1.send(post(&url, &Auth::NONE, "")).await.unwrap();
     assert!(server.seen().last().unwrap().target.starts_with('/'), "origin form is HTTP/1.1's");
+}
+
+#[tokio::test]
+async fn dropping_a_body_on_http2_resets_its_stream_and_keeps_the_connection() {
+    let (_, acceptor) = own_authority();
+    let (feed, body) = pieces();
+    let body = std::sync::Mutex::new(Some(body));
+    let server = Server::start_tls(acceptor, move |_| {
+        Response::new(body.lock().unwrap().take().unwrap_or_else(|| whole("ok")))
+    })
+    .await;
+    let url = format!("https://localhost:{}/", server.address.port());
+    let settings = UpstreamSettings { ssl_verify: Verify::Off, ..UpstreamSettings::default() };
+    let upstream = Upstream::new(&settings).unwrap();
+    feed.send("one");
+    let mut answer = upstream.send(post(&url, &Auth::NONE, "")).await.unwrap();
+    answer.body.chunk().await.unwrap().unwrap();
+    drop(answer);
+    tokio::time::timeout(Duration::from_secs(1), feed.cancelled()).await.unwrap();
+    let answer = upstream.send(post(&url, &Auth::NONE, "")).await.unwrap();
+    assert_eq!(answer.body.collect(10).await.unwrap(), "ok");
+    assert_eq!(server.connections(), 1);
 }
 
 /// A proxy that understands CONNECT, connects everything to `target`, and reports each request head.

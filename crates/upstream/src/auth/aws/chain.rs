@@ -60,7 +60,7 @@ impl Aws {
         let spec = &self.spec;
         if let Some(profile) = &spec.profile {
             let profiles = Profiles::read(&self.env).await;
-            return self.from_profile(&profiles, profile).await;
+            return self.follow_profile(&profiles, profile).await;
         }
         match (&spec.access_key_id, &spec.secret_access_key) {
             (Some(id), Some(secret)) => Ok(Keys {
@@ -88,10 +88,10 @@ impl Aws {
         let profiles = Profiles::read(env).await;
         let named = env.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
         if let Some(name) = &named {
-            return self.from_profile(&profiles, name).await;
+            return self.follow_profile(&profiles, name).await;
         }
         if profiles.has_credential(profile::DEFAULT) {
-            return self.from_profile(&profiles, profile::DEFAULT).await;
+            return self.follow_profile(&profiles, profile::DEFAULT).await;
         }
         if let Some(found) = machine::container(env, &self.transport).await? {
             return Ok(found);
@@ -110,7 +110,7 @@ impl Aws {
     }
 
     /// The keys a profile ends in, then each role on the way back to it.
-    async fn from_profile(&self, profiles: &Profiles, name: &str) -> Result<Lease<Keys>, AuthError> {
+    async fn follow_profile(&self, profiles: &Profiles, name: &str) -> Result<Lease<Keys>, AuthError> {
         let plan = profiles.plan(name)?;
         let mut lease = match plan.base {
             Base::Keys(keys) => keys.lasting(),

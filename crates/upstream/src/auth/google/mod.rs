@@ -116,7 +116,7 @@ impl Google {
     }
 
     async fn fetch(&self) -> Result<Lease<Identity>, AuthError> {
-        let Some(file) = self.key_file().await? else { return self.from_metadata().await };
+        let Some(file) = self.key_file().await? else { return self.ask_metadata().await };
         let user_project = file.quota_project().map(sensitive).transpose()?;
         let granter = Granter { transport: &self.transport, scopes: &self.scopes };
         let lease = granter.token(&file).await?;
@@ -151,7 +151,7 @@ impl Google {
         Some(folder.join("application_default_credentials.json"))
     }
 
-    async fn from_metadata(&self) -> Result<Lease<Identity>, AuthError> {
+    async fn ask_metadata(&self) -> Result<Lease<Identity>, AuthError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = metadata_url(&self.env, "instance/service-accounts/default/token")?;
         request.headers_mut().insert(METADATA_FLAVOR, HeaderValue::from_static("Google"));
