@@ -211,6 +211,9 @@ def dialect_of(row, operation):
     bridged = operation.endswith("*")
     operation = operation.rstrip("*")
     special = OPERATION.get((name, operation))
+    if operation == "chat" and bridged:
+        # Chat by way of another operation: nothing to bridge to, since bridges lead to chat.
+        return operation, {"not_supported": listed}
     if special == "bridge" or bridged:
         return operation, "bridge"
     if special:
