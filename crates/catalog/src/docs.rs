@@ -57,10 +57,16 @@ fn table<'a>(out: &mut String, title: &str, rows: impl Iterator<Item = &'a Provi
             row.auth.describe(),
             words(row, true),
             words(row, false),
-            row.quirks.iter().map(Quirk::name).collect::<Vec<_>>().join(", "),
+            quirk_names(row),
         );
     }
     out.push('\n');
+}
+
+fn quirk_names(row: &Provider) -> String {
+    let mut names: Vec<&str> = row.quirks.iter().map(Quirk::name).collect();
+    names.dedup();
+    names.join(", ")
 }
 
 fn codes(names: &[&str]) -> String {

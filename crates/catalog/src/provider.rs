@@ -89,7 +89,12 @@ impl Provider {
 
     /// True when this version can serve `operation` on this provider.
     pub fn serves(&self, operation: Operation) -> bool {
-        operation.is_served() && self.dialect(operation).is_some_and(Dialect::is_supported)
+        operation.is_served()
+            && match self.dialect(operation) {
+                Some(Dialect::Bridge) => self.serves(Operation::Chat),
+                Some(dialect) => dialect.is_supported(),
+                None => false,
+            }
     }
 
     /// True when the row names `quirk` (exactly, with its argument).

@@ -90,12 +90,19 @@ pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option
     multiply(&mut sums, prices, context);
 
     let other = units::charge(&units::UnitPrices { prices, tier }, usage, &context.units, sums.charged);
+    let tools = units::tools(prices, usage, context);
     if (sums.missing && !other.charged) || (other.missing && !other.charged && !sums.charged) {
+        return None;
+    }
+    // A model billed by units, of which none were counted: that is not the same as free.
+    let by_tokens = rates.input().or_else(|| rates.output()).is_some();
+    if !by_tokens && !other.charged && !tools.charged {
         return None;
     }
     sums.input += other.input;
     sums.output += other.output;
-    let unpriced = units::tools(prices, usage, context, &mut sums.tool);
+    sums.tool = tools.amount;
+    let unpriced = tools.unpriced;
     Some(conclude(sums, unpriced, context))
 }
 

@@ -169,27 +169,32 @@ fn query(prices: &UnitPrices<'_>, max_results: u64) -> Option<Price> {
         .or_else(|| prices.of(PriceKind::Query))
 }
 
-/// Adds built-in tools to `sum`; returns the name of one that was used but has no price.
-pub(super) fn tools(
-    prices: &Prices,
-    usage: &Usage,
-    context: &CostContext<'_>,
-    sum: &mut Price,
-) -> Option<&'static str> {
+/// The built-in tools of a request.
+#[derive(Default)]
+pub(super) struct Tools {
+    pub amount: Price,
+    pub charged: bool,
+    /// One that was used but has no price.
+    pub unpriced: Option<&'static str>,
+}
+
+pub(super) fn tools(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Tools {
     let used = [
         ("web search", searches(prices, usage, context.provider), search_price(prices, context.search_size)),
         ("maps grounding", context.units.maps_queries, prices.flat(PriceKind::MapsQuery)),
         ("code interpreter", context.units.code_sessions, prices.flat(PriceKind::CodeInterpreterSession)),
     ];
-    let mut unpriced = None;
-    for (name, count, price) in used {
+    let mut tools = Tools::default();
+    for (name, count, price) in used.into_iter().filter(|(_, count, _)| *count > 0) {
         match price {
-            Some(price) => *sum += price.times(count),
-            None if count > 0 => unpriced = Some(name),
-            None => {}
+            Some(price) => {
+                tools.amount += price.times(count);
+                tools.charged = true;
+            }
+            None => tools.unpriced = Some(name),
         }
     }
-    unpriced
+    tools
 }
 
 /// Google bills a grounded request once, whatever it searched, unless the model's entry says that each

@@ -25,7 +25,7 @@ fn tiers_a_and_b_serve_chat_wherever_they_offer_it_except_for_formats_named_here
         })
         .map(|row| row.name)
         .collect();
-    assert_eq!(missing, ["github_copilot", "oci", "watsonx"]);
+    assert_eq!(missing, ["github_copilot", "oci", "text-completion-openai", "watsonx"]);
 }
 
 #[test]
@@ -57,4 +57,15 @@ fn notes_that_speak_of_a_default_key_or_a_rename_are_carried_out() {
             assert!(capability.starts_with("supports_"), "{}: {param}", row.name);
         }
     }
+}
+
+#[test]
+fn a_bridge_serves_only_where_chat_does() {
+    for row in providers() {
+        assert_ne!(row.dialect(Operation::Chat), Some(Dialect::Bridge), "{}", row.name);
+    }
+    let copilot = provider("github_copilot").expect("github_copilot");
+    assert_eq!(copilot.dialect(Operation::Responses), Some(Dialect::Bridge));
+    assert!(!copilot.serves(Operation::Responses));
+    assert!(provider("openai").expect("openai").serves(Operation::Messages));
 }
