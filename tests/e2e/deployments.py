@@ -70,5 +70,5 @@ def config(upstream: str) -> dict:
     return {
         "model_list": [{"model_name": name, "litellm_params": params[name]} for name in GROUPS],
         # A parameter that one of the providers lacks is no matter of these tests.
-        "litellm_settings": {"drop_params": True, "num_retries": 0},
+        "litellm_settings": {"drop_params": True, "num_retries": 0, "callbacks": ["prometheus"]},
     }
