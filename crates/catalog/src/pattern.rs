@@ -92,47 +92,49 @@ const GEMINI_BASELINE: &[&str] = &[
 pub(crate) fn guess(provider: &str, model: &str) -> Option<ModelInfo> {
     let mut info = ModelInfo::bare(model);
     info.listed_provider = Some(provider.into());
-    if Claude::in_name(model).is_some() {
+    if let Some(claude) = Claude::in_name(model) {
         info.mode = Some(Mode::Chat);
         info.max_input_tokens = Some(200_000);
         info.max_output_tokens = Some(64_000);
         info.max_tokens = Some(64_000);
         fill_all(&mut info, CLAUDE_BASELINE);
-    } else if is_gemini_chat(model) {
-        info.mode = Some(Mode::Chat);
-        fill_all(&mut info, GEMINI_BASELINE);
-    } else if provider != "wandb" && !(sells_openai(provider) && is_openai_reasoning(model)) {
-        return None;
-    }
-    fill(provider, &mut info);
-    Some(info)
-}
-
-/// Adds the capabilities that follow from the name to an entry that does not state them.
-pub(crate) fn fill(provider: &str, info: &mut ModelInfo) {
-    let key = info.key.clone();
-    if provider == "wandb" {
-        info.fill("supports_reasoning", true);
-    }
-    if sells_openai(provider) && is_openai_reasoning(&key) && speaks_chat(info) {
-        info.fill("supports_reasoning", true);
-    }
-    let claude_seller = matches!(provider, "anthropic" | "azure_ai" | "bedrock" | "vertex_ai");
-    if let Some(claude) = Claude::in_name(&key).filter(|_| claude_seller) {
-        if claude.at_least(4, 6) {
-            info.fill("supports_adaptive_thinking", true);
-        }
-        if (claude.major, claude.minor) == (4, 6) {
-            info.fill("supports_legacy_thinking", true);
-        }
+        fill_claude(claude, &mut info);
         if matches!(claude.family, "fable" | "mythos") {
             info.fill("thinking_always_on", true);
         }
-        if claude.at_least(4, 8) {
-            info.fill("supports_mid_conversation_system", true);
-        }
-        if claude.at_least(4, 5) {
-            info.fill("supports_tool_search", true);
+    } else if is_gemini_chat(model) {
+        info.mode = Some(Mode::Chat);
+        fill_all(&mut info, GEMINI_BASELINE);
+    } else if provider == "wandb" || (sells_openai(provider) && is_openai_reasoning(model)) {
+        info.fill("supports_reasoning", true);
+    } else {
+        return None;
+    }
+    Some(info)
+}
+
+/// Adds the capabilities that follow from the name to a listed entry that does not state them.
+pub(crate) fn fill(provider: &str, info: &mut ModelInfo) {
+    let key = info.key.clone();
+    if sells_openai(provider) && is_openai_reasoning(&key) && speaks_chat(info) {
+        info.fill("supports_reasoning", true);
+    }
+    if matches!(provider, "anthropic" | "azure_ai" | "bedrock" | "vertex_ai")
+        && let Some(claude) = Claude::in_name(&key)
+    {
+        fill_claude(claude, info);
+    }
+}
+
+fn fill_claude(claude: Claude<'_>, info: &mut ModelInfo) {
+    for (name, holds) in [
+        ("supports_adaptive_thinking", claude.at_least(4, 6)),
+        ("supports_legacy_thinking", (claude.major, claude.minor) == (4, 6)),
+        ("supports_mid_conversation_system", claude.at_least(4, 8)),
+        ("supports_tool_search", claude.at_least(4, 5)),
+    ] {
+        if holds {
+            info.fill(name, true);
         }
     }
 }

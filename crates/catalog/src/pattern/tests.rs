@@ -25,6 +25,10 @@ fn an_unlisted_claude_gets_the_family_baseline_and_no_price() {
     assert!(info.supports("supports_function_calling") && info.supports("supports_adaptive_thinking"));
     assert!(!info.supports("supports_legacy_thinking"));
     assert!(info.prices.is_empty());
+    let info = Catalog::built_in().find("openrouter", "anthropic/claude-mythos-9").expect("a Claude");
+    assert!(info.supports("thinking_always_on") && info.supports("supports_tool_search"));
+    let info = Catalog::built_in().find("wandb", "anything").expect("a wandb model");
+    assert!(info.supports("supports_reasoning"));
 }
 
 #[test]
@@ -38,7 +42,6 @@ fn families_fill_what_rows_leave_open_and_overrule_nothing() {
         info
     };
     assert!(fill_of("bedrock", "anthropic.claude-opus-4-6-v1:0", None).supports("supports_legacy_thinking"));
-    assert!(fill_of("anthropic", "claude-mythos-5", None).supports("thinking_always_on"));
     assert!(!fill_of("anthropic", "claude-opus-4-7", None).supports("supports_mid_conversation_system"));
     assert!(fill_of("anthropic", "claude-opus-4-8", None).supports("supports_mid_conversation_system"));
     assert!(!fill_of("openrouter", "anthropic/claude-opus-4-8", None).supports("supports_tool_search"));
@@ -48,7 +51,6 @@ fn families_fill_what_rows_leave_open_and_overrule_nothing() {
     assert!(!fill_of("openai", "gpt-5-search-api", None).supports("supports_reasoning"));
     assert!(!fill_of("openai", "omni-moderation-latest", None).supports("supports_reasoning"));
     assert!(!fill_of("openai", "gpt-5", Some(("supports_reasoning", false))).supports("supports_reasoning"));
-    assert!(fill_of("wandb", "wandb/anything", None).supports("supports_reasoning"));
 }
 
 #[test]
