@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, request};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
@@ -31,7 +31,8 @@ pub struct Outgoing<'a> {
     pub method: Method,
     /// Absolute, `http` or `https`, percent-encoded as it shall be sent.
     pub url: Uri,
-    /// Sent as they are; `host`, `content-length` and, where absent, `user-agent` are added.
+    /// Sent as they are, but for `host`, `content-length`, `transfer-encoding` and `connection`, which are ours
+    /// to write; `user-agent` is added where it is absent.
     pub headers: HeaderMap,
     /// Sent byte for byte.
     pub body: Bytes,
@@ -159,8 +160,10 @@ impl Transport {
     ) -> Result<http::Response<hyper::body::Incoming>, SendError> {
         check_target(&parts.uri)?;
         parts.headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        // A client's own `host` names us, not the provider, and HTTP/2 would send both.
-        parts.headers.remove(HOST);
+        // A client's own `host` names us, not the provider; its framing is that of another body.
+        for framing in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
+            parts.headers.remove(framing);
+        }
         if let Some(credential) = self.routes.credential(&parts.uri) {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
         }

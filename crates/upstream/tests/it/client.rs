@@ -31,6 +31,7 @@ async fn bytes_arrive_and_return_exactly_and_the_connection_is_used_again() {
     for _ in 0..3 {
         let mut request = post(&server.url("/v1/x%3Ay?a=b%20c"), &Auth::NONE, body.clone());
         request.headers.insert("host", HeaderValue::from_static("the-gateway.example"));
+        request.headers.insert("content-length", HeaderValue::from_static("7"));
         let answer = upstream.send(request).await.unwrap();
         assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
         assert_eq!(answer.headers["x-kept"], "yes");
@@ -220,9 +221,9 @@ async fn refused_and_unresolved_are_told_apart() {
     for dns in [DnsChoice::System, DnsChoice::Builtin] {
         let upstream = Upstream::new(&UpstreamSettings { dns, ..UpstreamSettings::default() }).unwrap();
         let error =
-            upstream.send(post("http://no-such-host.invalid/?key=s", &Auth::NONE, "")).await.unwrap_err();
+            upstream.send(post("http://no-such-host.invalid./?key=s", &Auth::NONE, "")).await.unwrap_err();
         let SendError::Connect { host, cause: ConnectCause::Dns(_) } = &error else { panic!("{error:?}") };
-        assert_eq!(host, "no-such-host.invalid:80");
+        assert_eq!(host, "no-such-host.invalid.:80");
     }
 }
 
