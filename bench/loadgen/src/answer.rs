@@ -14,6 +14,14 @@ pub struct Expected {
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
+    usage: Option<Usage>,
+}
+
+/// Tokens as the answer counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +46,7 @@ pub struct Answer {
     finish: Option<String>,
     events: u64,
     done: bool,
+    usage: Option<Usage>,
     wrong: Option<&'static str>,
 }
 
@@ -68,8 +77,8 @@ impl Answer {
         self.events
     }
 
-    /// What is wrong with the whole answer, if anything.
-    pub fn verdict(mut self, expected: &Expected) -> Result<(), &'static str> {
+    /// The usage of a right answer, or what is wrong with it. Streams may come without usage.
+    pub fn verdict(mut self, expected: &Expected) -> Result<Option<Usage>, &'static str> {
         if !self.stream {
             let body = std::mem::take(&mut self.rest);
             self.completion(&body);
@@ -88,7 +97,10 @@ impl Answer {
         if expected.events.is_some_and(|least| self.events < least) {
             return Err("too few events");
         }
-        Ok(())
+        if !self.stream && self.usage.is_none_or(|usage| usage.completion_tokens == 0) {
+            return Err("no usage");
+        }
+        Ok(self.usage)
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -110,6 +122,7 @@ impl Answer {
             self.wrong = Some("not a completion");
             return;
         };
+        self.usage = completion.usage.or(self.usage);
         for choice in completion.choices {
             if let Some(text) = choice.message.or(choice.delta).and_then(|message| message.content) {
                 self.text.push_str(&text);
@@ -129,7 +142,7 @@ mod tests {
         data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
         data: [DONE]\n\n";
 
-    fn verdict(bytes: &[u8], cut: usize, text: &str, events: u64) -> Result<(), &'static str> {
+    fn verdict(bytes: &[u8], cut: usize, text: &str, events: u64) -> Result<Option<Usage>, &'static str> {
         let mut answer = Answer::new(true);
         answer.feed(&bytes[..cut]);
         answer.feed(&bytes[cut..]);
@@ -139,7 +152,7 @@ mod tests {
     #[test]
     fn a_stream_is_right_wherever_it_is_cut() {
         for cut in 0..=STREAM.len() {
-            assert_eq!(verdict(STREAM, cut, "hello", 3), Ok(()), "cut at {cut}");
+            assert_eq!(verdict(STREAM, cut, "hello", 3), Ok(None), "cut at {cut}");
         }
     }
 
@@ -157,7 +170,8 @@ mod tests {
     fn a_plain_answer_is_read_from_its_message() {
         let mut answer = Answer::new(false);
         answer.feed(br#"{"choices":[{"message":{"content":"hello"},"#);
-        answer.feed(br#""finish_reason":"stop"}]}"#);
-        assert_eq!(answer.verdict(&Expected { text: "hello".into(), events: None }), Ok(()));
+        answer.feed(br#""finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#);
+        let usage = Usage { prompt_tokens: 7, completion_tokens: 1 };
+        assert_eq!(answer.verdict(&Expected { text: "hello".into(), events: None }), Ok(Some(usage)));
     }
 }

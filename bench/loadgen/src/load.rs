@@ -15,8 +15,11 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::answer::{Answer, Expected};
+use crate::answer::{Answer, Expected, Usage};
 use crate::report::Report;
+
+/// Where the gateway says what an answer cost, in US dollars.
+const COST: &str = "x-litellm-response-cost";
 
 /// One run.
 pub struct Job {
@@ -24,6 +27,8 @@ pub struct Job {
     pub key: String,
     pub body: Bytes,
     pub expected: Expected,
+    /// US dollars per million input and output tokens, where the answer must state its cost.
+    pub price: Option<(f64, f64)>,
     pub connections: usize,
     pub requests: u64,
     /// Time between two requests of an open loop; `None` closes the loop.
@@ -115,6 +120,7 @@ async fn exchange(
     sender.ready().await.map_err(|error| format!("connection: {error}"))?;
     let response = sender.send_request(request(shared)?).await.map_err(|error| format!("send: {error}"))?;
     let status = response.status();
+    let cost = response.headers().get(COST).and_then(|cost| cost.to_str().ok()?.parse::<f64>().ok());
     let mut body = response.into_body();
     let mut first_byte = None;
     let mut answer = Answer::new(shared.job.expected.events.is_some());
@@ -129,8 +135,21 @@ async fn exchange(
         return Err(format!("status {status}"));
     }
     let events = answer.events();
-    answer.verdict(&shared.job.expected)?;
+    let usage = answer.verdict(&shared.job.expected)?;
+    if let (Some(price), Some(usage)) = (shared.job.price, usage) {
+        charged(cost, usage, price)?;
+    }
     Ok((first_byte.unwrap_or_else(Instant::now), events))
+}
+
+/// The stated cost is the usage at its price, to a thousandth of a billionth of a dollar.
+fn charged(cost: Option<f64>, usage: Usage, (input, output): (f64, f64)) -> Result<(), &'static str> {
+    let due = (usage.prompt_tokens as f64 * input + usage.completion_tokens as f64 * output) / 1e6;
+    match cost {
+        Some(cost) if (cost - due).abs() < 1e-12 => Ok(()),
+        Some(_) => Err("wrong cost"),
+        None => Err("no cost"),
+    }
 }
 
 async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, String> {

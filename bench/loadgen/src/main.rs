@@ -44,6 +44,9 @@ struct Args {
     /// Requests per second; without it the loop is closed
     #[arg(long)]
     rate: Option<f64>,
+    /// US dollars per million input and output tokens: the cost header must be exactly what usage says
+    #[arg(long, value_names = ["INPUT", "OUTPUT"], num_args = 2)]
+    price: Option<Vec<f64>>,
     /// Seconds after which one request counts as failed
     #[arg(long, default_value_t = 60)]
     timeout: u64,
@@ -58,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         key: args.key,
         body: Bytes::from(body),
         expected: answer::Expected { text: args.expect, events: args.events },
+        price: args.price.and_then(|price| Some((*price.first()?, *price.get(1)?))),
         connections: args.connections,
         requests: args.requests,
         interval: args.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
