@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::{Server, pieces, post, whole};
+use crate::server::{Server, pieces, post, status, whole};
 
 /// A certificate authority's PEM text, and a server identity for `localhost` that it signed.
 fn own_authority() -> (String, TlsAcceptor) {
@@ -153,6 +153,23 @@ async fn https_goes_through_a_tunnel_with_the_proxys_credential() {
     assert!(head.starts_with("connect provider.example:443 http/1.1\r\n"), "{head}");
     assert!(head.contains("proxy-authorization: basic dxnlcjpwqhnz"), "{head}");
     assert_eq!(server.seen()[0].header("proxy-authorization"), "");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_is_away_is_named_as_the_cause() {
+    let refusing = Server::start(|_| status(407, "")).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (address, words) in [(refusing.address, "authorization required"), (closed, "connection refused")] {
+        let https = Some(Secret::new(format!("http://user:pw-secret@{address}")));
+        let proxies = Proxies { https, ..Proxies::default() };
+        let upstream = Upstream::new(&UpstreamSettings { proxies, ..UpstreamSettings::default() }).unwrap();
+        let error = upstream.send(post("https://provider.example/v1", &Auth::NONE, "")).await.unwrap_err();
+        let SendError::Connect { cause: ConnectCause::Proxy(detail), .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(detail.contains(words), "{detail}");
+        assert!(!error.to_string().contains("pw-secret"), "{error}");
+    }
 }
 
 #[tokio::test]
