@@ -58,8 +58,8 @@ def config(upstream: str) -> dict:
         "vertex-anthropic": {"model": "vertex_ai/claude-sonnet-4-5@20250929", **vertex},
         "bedrock": {
             "model": "bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0",
-            "aws_access_key_id": "AKIAFAKEPROVIDER0000",
-            "aws_secret_access_key": "fake-secret",
+            "aws_access_key_id": "AKIDFAKEPROVIDER",
+            "aws_secret_access_key": "fake-secret-key",
             "aws_region_name": "us-east-1",
             "aws_bedrock_runtime_endpoint": upstream,
         },
