@@ -82,9 +82,7 @@ pub(crate) struct Findings(Vec<Diagnostic>);
 
 impl Findings {
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.0.contains(&diagnostic) {
-            self.0.push(diagnostic);
-        }
+        self.0.push(diagnostic);
     }
 
     pub(crate) fn error(&mut self, at: &Position, path: &str, message: impl Into<String>) {
@@ -95,7 +93,7 @@ impl Findings {
         self.push(Diagnostic::warning(Some(at), path, message));
     }
 
-    /// All findings; per file in the order `files` gives, then by line and column.
+    /// All findings, each once; per file in the order `files` gives, then by line and column.
     pub(crate) fn sorted(mut self, files: &[std::path::PathBuf]) -> Vec<Diagnostic> {
         self.0.sort_by_key(|found| {
             found.position.as_ref().map(|at| {
@@ -103,11 +101,12 @@ impl Findings {
                 (file.unwrap_or(files.len()), at.line, at.col)
             })
         });
+        self.0.dedup();
         self.0
     }
 }
 
-/// `; did you mean ...?` for the nearest of `known`, when one is near enough to be meant.
+/// `did you mean ...?` for the nearest of `known`, when one is near enough to be meant.
 pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(given, known).map(|name| format!("did you mean `{name}`?"))
 }

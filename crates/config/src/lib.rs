@@ -7,15 +7,18 @@
 
 mod deployment_id;
 mod diagnostic;
+mod dotenv;
 mod env;
 mod fields;
 mod node;
 mod open_map;
 mod position;
+mod reference;
 mod registry;
 mod report;
 mod scalar;
 mod schema;
+mod serve_env;
 mod snapshot;
 mod sources;
 mod substitute;
@@ -25,6 +28,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use env::Env;
 pub use open_map::{Headers, OpenMap};
 pub use position::Position;
+pub use reference::reference_markdown;
 pub use registry::KeyStatus;
 pub use report::{KeyReport, Strictness, render};
 pub use schema::{
@@ -32,4 +36,5 @@ pub use schema::{
     GeneralSettings, GroupAlias, LitellmParams, LitellmSettings, ModelInfo, RouterSettings, SslVerify,
     Strategy, VertexParams,
 };
-pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, report};
+pub use serve_env::{LogLevel, ServeEnv};
+pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_text, report};

@@ -20,7 +20,7 @@ pub enum Section {
 pub enum KeyStatus {
     /// It does what the reference says.
     Honoured,
-    /// Unknown to the gateway and sent to the provider as a request member.
+    /// It is sent to the provider as a request member.
     Forwarded,
     /// It is free-form data that is kept.
     Kept,
@@ -183,6 +183,7 @@ fn row(line: &'static str, section: &dyn Fn(&str) -> Option<Section>) -> Option<
     let &[name, kind, default, tier, status, doc] = cells.as_slice() else { return None };
     let status = match status {
         "honoured" => KeyStatus::Honoured,
+        "forwarded" => KeyStatus::Forwarded,
         "no-effect" => KeyStatus::NoEffect,
         "later" => KeyStatus::NotYet,
         _ => return None,

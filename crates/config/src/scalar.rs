@@ -94,3 +94,55 @@ fn float(text: &str) -> Option<Value> {
     }
     Some(Value::Float(format!("{minus}{}", body.replace('_', ""))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_read_as_pyyaml_reads_them() {
+        let show = |text: &str| match resolve(text) {
+            Value::Null => "null".to_owned(),
+            Value::Bool(flag) => format!("bool {flag}"),
+            Value::Int(number) => format!("int {number}"),
+            Value::Float(text) => format!("float {text}"),
+            Value::Text(text) => format!("text {text}"),
+            Value::List(_) | Value::Map(_) => String::new(),
+        };
+        for (text, meaning) in [
+            ("~", "null"),
+            ("", "null"),
+            ("nULL", "text nULL"),
+            ("Yes", "bool true"),
+            ("off", "bool false"),
+            ("y", "text y"),
+            ("1_000", "int 1000"),
+            ("-0x1F", "int -31"),
+            ("0b101", "int 5"),
+            ("010", "int 8"),
+            ("08", "text 08"),
+            ("0o17", "text 0o17"),
+            ("1:30", "int 90"),
+            ("01:30", "text 01:30"),
+            ("1:99", "text 1:99"),
+            ("+7", "int 7"),
+            ("-", "text -"),
+            ("1.", "float 1."),
+            (".5", "float .5"),
+            ("-.5", "text -.5"),
+            ("1e5", "text 1e5"),
+            ("1.0e5", "text 1.0e5"),
+            ("1.0e+5", "float 1.0e+5"),
+            ("1_0.2_5", "float 10.25"),
+            ("1.2.3", "text 1.2.3"),
+            ("-.INF", "float -.inf"),
+            (".nan", "float .nan"),
+            ("-.nan", "text -.nan"),
+            ("2024-02-01", "text 2024-02-01"),
+            ("127.0.0.1", "text 127.0.0.1"),
+            ("170141183460469231731687303715884105728", "text 170141183460469231731687303715884105728"),
+        ] {
+            assert_eq!(show(text), meaning, "{text}");
+        }
+    }
+}

@@ -100,7 +100,23 @@ pub fn load(path: &Path, env: &Env, strictness: Strictness) -> Result<Loaded, Re
 /// Reads a file and its includes; never fails, so that a check can show everything it found.
 pub fn read(path: &Path, env: &Env, strictness: Strictness) -> Reading {
     let mut findings = Findings::default();
-    let sources::Sources { root, files, includes } = sources::read(path, &mut findings);
+    let sources = sources::read(path, &mut findings);
+    understand(sources, env, strictness, findings)
+}
+
+/// Reads a configuration that is not a file; `name` stands for it in findings. It cannot include files.
+pub fn read_text(text: &str, name: &Path, env: &Env, strictness: Strictness) -> Reading {
+    let mut findings = Findings::default();
+    let sources = sources::read_text(text, name, &mut findings);
+    understand(sources, env, strictness, findings)
+}
+
+fn understand(
+    sources::Sources { root, files, includes }: sources::Sources,
+    env: &Env,
+    strictness: Strictness,
+    mut findings: Findings,
+) -> Reading {
     let Some(mut root) = root else {
         return Reading {
             snapshot: None,

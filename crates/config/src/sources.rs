@@ -41,6 +41,8 @@ pub(crate) fn read(path: &Path, findings: &mut Findings) -> Sources {
     while let Some(include) = pending.pop_front() {
         for file in resolve(&include, path, &mut files, findings) {
             if files.iter().any(|known| same_file(known, &file)) {
+                let message = format!("{} is read already; each file counts once", include.written);
+                findings.warn(&include.at, INCLUDE, message);
                 continue;
             }
             if files.len() >= MAX_FILES {
@@ -55,6 +57,19 @@ pub(crate) fn read(path: &Path, findings: &mut Findings) -> Sources {
         }
     }
     Sources { root: Some(root), files, includes }
+}
+
+/// Reads a text instead of a file; it cannot include anything.
+pub(crate) fn read_text(text: &str, name: &Path, findings: &mut Findings) -> Sources {
+    let mut root = parse(text, &Arc::from(name), findings);
+    let mut includes = Vec::new();
+    if let Some(root) = &mut root {
+        for include in take_includes(root, &mut includes, findings) {
+            let message = format!("{} cannot be included here: this is not a file", include.written);
+            findings.error(&include.at, INCLUDE, message);
+        }
+    }
+    Sources { root, files: vec![name.to_owned()], includes }
 }
 
 /// One entry of an `include` list.
@@ -118,14 +133,18 @@ fn read_file(path: &Path, include: Option<&Include>, findings: &mut Findings) ->
         };
         found.remedy(remedy)
     };
-    let text = match read_text(path) {
+    let text = match text_of(path) {
         Ok(text) => text,
         Err((message, remedy)) => {
             findings.push(refuse(format!("{}: {message}", path.display()), remedy));
             return None;
         }
     };
-    match yaml::parse(&text, &file, findings) {
+    parse(&text, &file, findings)
+}
+
+fn parse(text: &str, file: &Arc<Path>, findings: &mut Findings) -> Option<Node> {
+    match yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text), file, findings) {
         Ok(node) if node.entries().is_some() => Some(node),
         Ok(node) => {
             let message = format!("the file holds {}, not a mapping", node.shape());
@@ -142,7 +161,7 @@ fn read_file(path: &Path, include: Option<&Include>, findings: &mut Findings) ->
     }
 }
 
-fn read_text(path: &Path) -> Result<String, (String, &'static str)> {
+fn text_of(path: &Path) -> Result<String, (String, &'static str)> {
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ("no such file".to_owned(), "check the path"),
         io::ErrorKind::PermissionDenied => {
@@ -158,12 +177,11 @@ fn read_text(path: &Path) -> Result<String, (String, &'static str)> {
         return Err((format!("larger than {} MiB", MAX_FILE_BYTES >> 20), "split it with `include`"));
     }
     let bytes = fs::read(path).map_err(refused)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         (format!("line {line} is not UTF-8"), "save the file as UTF-8")
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    })
 }
 
 /// The system's words for an error, without the number.

@@ -44,7 +44,8 @@ fn scan_error(error: &ScanError, file: &Arc<Path>) -> Diagnostic {
     let at = position(file, error.marker());
     match error.kind() {
         ErrorKind::RecursionLimitExceeded => too_deep(&at),
-        _ => Diagnostic::error(Some(&at), "", format!("not valid YAML: {}", error.info())),
+        _ => Diagnostic::error(Some(&at), "", format!("not valid YAML: {}", error.info()))
+            .remedy("check indentation, quotes and brackets up to here"),
     }
 }
 
@@ -67,7 +68,27 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, merged: Vec<Node>, key: Option<(String, Position)> },
+    Map { entries: Entries, merged: Vec<Node>, key: Option<(String, Position)> },
+}
+
+/// Entries in the order their keys first came, each key once with its last value: a Python dictionary.
+#[derive(Default)]
+struct Entries {
+    list: Vec<Entry>,
+    places: HashMap<String, usize>,
+}
+
+impl Entries {
+    /// Whether the key was there already.
+    fn put(&mut self, entry: Entry) -> bool {
+        let Some(known) = self.places.get(&entry.key).and_then(|place| self.list.get_mut(*place)) else {
+            self.places.insert(entry.key.clone(), self.list.len());
+            self.list.push(entry);
+            return false;
+        };
+        *known = entry;
+        true
+    }
 }
 
 struct Tree<'a> {
@@ -100,7 +121,11 @@ impl Tree<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 refuse_tag(tag.as_deref(), "map", &at)?;
-                self.descend(at, anchor, OpenKind::Map { entries: Vec::new(), merged: Vec::new(), key: None })
+                self.descend(
+                    at,
+                    anchor,
+                    OpenKind::Map { entries: Entries::default(), merged: Vec::new(), key: None },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.ascend(),
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
@@ -130,7 +155,7 @@ impl Tree<'_> {
         let Some(Open { at, anchor, kind }) = self.open.pop() else { return Ok(()) };
         let value = match kind {
             OpenKind::List(items) => Value::List(items),
-            OpenKind::Map { entries, merged, .. } => Value::Map(self.merge(entries, &merged)?),
+            OpenKind::Map { entries, merged, .. } => Value::Map(Self::merge(entries, &merged)?),
         };
         self.place(Node::new(value, at), anchor)
     }
@@ -164,14 +189,11 @@ impl Tree<'_> {
                 None => *key = Some((key_text(&node)?, node.at)),
                 Some((name, _)) if name == MERGE_KEY => merged.push(node),
                 Some((name, key_at)) => {
-                    if let Some(earlier) = entries.iter_mut().find(|entry| entry.key == name) {
+                    if entries.put(Entry { key: name.clone(), key_at: key_at.clone(), node }) {
                         let message = format!(
                             "key `{name}` is given twice in one mapping; the last one counts, as in LiteLLM"
                         );
                         self.findings.warn(&key_at, "", message);
-                        (earlier.key_at, earlier.node) = (key_at, node);
-                    } else {
-                        entries.push(Entry { key: name, key_at, node });
                     }
                 }
             },
@@ -180,34 +202,31 @@ impl Tree<'_> {
     }
 
     /// Entries merged by `<<` come first and lose to the mapping's own; among several, the first wins.
-    fn merge(&mut self, own: Vec<Entry>, merged: &[Node]) -> Result<Vec<Entry>, Diagnostic> {
-        let mut sources = Vec::new();
+    fn merge(own: Entries, merged: &[Node]) -> Result<Vec<Entry>, Diagnostic> {
+        if merged.is_empty() {
+            return Ok(own.list);
+        }
+        let mut all = Entries::default();
         for node in merged {
-            match &node.value {
-                Value::Map(entries) => sources.push(entries),
-                Value::List(items) if items.iter().all(|item| item.entries().is_some()) => {
-                    sources.extend(items.iter().rev().filter_map(|item| match &item.value {
-                        Value::Map(entries) => Some(entries),
-                        _ => None,
-                    }));
-                }
+            let sources = match &node.value {
+                Value::Map(_) => std::slice::from_ref(node),
+                Value::List(items) if items.iter().all(|item| item.entries().is_some()) => items.as_slice(),
                 _ => {
-                    let message = format!(
-                        "the merge key `<<` takes a mapping or a list of mappings, not {}",
-                        node.shape()
-                    );
-                    return Err(Diagnostic::error(Some(&node.at), "", message));
+                    let found = node.shape();
+                    let message =
+                        format!("the merge key `<<` takes a mapping or a list of mappings, not {found}");
+                    return Err(Diagnostic::error(Some(&node.at), "", message)
+                        .remedy("write `<<: *name`, where `&name` stands at a mapping"));
                 }
+            };
+            for entry in sources.iter().rev().filter_map(Node::entries).flatten() {
+                all.put(entry.clone());
             }
         }
-        let mut all: Vec<Entry> = Vec::new();
-        for entry in sources.into_iter().flatten().cloned().chain(own) {
-            match all.iter_mut().find(|earlier| earlier.key == entry.key) {
-                Some(earlier) => *earlier = entry,
-                None => all.push(entry),
-            }
+        for entry in own.list {
+            all.put(entry);
         }
-        Ok(all)
+        Ok(all.list)
     }
 }
 

@@ -126,8 +126,8 @@ fn alias_map(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     entries.iter().filter_map(|entry| Some((entry.key.clone(), map.text(&entry.key)?))).collect()
 }
 
-/// LiteLLM refuses to start with a malformed one (compat/config.md section 2). Unquoted `06:30` is a number
-/// of minutes in YAML 1.1, hence the remedy.
+/// LiteLLM refuses to start with a malformed one (compat/config.md section 2). Unquoted `16:30` is the
+/// number 990 in YAML 1.1, hence the remedy.
 fn check_budget_reset_time(fields: &mut Fields<'_>) {
     let key = "budget_reset_time";
     let Some(node) = fields.get(key) else { return };

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::fields::{Fields, flag_of};
 use crate::node::Value;
 use crate::open_map::{Headers, OpenMap};
-use crate::registry::{self, Section};
+use crate::registry::{self, KeyStatus, Section};
 
 /// `model_list[].litellm_params`. Absent keys are `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,7 +75,7 @@ pub struct LitellmParams {
     pub prices: OpenMap,
     /// Known keys that steer the gateway and have no field here; never sent to the provider.
     pub settings: OpenMap,
-    /// Keys unknown to the gateway; sent to the provider as request members.
+    /// Keys of single providers and unknown keys; sent to the provider as request members.
     pub extra: OpenMap,
 }
 
@@ -198,10 +198,11 @@ impl LitellmParams {
                 self.defaults.insert(name, value());
             } else if TYPED.contains(&name.as_str()) {
                 continue;
-            } else if registry::find(Section::LitellmParams, &name).is_some() {
-                self.settings.insert(name, value());
             } else {
-                self.extra.insert(name, value());
+                match registry::find(Section::LitellmParams, &name).map(|key| key.status) {
+                    None | Some(KeyStatus::Forwarded) => self.extra.insert(name, value()),
+                    Some(_) => self.settings.insert(name, value()),
+                };
             }
         }
     }
