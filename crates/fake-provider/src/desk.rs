@@ -11,7 +11,7 @@ pub(crate) fn serve(shared: &Shared, rest: &str, body: &[u8]) -> Response<FakeBo
     match rest {
         "script" => {
             let script: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-            match shared.control.script_json(&script) {
+            match shared.desk.control.script_json(&script) {
                 Ok(()) => ok(&json!({"ok": true})),
                 Err(message) => json_response(StatusCode::BAD_REQUEST, &json!({"error": message}), None),
             }
@@ -29,7 +29,7 @@ pub(crate) fn serve(shared: &Shared, rest: &str, body: &[u8]) -> Response<FakeBo
         }
         "reset" => {
             shared.log.reset();
-            shared.control.clear();
+            shared.desk.clear();
             ok(&json!({"ok": true}))
         }
         _ => json_response(StatusCode::NOT_FOUND, &json!({"error": "no such desk"}), None),

@@ -4,6 +4,8 @@
 //! and the few objects that provider APIs store (responses, predictions). Answers are deterministic.
 //! Start at [`FakeProvider`]; what can be answered is in [`Scenario`]; the wire formats are in `dialect`.
 
+mod aws;
+mod clock;
 mod control;
 mod demo;
 mod desk;
@@ -11,6 +13,7 @@ mod dialect;
 mod failure;
 mod fault;
 mod log;
+mod predict;
 mod provider;
 mod read;
 mod reply;
@@ -19,6 +22,8 @@ mod sample;
 mod scenario;
 mod seal;
 mod server;
+mod store;
+mod token;
 
 pub use control::{Answer, Control, Matcher};
 pub use demo::answer;

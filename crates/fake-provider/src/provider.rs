@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::control::{Answer, Control, Matcher};
+use crate::control::{Answer, Matcher};
 use crate::log::{DEFAULT_CAPACITY, Log, Received, Stats};
-use crate::server::{Shared, bind, listen};
+use crate::server::{Desk, Shared, bind, listen};
 
 /// How to start.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl FakeProvider {
     /// If the address cannot be bound.
     pub async fn start_with(options: Options) -> std::io::Result<Self> {
         let (listener, address) = bind(options.address).await?;
-        let shared = Arc::new(Shared { log: Log::new(options.log_capacity), control: Control::default() });
+        let shared = Arc::new(Shared { log: Log::new(options.log_capacity), desk: Desk::default() });
         let listener = tokio::spawn(listen(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, listener })
     }
@@ -67,12 +67,12 @@ impl FakeProvider {
 
     /// Gives `answers` in order to the requests that `matcher` takes, one each.
     pub fn script(&self, matcher: Matcher, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.control.script(matcher, answers);
+        self.shared.desk.control.script(matcher, answers);
     }
 
     /// Gives `answer` to all requests that `matcher` takes.
     pub fn always(&self, matcher: Matcher, answer: Answer) {
-        self.shared.control.always(matcher, answer);
+        self.shared.desk.control.always(matcher, answer);
     }
 
     /// The requests received so far, oldest first.
@@ -103,7 +103,7 @@ impl FakeProvider {
     /// Forgets log, counts and scripts.
     pub fn reset(&self) {
         self.shared.log.reset();
-        self.shared.control.clear();
+        self.shared.desk.clear();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small readers of request members, shared by all dialects' checks.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::{Map, Value};
 
 pub(crate) type Object = Map<String, Value>;
@@ -25,6 +25,20 @@ pub(crate) fn data_url(url: &str) -> Option<(String, usize)> {
 /// Decoded length of standard base64.
 pub(crate) fn base64_len(data: &str) -> Option<usize> {
     STANDARD.decode(data).ok().map(|bytes| bytes.len())
+}
+
+/// The bytes of base64 in either alphabet, padded or not, as protobuf's JSON takes it.
+pub(crate) fn loose_base64(text: &str) -> Option<Vec<u8>> {
+    let standard: String = text
+        .trim_end_matches('=')
+        .chars()
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    STANDARD_NO_PAD.decode(standard).ok()
 }
 
 /// The strings of a string or an array of strings.

@@ -27,6 +27,10 @@ pub(crate) enum Choice {
 /// What a dialect read from a request.
 #[derive(Debug, Default)]
 pub(crate) struct Ask {
+    /// The id of the answer, where the dialect sets it on reading.
+    pub id: String,
+    /// Seconds since 1970, where the dialect needs the same time in all events.
+    pub created: u64,
     pub model: String,
     pub stream: bool,
     pub last_user: String,
@@ -58,10 +62,10 @@ pub(crate) enum Flavour {
     #[default]
     Plain,
     Azure,
+    /// Gemini on Vertex AI.
+    Vertex,
     /// Gemini's stream as a JSON array.
     JsonArray,
-    /// Anthropic's events inside AWS event-stream messages.
-    Bedrock,
     /// Ollama's `/api/generate`.
     Generate,
 }
@@ -85,6 +89,8 @@ pub(crate) enum Finish {
     Filter,
     Sequence(String),
     Refused,
+    /// The prompt was blocked, and the dialect says so in an answer.
+    Blocked,
 }
 
 /// A complete answer.
@@ -99,6 +105,16 @@ pub(crate) struct Reply {
 pub(crate) const CITED_URL: &str = "https://example.com/fares";
 
 impl Reply {
+    /// An answer of nothing.
+    pub(crate) fn empty() -> Self {
+        Self { parts: Vec::new(), finish: Finish::Stop, usage: Usage::default() }
+    }
+
+    /// What is left of an answer whose prompt was blocked.
+    pub(crate) fn blocked(ask: &Ask) -> Self {
+        Self { finish: Finish::Blocked, usage: estimate(ask, &[]), ..Self::empty() }
+    }
+
     /// The text of all text parts.
     pub(crate) fn text(&self) -> String {
         let deltas = self.parts.iter().flat_map(|part| match part {

@@ -4,6 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 fn fnv(seed: u64, text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
@@ -26,4 +27,21 @@ pub(crate) fn seal(family: &str, text: &str) -> String {
 /// Whether `signature` is the one [`seal`] gave out for `text`.
 pub(crate) fn genuine(family: &str, text: &str, signature: &str) -> bool {
     seal(family, text) == signature
+}
+
+/// JSON text with sorted members, so that a value that only changed their order is still the same.
+pub(crate) fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut pairs: Vec<String> = members
+                .iter()
+                .map(|(name, inner)| format!("{}:{}", Value::from(name.as_str()), canonical(inner)))
+                .collect();
+            pairs.sort();
+            format!("{{{}}}", pairs.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Null => "{}".into(),
+        other => other.to_string(),
+    }
 }

@@ -14,20 +14,38 @@ use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::aws;
 use crate::control::{Answer, Control};
-use crate::dialect::{Dialect, Head, Refused};
-use crate::failure::Failure;
+use crate::dialect::openai_responses::{self, OpenAiResponses};
+use crate::dialect::{Dialect, Head, Refused, ollama};
+use crate::failure::{Class, Failure};
 use crate::fault::{FakeBody, Faults, Step};
 use crate::log::{Log, Tracked};
-use crate::reply::{Ask, compose};
+use crate::reply::{Ask, Reply, compose};
 use crate::route::{Route, route};
 use crate::scenario::Scenario;
+use crate::store::Store;
+use crate::token::{self, Issued};
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub log: Arc<Log>,
+    pub desk: Desk,
+}
+
+/// What tests put in and requests leave behind.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
     pub control: Control,
+    pub store: Store,
+}
+
+impl Desk {
+    pub(crate) fn clear(&self) {
+        self.control.clear();
+        self.store.clear();
+    }
 }
 
 /// Accepts connections for ever.
@@ -83,46 +101,86 @@ async fn serve(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Fak
     };
     let body = body.to_bytes();
     shared.log.keep(&mut tracked, head.clone(), body.clone());
-    answer(Some(&shared.control), &head, &body, Some(tracked)).await
+    answer(Some(&shared.desk), &head, &body, Some(tracked)).await
 }
 
-/// Answers one request; without `control` nothing is scripted, without `tracked` nothing is logged.
+/// Answers one request; without `desk` nothing is scripted or stored, without `tracked` nothing is logged.
 pub(crate) async fn answer(
-    control: Option<&Control>,
-    head: &http::request::Parts,
+    desk: Option<&Desk>,
+    parts: &http::request::Parts,
     body: &Bytes,
     tracked: Option<Tracked>,
 ) -> Response<FakeBody> {
-    let path = head.uri.path();
-    let scripted = control.and_then(|control| control.next(path, body));
-    let scripted = match scripted {
+    let path = parts.uri.path();
+    let scripted = match desk.and_then(|desk| desk.control.next(path, body)) {
         Some(Answer::Raw { status, headers, frames }) => return raw(status, &headers, frames, tracked),
         Some(Answer::Scenario(scenario)) => Some(*scenario),
         None => None,
     };
-    let query = head.uri.query().unwrap_or_default();
-    match route(&head.method, path) {
+    let query = parts.uri.query().unwrap_or_default();
+    let store = desk.map(|desk| &desk.store);
+    let mut head = Head { path, query, headers: &parts.headers, body, store, model: None, stream: None };
+    match route(&parts.method, path) {
         Route::Generate { dialect, model, stream } => {
-            let head = Head { path, query, headers: &head.headers, model, stream };
-            generate(dialect, &head, body, scripted, tracked).await
+            head.model = model.as_deref();
+            head.stream = stream;
+            generate(dialect, &head, scripted, tracked).await
         }
         Route::Count { dialect, model } => {
-            let head = Head { path, query, headers: &head.headers, model, stream: None };
-            count(dialect, &head, body, tracked)
+            head.model = model.as_deref();
+            done(dialect, &head, dialect.authorize(&head).and_then(|()| dialect.count(&head, body)), tracked)
         }
+        Route::StoredResponse(rest) => {
+            let answer = store.ok_or(Failure::new(Class::NotFound));
+            let answer = answer.and_then(|store| openai_responses::stored(store, &head, &parts.method, rest));
+            done(&OpenAiResponses, &head, answer, tracked)
+        }
+        Route::Predict(model) => {
+            head.model = model.as_deref();
+            crate::predict::create(&head, scripted, tracked).await
+        }
+        Route::Prediction(wish, id) => crate::predict::proceed(&head, wish, id, tracked),
         Route::Models => models(tracked),
+        Route::Tags => json_response(StatusCode::OK, &ollama::tags(), tracked),
+        Route::Sts => issue(aws::sts(query, body), tracked),
+        Route::Imds => issue(aws::imds(&parts.method, path, &parts.headers), tracked),
+        Route::GoogleToken => issue(token::google(body), tracked),
+        Route::GoogleMetadata => {
+            issue(token::google_metadata(parts.headers.contains_key("metadata-flavor")), tracked)
+        }
+        Route::AzureToken => issue(token::azure(body), tracked),
         Route::Unknown => plain(StatusCode::NOT_FOUND, "no such route", tracked),
     }
+}
+
+fn done(
+    dialect: &dyn Dialect,
+    head: &Head<'_>,
+    answer: Result<Value, Failure>,
+    tracked: Option<Tracked>,
+) -> Response<FakeBody> {
+    match answer {
+        Ok(answer) => json_response(StatusCode::OK, &answer, tracked),
+        Err(failure) => refused(dialect.refuse(head, &failure), tracked),
+    }
+}
+
+fn issue(issued: Issued, tracked: Option<Tracked>) -> Response<FakeBody> {
+    let mut response = Response::new(FakeBody::whole(issued.body, tracked));
+    *response.status_mut() = issued.status;
+    for (name, value) in issued.headers {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
 }
 
 async fn generate(
     dialect: &'static dyn Dialect,
     head: &Head<'_>,
-    body: &[u8],
     scripted: Option<Scenario>,
     tracked: Option<Tracked>,
 ) -> Response<FakeBody> {
-    let (ask, scenario) = match understand(dialect, head, body, scripted) {
+    let (ask, scenario) = match understand(dialect, head, scripted) {
         Ok(understood) => understood,
         Err(failure) => return refused(dialect.refuse(head, &failure), tracked),
     };
@@ -135,11 +193,15 @@ async fn generate(
     }
     let reply = match compose(&ask, &scenario, &dialect.style()) {
         Ok(reply) => reply,
+        Err(failure) if failure.class == Class::Policy && dialect.blocks_in_answer() => Reply::blocked(&ask),
         Err(failure) => {
             let head = Head { model: Some(&ask.model), ..*head };
             return refused(dialect.refuse(&head, &failure), tracked);
         }
     };
+    if let Some(store) = head.store {
+        dialect.keep(store, &ask, &reply);
+    }
     let (kind, body) = if ask.stream {
         let steps = faults.steps(dialect.frames(&ask, &reply), || dialect.broken(&ask), dialect.garbage());
         (dialect.stream_type(&ask), FakeBody::steps(steps, tracked))
@@ -155,14 +217,13 @@ async fn generate(
 }
 
 /// Checks the request and finds the scenario it asks for.
-fn understand(
+pub(crate) fn understand(
     dialect: &'static dyn Dialect,
     head: &Head<'_>,
-    body: &[u8],
     scripted: Option<Scenario>,
 ) -> Result<(Ask, Scenario), Failure> {
     dialect.authorize(head)?;
-    let body: Value = serde_json::from_slice(body)
+    let body: Value = serde_json::from_slice(head.body)
         .map_err(|_| Failure::invalid("We could not parse the JSON body of your request."))?;
     let body = body.as_object().ok_or_else(|| Failure::invalid("The request body must be a JSON object."))?;
     let ask = dialect.read(head, body)?;
@@ -186,25 +247,13 @@ fn whole(dialect: &dyn Dialect, answer: &Value, faults: &Faults, tracked: Option
     FakeBody::whole(bytes, tracked)
 }
 
-fn count(
-    dialect: &'static dyn Dialect,
-    head: &Head<'_>,
-    body: &[u8],
-    tracked: Option<Tracked>,
-) -> Response<FakeBody> {
-    match dialect.authorize(head).and_then(|()| dialect.count(head, body)) {
-        Ok(answer) => json_response(StatusCode::OK, &answer, tracked),
-        Err(failure) => refused(dialect.refuse(head, &failure), tracked),
-    }
-}
-
 fn models(tracked: Option<Tracked>) -> Response<FakeBody> {
     let row = |id: &str| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "fake"});
     let rows = ["fake-text", "fake-tools", "fake-agent", "fake-reasoning"].map(row);
     json_response(StatusCode::OK, &json!({"object": "list", "data": rows}), tracked)
 }
 
-fn refused(refused: Refused, tracked: Option<Tracked>) -> Response<FakeBody> {
+pub(crate) fn refused(refused: Refused, tracked: Option<Tracked>) -> Response<FakeBody> {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json_response(status, &refused.body, tracked);
     for (name, value) in refused.headers {

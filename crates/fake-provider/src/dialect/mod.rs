@@ -1,7 +1,13 @@
 //! One codec per wire format: reads and checks requests, writes answers, streams and errors.
 
 pub(crate) mod anthropic;
+pub(crate) mod bedrock;
+pub(crate) mod cohere;
+pub(crate) mod gemini;
+pub(crate) mod ollama;
 pub(crate) mod openai_chat;
+pub(crate) mod openai_responses;
+pub(crate) mod replicate;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,12 +16,17 @@ use serde_json::Value;
 use crate::failure::{Class, Failure};
 use crate::read::Object;
 use crate::reply::{Ask, Reply, Style};
+use crate::store::Store;
 
 /// What a codec may look at beside the body.
 pub(crate) struct Head<'a> {
     pub path: &'a str,
     pub query: &'a str,
     pub headers: &'a HeaderMap,
+    /// The body as sent, for signatures over it.
+    pub body: &'a [u8],
+    /// What earlier requests left; absent for the demonstration model.
+    pub store: Option<&'a Store>,
     /// The model, where the path names it.
     pub model: Option<&'a str>,
     /// Whether the path asks for a stream, where the path says so.
@@ -41,6 +52,12 @@ pub(crate) trait Dialect: Sync {
     fn whole(&self, ask: &Ask, reply: &Reply) -> Value;
     /// The frames of a streamed answer, in order.
     fn frames(&self, ask: &Ask, reply: &Reply) -> Vec<Bytes>;
+    /// Keeps what later requests may ask for.
+    fn keep(&self, _store: &Store, _ask: &Ask, _reply: &Reply) {}
+    /// Whether a blocked prompt is an answer (and not an error) here.
+    fn blocks_in_answer(&self) -> bool {
+        false
+    }
     /// A token count; most providers have none.
     fn count(&self, _head: &Head<'_>, _body: &[u8]) -> Result<Value, Failure> {
         Err(Failure::new(Class::NotFound))
@@ -131,11 +148,6 @@ pub(crate) fn is_wrong(key: &str) -> bool {
 pub(crate) fn serial() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// Cuts text into pieces of `size` characters, as providers stream arguments.

@@ -165,7 +165,7 @@ pub(crate) fn stop_reason(finish: &Finish) -> &'static str {
         Finish::Stop => "end_turn",
         Finish::Length => "max_tokens",
         Finish::Calls => "tool_use",
-        Finish::Filter | Finish::Refused => "refusal",
+        Finish::Filter | Finish::Refused | Finish::Blocked => "refusal",
         Finish::Sequence(_) => "stop_sequence",
     }
 }

@@ -7,11 +7,14 @@ mod read;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Dialect, Frames, Head, Refused, now, pieces, serial};
+use super::{Dialect, Frames, Head, Refused, pieces, serial};
+use crate::clock::now;
 use crate::failure::{Class, Failure};
 use crate::read::Object;
 use crate::reply::{Ask, Finish, Flavour, Part, Reply, Style};
 use crate::scenario::Usage;
+
+pub(super) use read::check_name;
 
 pub(crate) struct OpenAiChat;
 
@@ -220,7 +223,7 @@ pub(super) fn finish(finish: &Finish) -> &'static str {
         Finish::Length => "length",
         Finish::Calls => "tool_calls",
         Finish::Filter => "content_filter",
-        Finish::Stop | Finish::Sequence(_) | Finish::Refused => "stop",
+        Finish::Stop | Finish::Sequence(_) | Finish::Refused | Finish::Blocked => "stop",
     }
 }
 
