@@ -3,11 +3,13 @@
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from certificates import self_signed
 from deployments import GROUPS, config
 from processes import Running, binary
 
@@ -25,6 +27,11 @@ class Gateway:
     key: str
     process: Running
 
+    @property
+    def certificate(self) -> Path:
+        """What a client must trust when the gateway speaks TLS."""
+        return self.process.folder / "certificate.pem"
+
 
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory) -> str:
@@ -38,20 +45,34 @@ def upstream(tmp_path_factory) -> str:
     process.stop()
 
 
-@pytest.fixture(scope="session")
-def gateway(upstream: str, tmp_path_factory) -> Gateway:
-    """A running gateway that serves every group of `deployments.GROUPS`."""
-    folder: Path = tmp_path_factory.mktemp("gateway")
+def serving(upstream: str, folder: Path, *arguments: str) -> Iterator[Gateway]:
+    """A gateway that serves every group of `deployments.GROUPS`, until its test is over."""
     # JSON is YAML, and needs no quoting rules here.
     (folder / "config.yaml").write_text(json.dumps(config(upstream)))
     key = f"sk-e2e-{secrets.token_urlsafe(24)}"
-    command = [str(binary("faregate", "FAREGATE_BIN")), "--config", "config.yaml"]
+    command = [str(binary("faregate", "FAREGATE_BIN")), "--config", "config.yaml", *arguments]
     command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(folder / "data")]
     process = Running(command, clean_env(LITELLM_MASTER_KEY=key), folder)
     yield Gateway(process.url, key, process)
     status = process.stop()
     assert status == 0, f"the gateway ended with {status}:\n{process.log()}"
     assert key not in process.log(), "the master key is in the log"
+
+
+@pytest.fixture(scope="session")
+def gateway(upstream: str, tmp_path_factory) -> Iterator[Gateway]:
+    """A running gateway."""
+    yield from serving(upstream, tmp_path_factory.mktemp("gateway"))
+
+
+@pytest.fixture(scope="session")
+def tls_gateway(upstream: str, tmp_path_factory) -> Iterator[Gateway]:
+    """A running gateway that speaks TLS."""
+    folder: Path = tmp_path_factory.mktemp("tls-gateway")
+    certificate, key = self_signed(folder)
+    yield from serving(
+        upstream, folder, "--ssl_certfile_path", str(certificate), "--ssl_keyfile_path", str(key)
+    )
 
 
 @pytest.fixture(params=GROUPS)

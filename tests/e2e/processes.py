@@ -9,7 +9,7 @@ from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTENING = re.compile(r"listening on (http://[0-9.:]+)")
+LISTENING = re.compile(r"listening on (https?://[0-9.:]+)")
 
 
 def binary(name: str, variable: str) -> Path:
@@ -25,10 +25,11 @@ def binary(name: str, variable: str) -> Path:
 
 
 class Running:
-    """A process that logs `listening on http://...`; its log is kept for failures."""
+    """A process that logs `listening on http(s)://...`; its log is kept for failures."""
 
     def __init__(self, command: list[str], env: dict[str, str], cwd: Path):
         self.lines: deque[str] = deque(maxlen=2000)
+        self.folder = cwd
         self.url = ""
         self._known = threading.Event()
         self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""boto3 as a client of the gateway's Bedrock routes, with a bearer key and with SigV4."""
+"""boto3 as a client of the gateway's Bedrock routes, with SigV4 and with a bearer key."""
 
 import boto3
 import botocore.config
@@ -17,23 +17,27 @@ CONFIG = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=
 
 @pytest.fixture(params=["", "/bedrock"], ids=["root", "prefixed"])
 def client(request, gateway, monkeypatch):
-    """A client with the gateway's key as bearer token."""
-    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", gateway.key)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    url = gateway.url + request.param
-    return boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=url, config=CONFIG)
-
-
-@pytest.fixture
-def signing(gateway, monkeypatch):
     """A client that signs, with the gateway's key as access key id."""
     monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
     return boto3.client(
         "bedrock-runtime",
         region_name="us-east-1",
-        endpoint_url=gateway.url,
+        endpoint_url=gateway.url + request.param,
         aws_access_key_id=gateway.key,
         aws_secret_access_key="unused",
+        config=CONFIG,
+    )
+
+
+@pytest.fixture
+def bearer(tls_gateway, monkeypatch):
+    """A client with the gateway's key as bearer token, which boto3 sends over TLS only."""
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", tls_gateway.key)
+    return boto3.client(
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=tls_gateway.url,
+        verify=str(tls_gateway.certificate),
         config=CONFIG,
     )
 
@@ -75,8 +79,8 @@ def test_a_tool_use_and_its_result_make_a_round_trip(client, group):
     assert p.RESULT in text_of(second["output"]["message"])
 
 
-def test_a_signed_request_is_known_by_its_access_key_id(signing, group):
-    answer = signing.converse(modelId=group, messages=user(p.ECHO))
+def test_a_bearer_token_is_known_over_tls(bearer, group):
+    answer = bearer.converse(modelId=group, messages=user(p.ECHO))
     assert p.ECHO in text_of(answer["output"]["message"])
 
 
