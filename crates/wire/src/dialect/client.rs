@@ -30,6 +30,11 @@ pub trait ClientDialect: Send + Sync {
     fn stream_content_type(&self) -> &'static str {
         "text/event-stream; charset=utf-8"
     }
+
+    /// The `content-type` of a stream; differs for Gemini, which without `alt=sse` sends a JSON array.
+    fn stream_type(&self, _alt_sse: bool) -> &'static str {
+        self.stream_content_type()
+    }
 }
 
 /// Renders the events of one stream as the bytes a client reads.
