@@ -9,3 +9,6 @@ mod stream;
 mod types;
 
 pub use provider::Provider;
+
+#[cfg(test)]
+mod tests;

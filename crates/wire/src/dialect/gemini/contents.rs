@@ -73,6 +73,12 @@ pub(super) fn content(value: Value, at: &str, calls: &mut Calls) -> Result<Vec<M
     let mut messages: Vec<Message> = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         let part = part(item, &format!("{at}[{index}]"), calls)?;
+        // Streams of this dialect end with an empty text, and may hold some to keep the connection alive.
+        let is_empty = matches!(&part, Part::Text { text, signature: None, extra, .. }
+            if text.is_empty() && extra.is_empty());
+        if is_empty && role == Role::Assistant {
+            continue;
+        }
         let role = if matches!(part, Part::ToolResult { .. }) { Role::Tool } else { role };
         match messages.last_mut() {
             Some(last) if last.role == role => add(&mut last.parts, part),
@@ -80,6 +86,40 @@ pub(super) fn content(value: Value, at: &str, calls: &mut Calls) -> Result<Vec<M
         }
     }
     Ok(messages)
+}
+
+/// Appends the messages of one content. SDKs return a streamed turn as one content per chunk: those are
+/// put together again, text that was one part included.
+pub(super) fn append(messages: &mut Vec<Message>, content: Vec<Message>) {
+    for message in content {
+        match messages.last_mut() {
+            Some(last)
+                if last.role == Role::Assistant
+                    && message.role == Role::Assistant
+                    && last.extra == message.extra =>
+            {
+                let mut parts = message.parts.into_iter();
+                if let Some(first) = parts.next() {
+                    continue_with(&mut last.parts, first);
+                }
+                parts.for_each(|part| add(&mut last.parts, part));
+            }
+            _ => messages.push(message),
+        }
+    }
+}
+
+fn continue_with(parts: &mut Vec<Part>, part: Part) {
+    match (parts.last_mut(), part) {
+        (
+            Some(Part::Text { text, signature: signature @ None, .. }),
+            Part::Text { text: more, signature: later, extra, .. },
+        ) if extra.is_empty() => {
+            text.push_str(&more);
+            *signature = later;
+        }
+        (_, part) => add(parts, part),
+    }
 }
 
 /// Appends a part. Streamed turns come back in pieces: text is joined, and a signature on an empty text

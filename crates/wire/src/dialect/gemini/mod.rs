@@ -29,3 +29,6 @@ pub use provider::Provider;
 
 pub(in crate::dialect) use fault::retry_after;
 pub(in crate::dialect) use time::seconds;
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,8 @@ pub(super) fn read(mut body: Members, call: &ClientCall<'_>) -> Result<ChatReque
     match body.need("contents")? {
         Value::Array(items) => {
             for (index, item) in items.into_iter().enumerate() {
-                request.messages.extend(contents::content(item, &format!("contents[{index}]"), &mut calls)?);
+                let content = contents::content(item, &format!("contents[{index}]"), &mut calls)?;
+                contents::append(&mut request.messages, content);
             }
         }
         // The API takes a single content for a list of one.

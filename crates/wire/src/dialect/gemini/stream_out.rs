@@ -278,12 +278,12 @@ impl StreamEncoder for Encoder {
         }
     }
 
-    /// Not a comment: the SDKs' line readers take one for the beginning of an error. A chunk that adds
-    /// nothing is read by all of them; between items of an array white space will do.
+    /// Not a comment, which the SDKs' line readers take for the beginning of an error, nor a chunk without
+    /// content, which makes their chats forget the turn: an empty text, as the real service sends it. Between
+    /// items of an array white space will do.
     fn heartbeat(&mut self, out: &mut Vec<u8>) {
         if self.reply.alt_sse {
-            let chunk = json!({"modelVersion": self.reply.model, "responseId": self.id});
-            sse_data(&wire_json::write(&chunk), out);
+            self.part(0, TextPart { text: "", thought: false, thought_signature: None }, out);
         } else {
             out.push(b'\n');
         }

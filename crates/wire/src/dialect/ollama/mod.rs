@@ -7,3 +7,6 @@ mod provider;
 mod request;
 
 pub use provider::Provider;
+
+#[cfg(test)]
+mod tests;
