@@ -70,3 +70,26 @@ fn number(schema: &Value, seed: usize) -> Value {
         None => Value::from(seed + 1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::sample;
+
+    #[test]
+    fn a_sample_follows_references_enums_and_choices() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"$ref": "#/$defs/a"}, "b": {"enum": ["x", "y"]}, "c": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+            "d": {"type": "array", "items": {"type": "number", "minimum": 3}}, "e": {"type": ["boolean", "null"]},
+        }, "$defs": {"a": {"type": "object", "properties": {"n": {"type": "integer"}}}}});
+        let expected = json!({"a": {"n": 1}, "b": "x", "c": null, "d": [3], "e": true});
+        assert_eq!(sample(&schema, 0), expected);
+    }
+
+    #[test]
+    fn a_schema_that_holds_itself_ends() {
+        let schema = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
+        assert!(sample(&schema, 0)["next"].is_object());
+    }
+}

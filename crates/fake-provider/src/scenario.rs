@@ -237,3 +237,42 @@ fn faults_named(name: &str) -> Option<Faults> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Kind, Scenario};
+
+    #[test]
+    fn a_models_name_asks_for_its_scenario_whatever_surrounds_it() {
+        for (model, kind) in [
+            ("fake-tools", Kind::Tools),
+            ("gpt-4o-fake-parallel-tools", Kind::ParallelTools),
+            ("us.anthropic.claude-fake-agent-v1:0", Kind::Agent),
+            ("claude-fake-reasoning@20250101", Kind::Reasoning),
+        ] {
+            assert_eq!(Scenario::of_model(model).map(|scenario| scenario.kind), Some(kind), "{model}");
+        }
+        assert_eq!(Scenario::of_model("gpt-4o"), None);
+        assert_eq!(Scenario::of_model("fake-nonsense"), None);
+    }
+
+    #[test]
+    fn a_directive_adds_to_what_the_model_asks_for() {
+        let base = Scenario::of(Kind::Cache);
+        let text = "hi [[fake: tokens=60 delay_ms=10 stall_after=5 unknown=1]] there";
+        let scenario = Scenario::of_directive(text, base).unwrap();
+        assert_eq!((scenario.kind, scenario.events), (Kind::Cache, Some(60)));
+        assert_eq!(
+            (scenario.faults.delay, scenario.faults.stall_after),
+            (Duration::from_millis(10), Some(5))
+        );
+    }
+
+    #[test]
+    fn a_stall_without_streaming_never_answers() {
+        let faults = Scenario::named("stall").unwrap().faults;
+        assert!(faults.never_answers(false) && !faults.never_answers(true));
+    }
+}

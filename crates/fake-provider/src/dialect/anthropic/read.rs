@@ -148,10 +148,9 @@ fn sampling(body: &Object, thinks: bool) -> Result<(), Failure> {
     if thinks && body.contains_key("top_k") {
         return Err(Failure::invalid("`top_k` must be unset when thinking is enabled."));
     }
-    if let Some(metadata) = body.get("metadata").and_then(Value::as_object) {
-        if let Some(name) = stranger(metadata, &["user_id"]) {
-            return Err(Failure::unknown_param(format!("metadata.{name}")));
-        }
+    let metadata = body.get("metadata").and_then(Value::as_object);
+    if let Some(name) = metadata.and_then(|metadata| stranger(metadata, &["user_id"])) {
+        return Err(Failure::unknown_param(format!("metadata.{name}")));
     }
     Ok(())
 }
