@@ -13,6 +13,9 @@ use tokio::sync::watch;
 /// Requests kept; older ones are forgotten.
 pub const DEFAULT_CAPACITY: usize = 10_000;
 
+/// Bytes of bodies kept; beyond it the oldest requests are forgotten too, so that long prompts cannot fill memory.
+const BODY_BYTES: usize = 256 << 20;
+
 /// Headers whose values are credentials.
 const SECRET_HEADERS: &[&str] =
     &["authorization", "x-api-key", "api-key", "x-goog-api-key", "x-amz-security-token", "cookie"];
@@ -83,9 +86,15 @@ struct Entry {
     done: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Entries {
+    list: VecDeque<Arc<Entry>>,
+    body_bytes: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Log {
-    entries: Mutex<VecDeque<Arc<Entry>>>,
+    entries: Mutex<Entries>,
     capacity: usize,
     requests: AtomicU64,
     in_flight: AtomicUsize,
@@ -93,6 +102,18 @@ pub(crate) struct Log {
     connections: AtomicU64,
     cancelled: watch::Sender<usize>,
     received: watch::Sender<u64>,
+}
+
+impl Entries {
+    /// Adds the newest and forgets the oldest as far as needed; the newest always stays.
+    fn push(&mut self, entry: Arc<Entry>, capacity: usize) {
+        self.body_bytes += entry.body.len();
+        self.list.push_back(entry);
+        while self.list.len() > capacity || (self.body_bytes > BODY_BYTES && self.list.len() > 1) {
+            let Some(oldest) = self.list.pop_front() else { return };
+            self.body_bytes -= oldest.body.len();
+        }
+    }
 }
 
 impl Log {
@@ -116,18 +137,18 @@ impl Log {
     }
 
     /// Keeps the request, now that its body is here.
-    pub(crate) fn keep(&self, tracked: &mut Tracked, head: http::request::Parts, body: Bytes) {
+    pub(crate) fn keep(&self, tracked: &mut Tracked, head: &http::request::Parts, body: &Bytes) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         if self.capacity > 0 {
-            let entry =
-                Entry { number, head, body, aborted: AtomicBool::new(false), done: AtomicBool::new(false) };
-            let entry = Arc::new(entry);
+            let entry = Arc::new(Entry {
+                number,
+                head: head.clone(),
+                body: body.clone(),
+                aborted: AtomicBool::new(false),
+                done: AtomicBool::new(false),
+            });
             tracked.entry = Some(Arc::clone(&entry));
-            let mut entries = self.entries.lock();
-            if entries.len() == self.capacity {
-                entries.pop_front();
-            }
-            entries.push_back(entry);
+            self.entries.lock().push(entry, self.capacity);
         }
         self.received.send_replace(number);
     }
@@ -139,7 +160,7 @@ impl Log {
     }
 
     pub(crate) fn list(&self) -> Vec<Received> {
-        let entries: Vec<_> = self.entries.lock().iter().cloned().collect();
+        let entries: Vec<_> = self.entries.lock().list.iter().cloned().collect();
         entries.iter().map(|entry| entry.received()).collect()
     }
 
@@ -154,7 +175,7 @@ impl Log {
     }
 
     pub(crate) fn reset(&self) {
-        self.entries.lock().clear();
+        *self.entries.lock() = Entries::default();
         self.requests.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
         self.cancelled.send_replace(0);

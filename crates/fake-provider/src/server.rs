@@ -100,7 +100,7 @@ async fn serve(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Fak
         return plain(StatusCode::BAD_REQUEST, "the request body broke off", None);
     };
     let body = body.to_bytes();
-    shared.log.keep(&mut tracked, head.clone(), body.clone());
+    shared.log.keep(&mut tracked, &head, &body);
     answer(Some(&shared.desk), &head, &body, Some(tracked)).await
 }
 
