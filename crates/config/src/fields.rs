@@ -100,6 +100,16 @@ impl<'a> Fields<'a> {
         number
     }
 
+    /// A number from 0.
+    pub(crate) fn amount(&mut self, key: &str) -> Option<f64> {
+        let node = self.get(key)?;
+        let number = number_of(node).filter(|number| *number >= 0.0);
+        if number.is_none() {
+            self.wrong(key, node, "a number from 0");
+        }
+        number
+    }
+
     /// A whole number from 0.
     pub(crate) fn count(&mut self, key: &str) -> Option<u64> {
         let node = self.get(key)?;

@@ -49,6 +49,8 @@ pub struct Snapshot {
 pub struct Reading {
     /// `None` when a finding is an error.
     pub snapshot: Option<Snapshot>,
+    /// What could be understood in spite of errors: for further checks only, never to be served.
+    pub draft: Option<Snapshot>,
     /// All findings, in the order of the files.
     pub findings: Vec<Diagnostic>,
     /// Every key of the files and what becomes of it.
@@ -120,6 +122,7 @@ fn understand(
     let Some(mut root) = root else {
         return Reading {
             snapshot: None,
+            draft: None,
             findings: findings.sorted(&files),
             keys: Vec::new(),
             sources: files,
@@ -142,7 +145,8 @@ fn understand(
     snapshot.sources.clone_from(&files);
     let findings = findings.sorted(&files);
     let refused = findings.iter().any(Diagnostic::is_error);
-    Reading { snapshot: (!refused).then_some(snapshot), findings, keys, sources: files }
+    let draft = Some(snapshot.clone());
+    Reading { snapshot: (!refused).then_some(snapshot), draft, findings, keys, sources: files }
 }
 
 fn typed(root: &Node, findings: &mut Findings) -> Snapshot {

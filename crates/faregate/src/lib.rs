@@ -1,1 +1,17 @@
-//! Skeleton of the crate; see docs/architecture.md.
+//! One static binary: command line, assembly, listeners, reload.
+//!
+//! Knows every crate and decides nothing: what a request may do is `gateway`'s. Start at [`cli::run`];
+//! [`assemble`] turns a configuration into a gate, [`listen`] puts it on a socket.
+
+pub mod assemble;
+pub mod check;
+pub mod cli;
+pub mod data_dir;
+pub mod demo;
+pub mod listen;
+pub mod logging;
+pub mod master_key;
+pub mod models;
+pub mod probe;
+pub mod reload;
+pub mod serve;

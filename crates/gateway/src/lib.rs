@@ -1,1 +1,15 @@
-//! Skeleton of the crate; see docs/architecture.md.
+//! The data plane: route table and request pipeline.
+//!
+//! Knows no HTTP framework, no SQL and no files. Start at [`pipeline::serve`], which reads like the list of
+//! stages it runs; each stage is a module of [`stage`]. [`routes`] says which paths are ours.
+
+pub mod body;
+pub mod call;
+pub mod destination;
+pub mod gate;
+pub mod metrics;
+pub mod operation;
+pub mod pipeline;
+pub mod refusal;
+pub mod routes;
+pub mod stage;

@@ -132,6 +132,28 @@ impl Envelope {
     }
 }
 
+impl Envelope {
+    /// The body with `members` (name, JSON text) added; those already there are replaced if `overwrite`.
+    pub fn merged<'m>(
+        &self,
+        members: impl Iterator<Item = (&'m str, &'m [u8])> + Clone,
+        overwrite: bool,
+    ) -> Bytes {
+        let mut out = Vec::with_capacity(self.body.len() + 64);
+        out.push(b'{');
+        for member in &self.members {
+            let replaced = members.clone().find(|(key, _)| overwrite && *key == member.key);
+            let value = replaced.map_or(&self.body[member.start..member.end], |(_, value)| value);
+            push_member(&member.key, value, &mut out);
+        }
+        for (key, value) in members.filter(|(key, _)| !self.has(key)) {
+            push_member(key, value, &mut out);
+        }
+        out.push(b'}');
+        Bytes::from(out)
+    }
+}
+
 impl Edit {
     fn key(&self) -> &'static str {
         match self {

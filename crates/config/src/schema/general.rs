@@ -55,7 +55,7 @@ impl GeneralSettings {
                 .flag("forward_client_headers_to_llm_api")
                 .unwrap_or_default(),
             always_include_stream_usage: fields.flag("always_include_stream_usage").unwrap_or_default(),
-            max_request_size_mb: fields.number("max_request_size_mb"),
+            max_request_size_mb: fields.amount("max_request_size_mb"),
         }
     }
 }

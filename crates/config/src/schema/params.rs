@@ -156,7 +156,7 @@ impl LitellmParams {
             organization: fields.get("organization").and_then(crate::node::Node::scalar_text),
             timeout: fields.seconds("timeout"),
             stream_timeout: fields.seconds("stream_timeout"),
-            weight: fields.number("weight"),
+            weight: fields.amount("weight"),
             rpm: fields.count("rpm"),
             tpm: fields.count("tpm"),
             order: fields.number("order").map(|order| order as i64),
@@ -187,13 +187,11 @@ impl LitellmParams {
 
     /// Puts every key without a field of its own where it belongs.
     fn sort_the_rest(&mut self, fields: &Fields<'_>) {
-        for entry in fields.entries() {
+        for entry in fields.entries().iter().filter(|entry| !entry.node.is_null()) {
             let value = || entry.node.to_json();
             let name = entry.key.clone();
             if registry::is_price(&name) {
-                if !entry.node.is_null() {
-                    self.prices.insert(name, entry.node.to_exact_json());
-                }
+                self.prices.insert(name, entry.node.to_exact_json());
             } else if registry::is_request_parameter(&name) {
                 self.defaults.insert(name, value());
             } else if TYPED.contains(&name.as_str()) {

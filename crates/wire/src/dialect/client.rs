@@ -26,6 +26,11 @@ pub trait ClientDialect: Send + Sync {
     /// Renders an error that comes instead of an answer.
     fn error(&self, note: &ErrorNote) -> Vec<u8>;
 
+    /// Headers that go with [`ClientDialect::error`], lower-case names.
+    fn error_headers(&self, _note: &ErrorNote) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// The `content-type` of a stream.
     fn stream_content_type(&self) -> &'static str {
         "text/event-stream; charset=utf-8"

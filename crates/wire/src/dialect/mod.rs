@@ -5,17 +5,14 @@
 //! [`Dialect`], a row in the catalog.
 
 mod client;
+mod members;
 mod provider;
 mod target;
 
-pub mod anthropic;
-pub mod bedrock;
 pub mod cohere;
 pub mod gemini;
 pub mod ollama;
 pub mod openai_chat;
-pub mod openai_responses;
-pub mod replicate;
 
 pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
 pub use provider::{
@@ -60,29 +57,23 @@ impl Dialect {
         }
     }
 
-    /// The codec for clients that speak this format, if clients may.
+    /// The codec for clients that speak this format, if there is one.
     pub fn client(self) -> Option<&'static dyn ClientDialect> {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Client),
-            Self::OpenAiResponses => Some(&openai_responses::Client),
-            Self::Anthropic => Some(&anthropic::Client),
             Self::Gemini => Some(&gemini::Client),
-            Self::Bedrock => Some(&bedrock::Client),
-            Self::Cohere | Self::Ollama | Self::Replicate => None,
+            _ => None,
         }
     }
 
-    /// The codec for providers that speak this format.
-    pub fn provider(self) -> &'static dyn ProviderDialect {
+    /// The codec for providers that speak this format, if there is one.
+    pub fn provider(self) -> Option<&'static dyn ProviderDialect> {
         match self {
-            Self::OpenAiChat => &openai_chat::Provider,
-            Self::OpenAiResponses => &openai_responses::Provider,
-            Self::Anthropic => &anthropic::Provider,
-            Self::Gemini => &gemini::Provider,
-            Self::Bedrock => &bedrock::Provider,
-            Self::Cohere => &cohere::Provider,
-            Self::Ollama => &ollama::Provider,
-            Self::Replicate => &replicate::Provider,
+            Self::OpenAiChat => Some(&openai_chat::Provider),
+            Self::Gemini => Some(&gemini::Provider),
+            Self::Cohere => Some(&cohere::Provider),
+            Self::Ollama => Some(&ollama::Provider),
+            _ => None,
         }
     }
 }

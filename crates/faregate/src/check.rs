@@ -1,0 +1,60 @@
+//! `faregate check`: what would happen with this configuration.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use faregate_catalog::Catalog;
+use faregate_config::{Diagnostic, Env, Reading, ServeEnv, Strictness, read, render};
+
+use crate::assemble;
+
+/// Everything there is to say about a file: its own findings and those of its deployments.
+pub struct Checked {
+    /// The file as read.
+    pub reading: Reading,
+    /// All findings.
+    pub findings: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// True if the configuration may be served.
+    pub fn is_usable(&self) -> bool {
+        !self.findings.iter().any(Diagnostic::is_error)
+    }
+
+    /// One line per finding.
+    pub fn lines(&self) -> String {
+        self.findings.iter().map(|finding| format!("{finding}\n")).collect()
+    }
+}
+
+/// Reads a file and tries its deployments, without calling anybody. Needs a tokio runtime.
+pub fn check(path: &Path, env: &Env, strictness: Strictness) -> anyhow::Result<Checked> {
+    let reading = read(path, env, strictness);
+    let mut findings = reading.findings.clone();
+    if let Some(draft) = &reading.draft {
+        let (environment, warnings) = ServeEnv::read(&draft.env);
+        findings.extend(warnings);
+        let upstream = assemble::upstream(&environment, draft)?;
+        let (_, skipped) = assemble::table(draft, &upstream, &Arc::new(Catalog::built_in()), None);
+        findings.extend(skipped);
+    }
+    Ok(Checked { reading, findings })
+}
+
+/// Prints findings and the fate of every key; fails if there is an error.
+///
+/// # Errors
+/// Only if nothing can be printed.
+pub fn run(path: &Path, strict: bool) -> anyhow::Result<ExitCode> {
+    let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _within = runtime.enter();
+    let checked = check(path, &Env::process(), strictness)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(render(&checked.reading.keys).as_bytes())?;
+    std::io::stderr().write_all(checked.lines().as_bytes())?;
+    Ok(if checked.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,227 @@
+//! Puts the gate on a socket.
+
+use std::convert::Infallible;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, ORIGIN,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use faregate_gateway::body::Body;
+use faregate_gateway::gate::Gate;
+use faregate_gateway::pipeline;
+use faregate_gateway::refusal::Refusal;
+use faregate_gateway::routes::{Lookup, Operation, find};
+use faregate_gateway::stage::deliver::{refuse, respond};
+
+/// A client that does not finish its request head in this time is dropped.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waiting when no connection can be accepted, e.g. for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the listener needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct Front {
+    /// Prefix of all routes, without trailing slash.
+    pub root_path: String,
+    /// Origins browsers may call from; empty is any.
+    pub cors_origins: Vec<String>,
+    /// Whether browsers may send credentials.
+    pub cors_credentials: bool,
+}
+
+/// Binds `host:port`.
+///
+/// # Errors
+/// With the address and the remedy.
+pub async fn bind(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((host, port)).await.map_err(|error| {
+        let why = if error.kind() == std::io::ErrorKind::AddrInUse {
+            "is in use; stop the other process or pass another --port".to_owned()
+        } else {
+            format!("cannot be listened on: {error}")
+        };
+        anyhow::anyhow!("{host}:{port} {why}")
+    })
+}
+
+/// TLS from a certificate chain and a key, both PEM.
+///
+/// # Errors
+/// If a file cannot be read or the two do not fit.
+pub fn tls(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let pem = fs::read(certificate).with_context(|| format!("cannot read {}", certificate.display()))?;
+    let chain = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("{} is no PEM certificate", certificate.display()))?;
+    if chain.is_empty() {
+        bail!("{} holds no certificate", certificate.display());
+    }
+    let pem = fs::read(key).with_context(|| format!("cannot read {}", key.display()))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem)
+        .with_context(|| format!("{} holds no private key", key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("certificate and key do not fit")?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves until `stop`, then lets requests in flight finish for at most `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    front: Front,
+    acceptor: Option<TlsAcceptor>,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    let (tasks, front) = (TaskTracker::new(), Arc::new(front));
+    loop {
+        let accepted = tokio::select! {
+            // Cancel-safe: an accept that is not taken leaves the connection in the backlog.
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = Connection {
+            gate: Arc::clone(&gate),
+            front: Arc::clone(&front),
+            peer,
+            stop: stop.clone(),
+        };
+        tasks.spawn(connection.run(stream, acceptor.clone()));
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        tracing::warn!(open = tasks.len(), "connections were still open at the end of the drain time");
+    }
+}
+
+struct Connection {
+    gate: Arc<Gate>,
+    front: Arc<Front>,
+    peer: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+        // Small stream frames must not wait for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        match acceptor {
+            None => self.http(stream).await,
+            Some(acceptor) => {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => self.http(stream).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    async fn http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S) {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http2().timer(TokioTimer::new());
+        let (gate, front, peer) = (self.gate, self.front, self.peer);
+        let service = service_fn(move |request| {
+            let (gate, front) = (Arc::clone(&gate), Arc::clone(&front));
+            async move { Ok::<_, Infallible>(answer(&gate, &front, peer, request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+async fn answer(gate: &Arc<Gate>, front: &Front, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let origin = head.headers.get(ORIGIN).cloned();
+    let mut response = if head.method == Method::OPTIONS {
+        respond(StatusCode::NO_CONTENT, HeaderMap::new(), Body::full(Bytes::new()))
+    } else {
+        let path = head.uri.path();
+        match path.strip_prefix(front.root_path.as_str()).map(|path| find(&head.method, path)) {
+            Some(Lookup::Found(found)) => {
+                let incoming = pipeline::Incoming {
+                    method: head.method,
+                    query: head.uri.query().map(str::to_owned),
+                    headers: head.headers,
+                    client_ip: Some(peer.ip()),
+                    body,
+                };
+                pipeline::serve(gate, found, incoming).await
+            }
+            Some(Lookup::WrongMethod(methods)) => {
+                refuse(Operation::Models, &Refusal::WrongMethod(methods), "")
+            }
+            Some(Lookup::Unknown) | None => not_found(),
+        }
+    };
+    allow_origin(front, origin.as_ref(), response.headers_mut());
+    response
+}
+
+fn not_found() -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    respond(StatusCode::NOT_FOUND, headers, Body::full(Bytes::from_static(br#"{"detail":"Not Found"}"#)))
+}
+
+/// Lets browsers of the allowed origins read the answer.
+fn allow_origin(front: &Front, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    let Some(origin) = origin else { return };
+    let listed = front.cors_origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
+    if !listed && !front.cors_origins.is_empty() {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization, content-type"));
+    if front.cors_credentials {
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
+}

@@ -1,0 +1,218 @@
+//! One request, read as far as routing needs.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use faregate_terms::CallId;
+use faregate_wire::chat::ChatRequest;
+use faregate_wire::dialect::{ClientCall, ClientDialect, Dialect};
+use faregate_wire::envelope::Envelope;
+
+use crate::refusal::Refusal;
+use crate::routes::Found;
+
+/// What came with a request besides its body.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Its id: the client's `x-litellm-call-id`, else a new one.
+    pub id: CallId,
+    /// When its head had been read.
+    pub at: Instant,
+    /// Its place in the route table.
+    pub found: Found,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The query string.
+    pub query: Option<String>,
+    /// The peer's address.
+    pub client_ip: Option<IpAddr>,
+}
+
+/// A chat request of any dialect.
+pub struct Call {
+    /// What came with the body.
+    pub arrival: Arrival,
+    /// The client's dialect.
+    pub dialect: Dialect,
+    /// Its codec.
+    pub client: &'static dyn ClientDialect,
+    /// The body, indexed.
+    pub envelope: Envelope,
+    /// The model name the client sent.
+    pub model: String,
+    /// True if the client wants a stream.
+    pub stream: bool,
+    /// True if the client wants the usage chunk of a chat-completions stream.
+    pub include_usage: bool,
+    /// Wishes addressed to the gateway.
+    pub options: Options,
+    /// Gemini's `alt=sse`.
+    pub alt_sse: bool,
+    decoded: OnceLock<Result<Arc<ChatRequest>, Refusal>>,
+}
+
+/// Members and headers of a request that are meant for the gateway, not for the provider.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// Attempts after the first.
+    pub num_retries: Option<u32>,
+    /// For the whole answer.
+    pub timeout: Option<Duration>,
+    /// For the first byte of a stream.
+    pub stream_timeout: Option<Duration>,
+    /// Drop what the model does not take.
+    pub drop_params: Option<bool>,
+    /// Drop these as well.
+    pub additional_drop_params: Vec<String>,
+    /// Send these although the provider's row does not list them.
+    pub allowed_openai_params: Vec<String>,
+    /// Headers to add to the provider request.
+    pub extra_headers: Vec<(String, String)>,
+}
+
+/// Members that are addressed to the gateway and never reach a provider. Source: compat, behaviour §5.
+pub const GATEWAY_MEMBERS: &[&str] = &[
+    "additional_drop_params",
+    "allowed_openai_params",
+    "cache",
+    "caching",
+    "context_window_fallback_dict",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+    "custom_llm_provider",
+    "disable_fallbacks",
+    "disable_global_guardrails",
+    "drop_params",
+    "extra_headers",
+    "fallbacks",
+    "guardrails",
+    "litellm_call_id",
+    "litellm_metadata",
+    "litellm_session_id",
+    "litellm_trace_id",
+    "mock_response",
+    "mock_timeout",
+    "mock_tool_calls",
+    "mock_testing_content_policy_fallbacks",
+    "mock_testing_context_fallbacks",
+    "mock_testing_fallbacks",
+    "mock_testing_rate_limit_error",
+    "no-log",
+    "num_retries",
+    "prompt_id",
+    "prompt_label",
+    "prompt_variables",
+    "prompt_version",
+    "request_timeout",
+    "stream_timeout",
+    "tags",
+    "timeout",
+];
+
+/// Members that would let a client steer our credentials elsewhere. Source: compat, behaviour §3.1.
+pub const BANNED_MEMBERS: &[&str] = &[
+    "api_base",
+    "api_key",
+    "aws_access_key_id",
+    "aws_bedrock_runtime_endpoint",
+    "aws_profile_name",
+    "aws_role_name",
+    "aws_secret_access_key",
+    "aws_session_name",
+    "aws_session_token",
+    "aws_sts_endpoint",
+    "aws_web_identity_token",
+    "azure_ad_token",
+    "base_url",
+    "model_list",
+    "user_config",
+    "vertex_credentials",
+    "vertex_location",
+    "vertex_project",
+];
+
+impl Call {
+    /// Puts a call together; the body is decoded in full only when somebody asks.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one value, each named at the only call site")]
+    pub fn new(
+        arrival: Arrival,
+        dialect: Dialect,
+        client: &'static dyn ClientDialect,
+        envelope: Envelope,
+        model: String,
+        stream: bool,
+        include_usage: bool,
+        options: Options,
+        alt_sse: bool,
+    ) -> Self {
+        Self {
+            arrival,
+            dialect,
+            client,
+            envelope,
+            model,
+            stream,
+            include_usage,
+            options,
+            alt_sse,
+            decoded: OnceLock::new(),
+        }
+    }
+
+    /// The whole request in canonical form.
+    ///
+    /// # Errors
+    /// The dialect's complaint about a member.
+    pub fn request(&self) -> Result<Arc<ChatRequest>, Refusal> {
+        self.decoded
+            .get_or_init(|| {
+                let call = ClientCall {
+                    path_model: Some(&self.model),
+                    path_stream: Some(self.stream),
+                    alt_sse: self.alt_sse,
+                };
+                let request = self.client.decode(self.envelope.body(), &call).map_err(Refusal::Invalid)?;
+                Ok(Arc::new(request))
+            })
+            .clone()
+    }
+}
+
+impl Options {
+    /// Reads the gateway's members and headers.
+    pub fn read(envelope: &Envelope, headers: &HeaderMap) -> Self {
+        let seconds = |key: &str| {
+            envelope.get::<f64>(key).filter(|s| s.is_finite() && *s > 0.0).map(Duration::from_secs_f64)
+        };
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let header_seconds = |name: &str| {
+            header(name)
+                .and_then(|text| text.parse::<f64>().ok())
+                .filter(|s| s.is_finite() && *s > 0.0)
+                .map(Duration::from_secs_f64)
+        };
+        let extra_headers = envelope
+            .get::<serde_json::Map<String, Value>>("extra_headers")
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+            .collect();
+        Self {
+            num_retries: header("x-litellm-num-retries")
+                .and_then(|text| text.parse().ok())
+                .or_else(|| envelope.get("num_retries")),
+            timeout: header_seconds("x-litellm-timeout")
+                .or_else(|| seconds("timeout"))
+                .or_else(|| seconds("request_timeout")),
+            stream_timeout: header_seconds("x-litellm-stream-timeout").or_else(|| seconds("stream_timeout")),
+            drop_params: envelope.get("drop_params"),
+            additional_drop_params: envelope.get("additional_drop_params").unwrap_or_default(),
+            allowed_openai_params: envelope.get("allowed_openai_params").unwrap_or_default(),
+            extra_headers,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From a provider row and a deployment's settings to a credential.
+
+use faregate_catalog::{Auth as Scheme, Provider};
+use faregate_config::LitellmParams;
+use faregate_terms::Secret;
+use faregate_upstream::{AuthSpec, AwsSpec, EntraSpec, EnvView, GoogleCredentials};
+
+use super::build::Unusable;
+
+/// The credential of a deployment: its own settings first, then the provider's environment variables.
+///
+/// # Errors
+/// If the provider needs a scheme this version does not have, or a key nobody gave.
+pub(super) fn spec(
+    provider: &Provider,
+    params: &LitellmParams,
+    base: &str,
+    region: Option<&str>,
+    env: &EnvView,
+) -> Result<AuthSpec, Unusable> {
+    let own_key = params.api_key.clone();
+    let env_key = || provider.key_env.iter().find_map(|name| env.get(name)).map(Secret::new);
+    let default_key = || provider.default_key.map(Secret::from);
+    let key = || own_key.clone().or_else(env_key).or_else(default_key);
+    let needed = || key().ok_or_else(|| missing_key(provider));
+    let header = |name: &str, secret: Secret| AuthSpec::Header { name: name.to_owned(), secret };
+    let worded =
+        |word: &str, key: &Secret| header("authorization", Secret::new(format!("{word} {}", key.expose())));
+    Ok(match provider.auth {
+        Scheme::None => AuthSpec::None,
+        Scheme::Bearer | Scheme::Databricks | Scheme::Snowflake | Scheme::DeviceFlow => {
+            AuthSpec::Bearer(needed()?)
+        }
+        Scheme::BearerIfKey => key().map_or(AuthSpec::None, AuthSpec::Bearer),
+        Scheme::Token => worded("Token", &needed()?),
+        Scheme::Key => worded("Key", &needed()?),
+        Scheme::Basic => worded("Basic", &needed()?),
+        Scheme::Query => AuthSpec::Query { name: "key".to_owned(), secret: needed()? },
+        Scheme::Header(name) => header(name, needed()?),
+        Scheme::Anthropic => {
+            let key = needed()?;
+            if key.expose().starts_with("sk-ant-oat") {
+                AuthSpec::Bearer(key)
+            } else {
+                header("x-api-key", key)
+            }
+        }
+        Scheme::Azure => match own_key.or_else(|| entra_absent(params).then(env_key).flatten()) {
+            Some(key) => header("api-key", key),
+            None => AuthSpec::AzureEntra(entra(params)),
+        },
+        Scheme::AzureFoundry => {
+            let key = needed()?;
+            let on_azure = ["azure.com", "azure.us", "azure.cn"].iter().any(|host| base.contains(host));
+            if on_azure { header("api-key", key) } else { AuthSpec::Bearer(key) }
+        }
+        Scheme::AwsSigv4 | Scheme::AwsSigv4OrBearer => match own_key {
+            Some(key) => AuthSpec::Bearer(key),
+            None => AuthSpec::Aws(aws(params, region)),
+        },
+        Scheme::GoogleOauth => AuthSpec::Google {
+            credentials: google(params, env),
+            scopes: Vec::new(),
+        },
+        Scheme::IbmIam | Scheme::ClientCredentials | Scheme::OciSignature => {
+            return Err(Unusable::NotSupported(format!(
+                "the auth scheme of provider `{}` ({}) is not supported yet",
+                provider.name,
+                provider.auth.describe()
+            )));
+        }
+    })
+}
+
+fn missing_key(provider: &Provider) -> Unusable {
+    let names = provider.key_env.join(" or ");
+    let remedy = if names.is_empty() {
+        "set litellm_params.api_key".to_owned()
+    } else {
+        format!("set litellm_params.api_key or the environment variable {names}")
+    };
+    Unusable::Incomplete(format!("no API key for provider `{}`; {remedy}", provider.name))
+}
+
+fn entra_absent(params: &LitellmParams) -> bool {
+    let azure = &params.azure;
+    azure.ad_token.is_none() && azure.tenant_id.is_none() && azure.username.is_none()
+}
+
+fn entra(params: &LitellmParams) -> EntraSpec {
+    let azure = &params.azure;
+    EntraSpec {
+        token: azure.ad_token.clone(),
+        tenant_id: azure.tenant_id.clone(),
+        client_id: azure.client_id.clone(),
+        client_secret: azure.client_secret.clone(),
+        username: azure.username.clone(),
+        password: azure.password.clone(),
+        scope: azure.scope.clone(),
+        authority: None,
+    }
+}
+
+fn aws(params: &LitellmParams, region: Option<&str>) -> AwsSpec {
+    let aws = &params.aws;
+    AwsSpec {
+        service: "bedrock".to_owned(),
+        region: region.map(str::to_owned),
+        access_key_id: aws.access_key_id.as_ref().map(|id| id.expose().to_owned()),
+        secret_access_key: aws.secret_access_key.clone(),
+        session_token: aws.session_token.clone(),
+        profile: aws.profile_name.clone(),
+        role_name: aws.role_name.clone(),
+        session_name: aws.session_name.clone(),
+        external_id: aws.external_id.clone(),
+        session_tags: aws.session_tags.clone(),
+        web_identity_token: aws.web_identity_token.clone(),
+        sts_endpoint: aws.sts_endpoint.clone(),
+    }
+}
+
+fn google(params: &LitellmParams, env: &EnvView) -> GoogleCredentials {
+    let own = params.vertex.credentials.as_ref().map(|text| text.expose().to_owned());
+    match own.or_else(|| env.first(&["VERTEXAI_CREDENTIALS"])) {
+        Some(text) => GoogleCredentials::parse(&text),
+        None => GoogleCredentials::Default,
+    }
+}

@@ -1,0 +1,248 @@
+//! Where an attempt goes: everything about one deployment and one upstream model, resolved.
+//!
+//! Built once per deployment (per upstream model for wildcards), so that a request only reads it.
+
+mod address;
+mod auth;
+mod build;
+mod family;
+mod quirks;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Uri;
+
+use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, cost};
+use faregate_terms::{DeploymentId, Fault, FaultClass, PicoUsd, Usage};
+use faregate_upstream::Auth;
+use faregate_wire::chat::ChatRequest;
+use faregate_wire::dialect::{Abilities, Dialect, Flavor, ProviderDialect, Quirks, Target};
+use faregate_wire::envelope::Envelope;
+
+use crate::call::Call;
+use crate::refusal::Refusal;
+use crate::routes::Operation;
+use crate::stage::params::ParamRules;
+
+pub use build::{Builder, Unusable};
+
+/// Which of a provider's routes serves a call; some providers speak a client's dialect natively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The provider's chat route.
+    Chat,
+    /// OpenAI responses.
+    Responses,
+    /// Anthropic messages.
+    Messages,
+}
+
+/// Everything about one deployment and one upstream model.
+pub struct Destination {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its provider.
+    pub provider: &'static Provider,
+    /// The upstream's model name, prefix removed.
+    pub model: String,
+    /// The wire format.
+    pub dialect: Dialect,
+    pub(crate) codec: &'static dyn ProviderDialect,
+    /// Base URL without query.
+    pub base: String,
+    /// The credential.
+    pub auth: Arc<Auth>,
+    /// Parameters it does not take.
+    pub params: ParamRules,
+    /// Headers added to each request.
+    pub headers: Vec<(String, String)>,
+    /// Request parameters for clients that give none.
+    pub defaults: Option<Box<ChatRequest>>,
+    /// For a whole answer, or between two pieces of a stream.
+    pub timeout: Duration,
+    /// For the first byte of a stream.
+    pub stream_timeout: Option<Duration>,
+    /// What the catalogue knows of the model.
+    pub info: Option<Arc<ModelInfo>>,
+    /// What it costs, if anybody knows.
+    pub prices: Option<Prices>,
+    pub(crate) shape: Shape,
+    pub(crate) quirks: Quirks,
+    pub(crate) abilities: Abilities,
+    pub(crate) may_modify: bool,
+    pub(crate) extra_body: Vec<(String, Vec<u8>)>,
+    /// True if a body of the same dialect must be rewritten all the same.
+    pub(crate) rewrites: bool,
+    /// Google's project when the configuration names none: asked of the credential, once.
+    pub(crate) project: OnceLock<String>,
+}
+
+/// The shape of the URL; owned form of [`Flavor`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Plain,
+    Azure { api_version: String },
+    AzureV1 { api_version: Option<String> },
+    AzureFoundry { api_version: String },
+    Vertex { location: String, version: &'static str },
+    BedrockInvoke,
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Destination")
+            .field("deployment", &self.deployment)
+            .field("provider", &self.provider.name)
+            .field("model", &self.model)
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Destination {
+    /// The provider's codec.
+    pub fn codec(&self) -> &'static dyn ProviderDialect {
+        self.codec
+    }
+
+    /// What the codec is told.
+    pub fn target(&self) -> Target<'_> {
+        let flavor = match &self.shape {
+            Shape::Plain => Flavor::Plain,
+            Shape::Azure { api_version } => Flavor::Azure { api_version },
+            Shape::AzureV1 { api_version } => Flavor::AzureV1 { api_version: api_version.as_deref() },
+            Shape::AzureFoundry { api_version } => Flavor::AzureFoundry { api_version },
+            Shape::Vertex { location, version } => Flavor::Vertex {
+                project: self.project.get().map_or("", String::as_str),
+                location,
+                version,
+            },
+            Shape::BedrockInvoke => Flavor::BedrockInvoke,
+        };
+        Target {
+            provider: self.provider.name,
+            model: &self.model,
+            flavor,
+            abilities: self.abilities.clone(),
+            quirks: &self.quirks,
+            may_modify: self.may_modify,
+        }
+    }
+
+    /// Finds out what can only be asked over the network: Google's project, if nobody named it.
+    ///
+    /// # Errors
+    /// If the credential cannot be used or names no project.
+    pub async fn settle_project(&self) -> Result<(), Fault> {
+        if !matches!(self.shape, Shape::Vertex { .. }) || self.project.get().is_some() {
+            return Ok(());
+        }
+        let found = self.auth.project_id().await.map_err(|error| {
+            Fault::new(FaultClass::Authentication, error.to_string())
+        })?;
+        let project = found.ok_or_else(|| {
+            Fault::new(
+                FaultClass::BadRequest,
+                "no Google Cloud project is known; set litellm_params.vertex_project or VERTEXAI_PROJECT",
+            )
+        })?;
+        let _ = self.project.set(project);
+        Ok(())
+    }
+
+    /// True for the Anthropic wire format, wherever it is served.
+    pub fn speaks_anthropic(&self) -> bool {
+        self.dialect == Dialect::Anthropic
+    }
+
+    /// The absolute URL of `path` (with query) below the base.
+    ///
+    /// # Errors
+    /// If the configured base does not make a URL.
+    pub fn url(&self, path: &str) -> Result<Uri, Fault> {
+        address::join(&self.base, path).map_err(|text| {
+            Fault::new(FaultClass::BadRequest, format!("api_base does not make a URL: {text}"))
+        })
+    }
+
+    /// An absolute URL the provider asks us to call next; only on the host we called in the first place,
+    /// or a sibling of it, since our credential goes with the call.
+    ///
+    /// # Errors
+    /// If it leads elsewhere.
+    pub fn follow(&self, url: &str) -> Result<Uri, Fault> {
+        let next: Uri = url.parse().map_err(|_| elsewhere())?;
+        let base: Uri = self.base.parse().map_err(|_| elsewhere())?;
+        let site = |uri: &Uri| uri.host().map(|host| address::site(host).to_owned());
+        if site(&next) == site(&base) && next.scheme() == base.scheme() { Ok(next) } else { Err(elsewhere()) }
+    }
+
+    /// True if the client's body can go through as bytes.
+    pub fn takes_bytes_of(&self, call: &Call, dropped: &[String]) -> bool {
+        let same = call.dialect == self.dialect
+            && !self.rewrites
+            && self.defaults.is_none()
+            && !matches!(call.arrival.found.operation, Operation::Invoke | Operation::InvokeStream)
+            && (call.dialect != Dialect::Gemini || !call.stream || call.alt_sse)
+            && dropped.iter().all(|name| !call.envelope.has(name) || self.baseline_name(name).is_some());
+        same && self.is_plain(call)
+    }
+
+    /// True if the body holds nothing that only a translation understands.
+    fn is_plain(&self, call: &Call) -> bool {
+        let body = call.envelope.body();
+        let holds = |needle: &str| memchr::memmem::find(body, needle.as_bytes()).is_some();
+        match call.dialect {
+            Dialect::OpenAiChat => {
+                let renamed = self.quirks.rename.iter().any(|(ours, _)| call.envelope.has(ours));
+                let old_limit = self.quirks.max_completion_tokens && call.envelope.has("max_tokens");
+                let foreign = ["thinking", "reasoning", "top_k"].iter().any(|name| call.envelope.has(name));
+                // One search finds all of LiteLLM's own members of messages: they end alike.
+                !(renamed || old_limit || foreign)
+                    && (self.quirks.keep_cache_control || !holds("\"cache_control\""))
+                    && !holds("\"thinking_blocks\"")
+                    && !holds("\"reasoning_content\"")
+                    && !holds("__thought__")
+            }
+            // State of another family, sealed for a client of this one, must not reach the provider.
+            Dialect::OpenAiResponses => !call.envelope.has("previous_response_id") && !holds("\"fg1.") && !holds("__thought__"),
+            _ => !holds("\"fg1.") && !holds("__thought__"),
+        }
+    }
+
+    /// The static form of a parameter's name, if it is a top-level member that can be cut out.
+    pub fn baseline_name(&self, name: &str) -> Option<&'static str> {
+        faregate_catalog::param_baseline().iter().copied().find(|known| *known == name)
+    }
+
+    /// The body with the deployment's `extra_body` merged in.
+    ///
+    /// # Errors
+    /// Only if the body is no JSON object, which our own codecs do not produce.
+    pub fn with_extra_body(&self, body: Bytes) -> Result<Bytes, Refusal> {
+        if self.extra_body.is_empty() {
+            return Ok(body);
+        }
+        let members = self.extra_body.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        Ok(Envelope::index(body)?.merged(members, true))
+    }
+
+    /// What `usage` costs; `None` if nobody knows the price.
+    pub fn cost(&self, usage: &Usage) -> Option<PicoUsd> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let context = CostContext {
+            provider: self.provider.name,
+            unix_seconds: i64::try_from(now).unwrap_or_default(),
+            regional_endpoint: matches!(&self.shape, Shape::Vertex { location, .. } if location != "global"),
+            ..CostContext::default()
+        };
+        cost(self.prices.as_ref()?, usage, &context).map(|cost| cost.total)
+    }
+}
+
+fn elsewhere() -> Fault {
+    Fault::new(FaultClass::BadGateway, "the provider's next address is on another site; it is not followed")
+}

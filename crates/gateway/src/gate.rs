@@ -1,0 +1,322 @@
+//! Everything a request may touch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+
+use faregate_catalog::{Catalog, resolve};
+use faregate_config::{DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify};
+use faregate_router::{Alias, Router, Seeded, strategy};
+use faregate_terms::Secret;
+use faregate_upstream::{EnvView, Upstream};
+use faregate_wire::dialect::Dialect;
+
+use crate::destination::{Builder, Destination, Unusable, Via};
+use crate::metrics::Metrics;
+use crate::refusal::Refusal;
+use crate::stage::identify::{Credentials, OnlyHeader};
+use crate::stage::settle::Settler;
+
+/// Attempts after the first when nobody says otherwise. Source: compat, behaviour §9.
+const DEFAULT_RETRIES: u32 = 2;
+/// Source: compat, `REQUEST_TIMEOUT`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6000);
+/// Source: compat, `anthropic_sse_ping_interval_seconds`.
+const ANTHROPIC_PING: Duration = Duration::from_secs(15);
+/// Comment frames that keep proxies from giving a silent stream up.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// The largest request body when nobody says otherwise.
+const DEFAULT_MAX_BODY: usize = 64 * 1024 * 1024;
+/// Upstream models of a wildcard deployment kept resolved.
+const MOST_RESOLVED: usize = 2048;
+
+/// The data plane: built once, its table swapped on reload.
+pub struct Gate {
+    /// What the configuration says.
+    pub table: ArcSwap<Table>,
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Turns finished requests into receipts.
+    pub settler: Arc<Settler>,
+}
+
+/// One configuration, ready for use. Requests in flight keep the one they began with.
+pub struct Table {
+    /// Names → deployments.
+    pub router: Router,
+    /// The deployments, by the router's indexes.
+    pub deployments: Vec<Deployment>,
+    /// `litellm_settings.model_alias_map`.
+    pub model_aliases: BTreeMap<String, String>,
+    /// The rest.
+    pub settings: Settings,
+    /// Who may call.
+    pub credentials: Credentials,
+    /// Connections.
+    pub upstream: Upstream,
+    /// Prices and capabilities.
+    pub catalog: Arc<Catalog>,
+    /// The environment.
+    pub env: EnvView,
+}
+
+/// Settings of the request path.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Attempts after the first.
+    pub num_retries: u32,
+    /// Shortest wait before a retry.
+    pub retry_after: Duration,
+    /// `None`: ask providers for usage, and show it to clients that asked. `true`: show it to all.
+    pub always_include_stream_usage: Option<bool>,
+    /// Send the client's `x-*` headers on.
+    pub forward_client_headers: bool,
+    /// Drop parameters a provider does not take.
+    pub drop_params: bool,
+    /// Mend requests a provider would refuse.
+    pub modify_params: bool,
+    /// For a whole answer.
+    pub timeout: Duration,
+    /// For the first byte of a stream.
+    pub stream_timeout: Option<Duration>,
+    /// Largest request body, bytes.
+    pub max_body: usize,
+    /// `/metrics` exists.
+    pub prometheus: bool,
+    /// `/metrics` needs a key.
+    pub metrics_need_key: bool,
+    /// Between two pings of an Anthropic stream.
+    pub anthropic_ping: Duration,
+    /// Between two comment frames of other streams.
+    pub keepalive: Option<Duration>,
+}
+
+impl Settings {
+    /// How long a stream of `dialect` may be silent before a sign of life.
+    pub fn heartbeat(&self, dialect: Dialect) -> Option<Duration> {
+        let interval = match dialect {
+            Dialect::Anthropic => self.anthropic_ping,
+            _ => self.keepalive.unwrap_or(DEFAULT_HEARTBEAT),
+        };
+        (!interval.is_zero()).then_some(interval)
+    }
+
+    fn of(snapshot: &Snapshot) -> Self {
+        let (router, litellm, general) = (&snapshot.router, &snapshot.litellm, &snapshot.general);
+        let count = |value: Option<u64>| value.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        Self {
+            num_retries: count(router.num_retries.or(litellm.num_retries)).unwrap_or(DEFAULT_RETRIES),
+            retry_after: router.retry_after.unwrap_or_default(),
+            always_include_stream_usage: general.always_include_stream_usage.then_some(true),
+            forward_client_headers: general.forward_client_headers_to_llm_api,
+            drop_params: litellm.drop_params.unwrap_or(false),
+            modify_params: litellm.modify_params.unwrap_or(false),
+            timeout: router.timeout.or(litellm.request_timeout).unwrap_or(DEFAULT_TIMEOUT),
+            stream_timeout: router.stream_timeout,
+            max_body: general
+                .max_request_size_mb
+                .filter(|mb| mb.is_finite() && *mb > 0.0)
+                .map_or(DEFAULT_MAX_BODY, |mb| (mb * 1024.0 * 1024.0) as usize),
+            prometheus: litellm.has_callback("prometheus"),
+            metrics_need_key: litellm.require_auth_for_metrics_endpoint.unwrap_or(true),
+            anthropic_ping: litellm.anthropic_sse_ping_interval.unwrap_or(ANTHROPIC_PING),
+            keepalive: litellm.sse_keepalive_interval,
+        }
+    }
+}
+
+/// A deployment and what has been resolved of it.
+pub struct Deployment {
+    /// Its settings.
+    pub config: DeploymentConfig,
+    /// Its upstream model string; may hold `*`.
+    pub upstream_model: String,
+    resolved: RwLock<HashMap<(String, Via), Arc<Destination>>>,
+}
+
+impl Deployment {
+    /// The destination for one upstream model string.
+    ///
+    /// # Errors
+    /// 400 or 501 with the remedy, if the model leads nowhere.
+    pub fn destination(&self, model: &str, via: Via, table: &Table) -> Result<Arc<Destination>, Refusal> {
+        let key = (model.to_owned(), via);
+        if let Some(found) = self.resolved.read().get(&key) {
+            return Ok(Arc::clone(found));
+        }
+        let made = table.builder().destination(&self.config, model, via).map_err(|unusable| match unusable {
+            Unusable::NotSupported(why) => Refusal::NotImplemented(why),
+            Unusable::UnknownProvider(why) | Unusable::Incomplete(why) => {
+                Refusal::Invalid(faregate_wire::dialect::BadRequest::new("model", why))
+            }
+        })?;
+        let made = Arc::new(made);
+        let mut resolved = self.resolved.write();
+        if resolved.len() >= MOST_RESOLVED {
+            resolved.clear();
+        }
+        resolved.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+/// What a table is made from, besides the configuration.
+pub struct Parts {
+    /// Connections.
+    pub upstream: Upstream,
+    /// Prices and capabilities.
+    pub catalog: Arc<Catalog>,
+    /// The environment.
+    pub env: EnvView,
+    /// The admin key; `None` lets everybody in.
+    pub master_key: Option<Secret>,
+}
+
+/// A deployment that cannot serve, and why.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    /// Where, what and the remedy: an error, or a warning if the rest of the configuration is fine
+    /// without it.
+    pub finding: Diagnostic,
+    /// Its public name.
+    pub group: String,
+}
+
+impl Table {
+    /// Builds the table; deployments that cannot serve are left out and named.
+    pub fn new(snapshot: &Snapshot, parts: Parts) -> (Self, Vec<Skipped>) {
+        let mut table = Self {
+            router: Router::new(Vec::new(), HashMap::new(), shuffle()),
+            deployments: Vec::new(),
+            model_aliases: snapshot.litellm.model_alias_map.clone(),
+            settings: Settings::of(snapshot),
+            credentials: credentials(snapshot, parts.master_key),
+            upstream: parts.upstream,
+            catalog: parts.catalog,
+            env: parts.env,
+        };
+        let mut skipped = Vec::new();
+        for config in &snapshot.deployments {
+            let deployment = Deployment {
+                config: config.clone(),
+                upstream_model: config.params.model.clone(),
+                resolved: RwLock::default(),
+            };
+            let fixed = !config.params.model.contains('*');
+            let outcome = if fixed {
+                table.builder().destination(config, &config.params.model, Via::Chat).map(|_| ())
+            } else {
+                Ok(())
+            };
+            match outcome {
+                Ok(()) => table.deployments.push(deployment),
+                Err(reason) => {
+                    let severity = match reason {
+                        Unusable::NotSupported(_) => Severity::Warning,
+                        Unusable::UnknownProvider(_) | Unusable::Incomplete(_) => Severity::Error,
+                    };
+                    let finding = config.finding(severity, "litellm_params.model", reason.to_string());
+                    skipped.push(Skipped { finding, group: config.group.to_string() });
+                }
+            }
+        }
+        table.router = router(&table.deployments, snapshot);
+        (table, skipped)
+    }
+
+    /// What destinations are made with.
+    pub fn builder(&self) -> Builder<'_> {
+        Builder {
+            upstream: &self.upstream,
+            catalog: &self.catalog,
+            env: &self.env,
+            drop_params: self.settings.drop_params,
+            modify_params: self.settings.modify_params,
+            timeout: self.settings.timeout,
+            stream_timeout: self.settings.stream_timeout,
+        }
+    }
+
+    /// `name` with its inferred provider in front, for names that have none.
+    pub fn prefixed(&self, name: &str) -> Option<String> {
+        if !self.router.members(name).is_empty() {
+            return None;
+        }
+        let found = resolve(name, None, None, &self.catalog).ok()?;
+        (found.model == name).then(|| format!("{}/{name}", found.provider.name))
+    }
+}
+
+fn shuffle() -> Box<dyn strategy::Strategy> {
+    Box::new(strategy::SimpleShuffle)
+}
+
+fn router(deployments: &[Deployment], snapshot: &Snapshot) -> Router {
+    let routed = deployments
+        .iter()
+        .map(|deployment| {
+            let config = &deployment.config;
+            faregate_router::Deployment {
+                id: config.id.clone(),
+                group: config.group.clone(),
+                weight: config.params.weight,
+                rpm: config.params.rpm,
+                tpm: config.params.tpm,
+            }
+        })
+        .collect();
+    let aliases = snapshot
+        .aliases
+        .iter()
+        .map(|(name, alias)| {
+            (name.to_string(), Alias { group: alias.group.to_string(), hidden: alias.hidden })
+        })
+        .collect();
+    Router::new(routed, aliases, shuffle())
+}
+
+fn credentials(snapshot: &Snapshot, master_key: Option<Secret>) -> Credentials {
+    let general = &snapshot.general;
+    let strict = general
+        .litellm_key_header_name
+        .as_ref()
+        .map(|name| OnlyHeader { name: name.to_ascii_lowercase(), bearer_required: true });
+    let lenient = general
+        .authentication
+        .api_key_header
+        .as_ref()
+        .map(|name| name.to_ascii_lowercase())
+        .filter(|name| name != "authorization")
+        .map(|name| OnlyHeader { name, bearer_required: false });
+    Credentials { master_key, only_header: strict.or(lenient) }
+}
+
+impl Gate {
+    /// A gate that serves `table`.
+    pub fn new(table: Table, buckets: &[f64]) -> Self {
+        let metrics = Arc::new(Metrics::new(buckets));
+        Self {
+            settler: Arc::new(Settler::new(Arc::clone(&metrics))),
+            metrics,
+            table: ArcSwap::from_pointee(table),
+        }
+    }
+
+    /// Chance for one request.
+    pub(crate) fn dice(&self) -> Seeded {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        Seeded::new(now as u64)
+    }
+}
+
+/// How `ssl_verify` maps to the client's setting.
+pub fn verify(setting: Option<&SslVerify>) -> faregate_upstream::Verify {
+    match setting {
+        None | Some(SslVerify::On) => faregate_upstream::Verify::On,
+        Some(SslVerify::Off) => faregate_upstream::Verify::Off,
+        Some(SslVerify::Roots(path)) => faregate_upstream::Verify::Bundle(path.clone()),
+    }
+}

@@ -1,0 +1,427 @@
+//! Prometheus metrics by LiteLLM's names, and a few of our own.
+//!
+//! A finished request costs one look-up: all its series hang on one [`Handles`], found by the request's
+//! labels. The number of such label sets is bounded; beyond it what only clients decide becomes `other`.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use faregate_terms::{Ending, PicoUsd, Receipt};
+
+type Labels = Vec<(&'static str, String)>;
+type Spend = Counter<f64, AtomicU64>;
+type Histograms = Family<Labels, Histogram, MakeHistogram>;
+
+/// LiteLLM's default buckets, seconds. Source: compat, metrics §2.3.
+pub const DEFAULT_BUCKETS: [f64; 17] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 420.0, 600.0,
+];
+
+/// Buckets of Prometheus' own client libraries, which LiteLLM uses for the latency per token.
+const LIBRARY_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Label sets kept apart before `other` begins.
+const MOST_LABEL_SETS: usize = 4096;
+
+#[derive(Clone)]
+struct MakeHistogram(Arc<[f64]>);
+
+impl prometheus_client::metrics::family::MetricConstructor<Histogram> for MakeHistogram {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
+/// What a request's series are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SeriesKey {
+    /// Canonical path.
+    pub route: &'static str,
+    /// Status sent.
+    pub status: u16,
+    /// The name the client sent if the router knows it, else `other`.
+    pub requested_model: String,
+    /// Group that served it.
+    pub model_group: Option<String>,
+    /// Upstream model.
+    pub model: Option<String>,
+    /// Deployment id.
+    pub model_id: Option<String>,
+    /// Provider.
+    pub api_provider: Option<String>,
+    /// Upstream base URL.
+    pub api_base: Option<String>,
+    /// The caller's key label.
+    pub key: &'static str,
+    /// Exception class of a failure.
+    pub class: Option<&'static str>,
+    /// Client address.
+    pub client_ip: String,
+    /// Client program.
+    pub user_agent: String,
+}
+
+/// All metrics of the gateway.
+pub struct Metrics {
+    registry: Registry,
+    counters: Vec<Family<Labels, Counter>>,
+    spend: Family<Labels, Spend>,
+    histograms: Vec<Histograms>,
+    /// Requests being served.
+    pub in_flight: Gauge<i64, AtomicI64>,
+    /// Streams that ended because the client left.
+    pub client_closed: Counter,
+    handles: RwLock<HashMap<SeriesKey, Arc<Handles>>>,
+}
+
+/// The series of one label set, resolved.
+struct Handles {
+    counters: Vec<Option<Counter>>,
+    spend: Option<Spend>,
+    histograms: Vec<Option<Histogram>>,
+}
+
+/// Declares the families: name, help, and the labels in LiteLLM's order.
+struct Declared {
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+    when: When,
+}
+
+/// Which requests a family counts.
+#[derive(Clone, Copy, PartialEq)]
+enum When {
+    Always,
+    Failed,
+    /// A deployment was called.
+    Called,
+    /// A deployment answered.
+    Answered,
+    /// A deployment failed.
+    CallFailed,
+}
+
+const WHO: [&str; 4] = ["end_user", "hashed_api_key", "api_key_alias", "requested_model"];
+const TOKEN_LABELS: &[&str] = &[
+    "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email",
+    "requested_model", "model_id", "api_provider", "org_id", "org_alias",
+];
+const TOKEN_LABELS_SHORT: &[&str] = &[
+    "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email",
+    "requested_model", "model_id", "api_provider",
+];
+const DEPLOYMENT_LABELS: &[&str] = &[
+    "model_group", "requested_model", "litellm_model_name", "model_id", "api_base", "api_provider",
+    "hashed_api_key", "api_key_alias", "team", "team_alias", "client_ip", "user_agent",
+];
+const LATENCY_LABELS: &[&str] = &[
+    "model_group", "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias",
+    "user", "model", "model_id", "api_provider", "service_tier", "org_id", "org_alias",
+];
+const OVERHEAD_LABELS: &[&str] = &[
+    "model_group", "api_provider", "api_base", "litellm_model_name", "hashed_api_key", "api_key_alias",
+    "model_id",
+];
+
+const COUNTERS: &[Declared] = &[
+    Declared {
+        name: "litellm_proxy_total_requests_metric",
+        help: "Requests the proxy answered, by status code and route",
+        labels: &[
+            WHO[0], WHO[1], WHO[2], WHO[3], "team", "team_alias", "user", "status_code", "user_email",
+            "route", "client_ip", "user_agent", "model_id", "api_provider", "org_id", "org_alias",
+        ],
+        when: When::Always,
+    },
+    Declared {
+        name: "litellm_proxy_failed_requests_metric",
+        help: "Requests that did not end in success for the client",
+        labels: &[
+            WHO[0], WHO[1], WHO[2], WHO[3], "team", "team_alias", "user", "user_email",
+            "exception_status", "exception_class", "route", "client_ip", "user_agent", "model_id",
+            "api_provider", "org_id", "org_alias",
+        ],
+        when: When::Failed,
+    },
+    Declared {
+        name: "litellm_deployment_total_requests",
+        help: "Upstream calls per deployment",
+        labels: DEPLOYMENT_LABELS,
+        when: When::Called,
+    },
+    Declared {
+        name: "litellm_deployment_success_responses",
+        help: "Upstream successes per deployment",
+        labels: DEPLOYMENT_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_deployment_failure_responses",
+        help: "Upstream failures per deployment",
+        labels: &[
+            "model_group", "requested_model", "litellm_model_name", "model_id", "api_base",
+            "api_provider", "exception_status", "exception_class", "hashed_api_key", "api_key_alias",
+            "team", "team_alias", "client_ip", "user_agent",
+        ],
+        when: When::CallFailed,
+    },
+    Declared {
+        name: "litellm_total_tokens_metric",
+        help: "Input plus output tokens",
+        labels: TOKEN_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_input_tokens_metric",
+        help: "Input tokens",
+        labels: TOKEN_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_output_tokens_metric",
+        help: "Output tokens",
+        labels: TOKEN_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_input_cached_tokens_metric",
+        help: "Input tokens served from the provider's prompt cache",
+        labels: TOKEN_LABELS_SHORT,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_input_cache_creation_tokens_metric",
+        help: "Input tokens written to the provider's prompt cache",
+        labels: TOKEN_LABELS_SHORT,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_output_reasoning_tokens_metric",
+        help: "Reasoning tokens",
+        labels: TOKEN_LABELS_SHORT,
+        when: When::Answered,
+    },
+];
+
+const SPEND: Declared = Declared {
+    name: "litellm_spend_metric",
+    help: "US dollars spent",
+    labels: &[
+        "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email",
+        "client_ip", "user_agent", "requested_model", "model_id", "api_provider", "service_tier", "org_id",
+        "org_alias",
+    ],
+    when: When::Answered,
+};
+
+const HISTOGRAMS: &[Declared] = &[
+    Declared {
+        name: "litellm_request_total_latency_metric",
+        help: "Seconds from arrival to the end of the answer",
+        labels: LATENCY_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_llm_api_latency_metric",
+        help: "Seconds spent waiting for the provider",
+        labels: LATENCY_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_llm_api_time_to_first_token_metric",
+        help: "Seconds to the first output of a stream",
+        labels: LATENCY_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_overhead_latency_metric",
+        help: "Seconds added by the gateway",
+        labels: OVERHEAD_LABELS,
+        when: When::Answered,
+    },
+    Declared {
+        name: "litellm_deployment_latency_per_output_token",
+        help: "Seconds per output token",
+        labels: &[
+            "model_group", "litellm_model_name", "model_id", "api_base", "api_provider", "hashed_api_key",
+            "api_key_alias", "team", "team_alias", "org_id", "org_alias",
+        ],
+        when: When::Answered,
+    },
+];
+
+impl Metrics {
+    /// All families, empty. `buckets` are upper bounds in seconds.
+    pub fn new(buckets: &[f64]) -> Self {
+        let mut registry = Registry::default();
+        let counters = COUNTERS
+            .iter()
+            .map(|declared| {
+                let family = Family::<Labels, Counter>::default();
+                registry.register(declared.name, declared.help, family.clone());
+                family
+            })
+            .collect();
+        let spend = Family::<Labels, Spend>::default();
+        registry.register(SPEND.name, SPEND.help, spend.clone());
+        let histograms = HISTOGRAMS
+            .iter()
+            .map(|declared| {
+                let bounds: Arc<[f64]> = if declared.name.ends_with("per_output_token") {
+                    LIBRARY_BUCKETS.into()
+                } else {
+                    buckets.into()
+                };
+                let family = Histograms::new_with_constructor(MakeHistogram(bounds));
+                registry.register(declared.name, declared.help, family.clone());
+                family
+            })
+            .collect();
+        let in_flight = Gauge::<i64, AtomicI64>::default();
+        registry.register("litellm_in_flight_requests", "Requests being served", in_flight.clone());
+        let client_closed = Counter::default();
+        registry.register(
+            "faregate_client_closed",
+            "Streams that ended because the client left",
+            client_closed.clone(),
+        );
+        Self {
+            registry,
+            counters,
+            spend,
+            histograms,
+            in_flight,
+            client_closed,
+            handles: RwLock::default(),
+        }
+    }
+
+    /// Counts a finished request.
+    pub fn record(&self, key: SeriesKey, receipt: &Receipt, overhead: Duration) {
+        let handles = self.handles(key);
+        let usage = &receipt.usage;
+        let amounts = [
+            1,
+            1,
+            receipt.attempts.len() as u64,
+            1,
+            receipt.attempts.iter().filter(|attempt| attempt.fault.is_some()).count() as u64,
+            usage.total(),
+            usage.input,
+            usage.output,
+            usage.cache_read,
+            usage.cache_write(),
+            usage.reasoning,
+        ];
+        for (counter, amount) in handles.counters.iter().zip(amounts) {
+            if let (Some(counter), true) = (counter, amount > 0) {
+                counter.inc_by(amount);
+            }
+        }
+        let cost = receipt.cost.unwrap_or(PicoUsd::ZERO);
+        if let (Some(spend), true) = (&handles.spend, cost > PicoUsd::ZERO) {
+            spend.inc_by(cost.to_f64());
+        }
+        let per_token = (usage.output > 0).then(|| receipt.upstream_time.as_secs_f64() / usage.output as f64);
+        let observations = [
+            Some(receipt.duration.as_secs_f64()),
+            Some(receipt.upstream_time.as_secs_f64()),
+            receipt.ttft.map(|ttft| ttft.as_secs_f64()),
+            Some(overhead.as_secs_f64()),
+            per_token,
+        ];
+        for (histogram, observation) in handles.histograms.iter().zip(observations) {
+            if let (Some(histogram), Some(seconds)) = (histogram, observation) {
+                histogram.observe(seconds);
+            }
+        }
+        if receipt.ending == Ending::ClientClosed {
+            self.client_closed.inc();
+        }
+    }
+
+    /// The exposition in OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        if encode(&mut out, &self.registry).is_err() {
+            let _ = writeln!(out, "# EOF");
+        }
+        out
+    }
+
+    fn handles(&self, mut key: SeriesKey) -> Arc<Handles> {
+        if let Some(found) = self.handles.read().get(&key) {
+            return Arc::clone(found);
+        }
+        if self.handles.read().len() >= MOST_LABEL_SETS {
+            "other".clone_into(&mut key.client_ip);
+            "other".clone_into(&mut key.user_agent);
+            "other".clone_into(&mut key.requested_model);
+        }
+        let made = Arc::new(self.resolve(&key));
+        Arc::clone(self.handles.write().entry(key).or_insert(made))
+    }
+
+    fn resolve(&self, key: &SeriesKey) -> Handles {
+        let failed = key.status >= 400;
+        let called = key.model_id.is_some();
+        let counts = |when: When| match when {
+            When::Always => true,
+            When::Failed => failed,
+            When::Called => called,
+            When::Answered => called && !failed,
+            When::CallFailed => called,
+        };
+        let counters = COUNTERS.iter().zip(&self.counters).map(|(declared, family)| {
+            counts(declared.when).then(|| family.get_or_create(&labels(declared.labels, key)).clone())
+        });
+        let histograms = HISTOGRAMS.iter().zip(&self.histograms).map(|(declared, family)| {
+            counts(declared.when).then(|| family.get_or_create(&labels(declared.labels, key)).clone())
+        });
+        Handles {
+            counters: counters.collect(),
+            spend: counts(SPEND.when)
+                .then(|| self.spend.get_or_create(&labels(SPEND.labels, key)).clone()),
+            histograms: histograms.collect(),
+        }
+    }
+}
+
+/// Absent values are the text `None`. Source: compat, metrics §2.4.
+fn labels(names: &[&'static str], key: &SeriesKey) -> Labels {
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "None".to_owned());
+    names
+        .iter()
+        .map(|&name| {
+            let value = match name {
+                "hashed_api_key" | "api_key_alias" => key.key.to_owned(),
+                "requested_model" => key.requested_model.clone(),
+                "model_group" => or_none(&key.model_group),
+                "model" | "litellm_model_name" => or_none(&key.model),
+                "model_id" => or_none(&key.model_id),
+                "api_provider" => or_none(&key.api_provider),
+                "api_base" => or_none(&key.api_base),
+                "status_code" | "exception_status" => key.status.to_string(),
+                "exception_class" => key.class.unwrap_or("None").to_owned(),
+                "route" => key.route.to_owned(),
+                "client_ip" => key.client_ip.clone(),
+                "user_agent" => key.user_agent.clone(),
+                _ => "None".to_owned(),
+            };
+            (name, value)
+        })
+        .collect()
+}

@@ -1,0 +1,190 @@
+//! Deployments and groups with what the catalogue knows of them. Source: compat, endpoints §3.7.
+
+use std::sync::Arc;
+
+use http::Response;
+use serde_json::{Map, Value, json};
+
+use crate::body::Body;
+use crate::call::Arrival;
+use crate::destination::{Destination, Via};
+use crate::gate::{Deployment, Table};
+use crate::refusal::Refusal;
+use crate::stage::deliver::answer_json;
+
+/// `/v1/model/info`: every deployment, secrets removed.
+///
+/// # Errors
+/// 400 if `litellm_model_id` names none.
+pub fn deployments(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
+    let wanted = query(arrival, "litellm_model_id");
+    let data: Vec<Value> = table
+        .deployments
+        .iter()
+        .filter(|deployment| wanted.as_deref().is_none_or(|id| deployment.config.id.as_str() == id))
+        .map(|deployment| row(table, deployment))
+        .collect();
+    match (data.is_empty(), wanted) {
+        (true, Some(id)) => Err(Refusal::NotFound(format!("Model id = {id} not found on litellm proxy"))),
+        _ => Ok(answer_json(&json!({ "data": data }))),
+    }
+}
+
+fn row(table: &Table, deployment: &Deployment) -> Value {
+    let config = &deployment.config;
+    let destination = fixed(table, deployment);
+    let mut info = catalogue_members(destination.as_deref());
+    info.extend(config.info.all.0.clone());
+    info.insert("id".to_owned(), json!(config.id.as_str()));
+    info.insert("db_model".to_owned(), json!(false));
+    if let Some(destination) = &destination {
+        info.insert("litellm_provider".to_owned(), json!(destination.provider.name));
+        info.insert("supported_openai_params".to_owned(), json!(supported(destination)));
+    }
+    let mut row = json!({
+        "model_name": config.group.as_str(),
+        "litellm_params": visible_params(deployment),
+        "model_info": info,
+    });
+    if let (false, Some(members)) = (config.metadata.is_empty(), row.as_object_mut()) {
+        members.insert("metadata".to_owned(), Value::Object(config.metadata.0.clone()));
+    }
+    row
+}
+
+/// The deployment's settings without anything that could be a credential.
+fn visible_params(deployment: &Deployment) -> Map<String, Value> {
+    let params = &deployment.config.params;
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            out.insert(key.to_owned(), value);
+        }
+    };
+    put("model", Some(json!(params.model)));
+    put("custom_llm_provider", params.provider.as_ref().map(|p| json!(p)));
+    put("api_base", params.api_base.as_ref().map(|base| json!(base.split('?').next())));
+    put("api_version", params.api_version.as_ref().map(|version| json!(version)));
+    put("organization", params.organization.as_ref().map(|organization| json!(organization)));
+    put("timeout", params.timeout.map(|timeout| json!(timeout.as_secs_f64())));
+    put("stream_timeout", params.stream_timeout.map(|timeout| json!(timeout.as_secs_f64())));
+    put("weight", params.weight.map(|weight| json!(weight)));
+    put("rpm", params.rpm.map(|rpm| json!(rpm)));
+    put("tpm", params.tpm.map(|tpm| json!(tpm)));
+    put("tags", (!params.tags.is_empty()).then(|| json!(params.tags)));
+    put("vertex_project", params.vertex.project.as_ref().map(|project| json!(project)));
+    put("vertex_location", params.vertex.location.as_ref().map(|location| json!(location)));
+    put("aws_region_name", params.aws.region_name.as_ref().map(|region| json!(region)));
+    for (key, value) in params.defaults.iter().chain(params.prices.iter()) {
+        out.insert(key.clone(), number(value));
+    }
+    out
+}
+
+/// Prices are kept as exact decimal text; JSON shows them as numbers.
+fn number(value: &Value) -> Value {
+    value.as_str().and_then(|text| text.parse::<f64>().ok()).map_or_else(|| value.clone(), |n| json!(n))
+}
+
+/// `/model_group/info`: one row per public name.
+///
+/// # Errors
+/// 404 if `model_group` names none.
+pub fn groups(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
+    let wanted = query(arrival, "model_group");
+    let data: Vec<Value> = table
+        .router
+        .names()
+        .iter()
+        .filter(|name| wanted.as_deref().is_none_or(|group| name.as_str() == group))
+        .map(|name| group(table, name.as_str()))
+        .collect();
+    match (data.is_empty(), wanted) {
+        (true, Some(name)) => Err(Refusal::NotFound(format!("No model group is called `{name}`"))),
+        _ => Ok(answer_json(&json!({ "data": data }))),
+    }
+}
+
+/// Numbers are maxima over the group; a capability is there if any deployment has it.
+fn group(table: &Table, name: &str) -> Value {
+    let members: Vec<&Deployment> =
+        table.router.members(name).iter().map(|&index| &table.deployments[index]).collect();
+    let destinations: Vec<Arc<Destination>> =
+        members.iter().filter_map(|deployment| fixed(table, deployment)).collect();
+    let facts: Vec<Map<String, Value>> =
+        destinations.iter().map(|destination| catalogue_members(Some(destination))).collect();
+    let largest = |key: &str| {
+        facts
+            .iter()
+            .filter_map(|facts| facts.get(key)?.as_f64())
+            .fold(None, |best: Option<f64>, next| Some(best.map_or(next, |best| best.max(next))))
+            .map_or(Value::Null, |n| if n.fract() == 0.0 && n.abs() < 1e15 { json!(n as i64) } else { json!(n) })
+    };
+    let any = |key: &str| facts.iter().any(|facts| facts.get(key) == Some(&Value::Bool(true)));
+    let sum = |pick: fn(&Deployment) -> Option<u64>| {
+        members.iter().filter_map(|deployment| pick(deployment)).max()
+    };
+    let mut providers: Vec<&str> = destinations.iter().map(|d| d.provider.name).collect();
+    providers.sort_unstable();
+    providers.dedup();
+    let mode = facts.iter().find_map(|facts| facts.get("mode").cloned());
+    let params = destinations.first().map(|destination| supported(destination));
+    json!({
+        "model_group": name,
+        "providers": providers,
+        "max_input_tokens": largest("max_input_tokens"),
+        "max_output_tokens": largest("max_output_tokens"),
+        "input_cost_per_token": largest("input_cost_per_token"),
+        "output_cost_per_token": largest("output_cost_per_token"),
+        "input_cost_per_pixel": largest("input_cost_per_pixel"),
+        "mode": mode.unwrap_or(Value::Null),
+        "tpm": sum(|d| d.config.params.tpm),
+        "rpm": sum(|d| d.config.params.rpm),
+        "supports_parallel_function_calling": any("supports_parallel_function_calling"),
+        "supports_vision": any("supports_vision"),
+        "supports_web_search": any("supports_web_search"),
+        "supports_url_context": any("supports_url_context"),
+        "supports_reasoning": any("supports_reasoning"),
+        "supports_function_calling": any("supports_function_calling"),
+        "supported_openai_params": params.unwrap_or_default(),
+        "configurable_clientside_auth_params": null,
+        "is_public_model_group": false,
+    })
+}
+
+/// OpenAI parameters a destination takes.
+pub fn supported(destination: &Destination) -> Vec<&'static str> {
+    let mut params: Vec<&'static str> = faregate_catalog::param_baseline()
+        .iter()
+        .copied()
+        .filter(|param| !destination.params.unsupported.contains(param))
+        .collect();
+    params.extend(destination.provider.also_accepts.iter().copied());
+    params
+}
+
+/// The destination of a deployment without wildcard.
+fn fixed(table: &Table, deployment: &Deployment) -> Option<Arc<Destination>> {
+    let model = &deployment.upstream_model;
+    (!model.contains('*')).then(|| deployment.destination(model, Via::Chat, table).ok()).flatten()
+}
+
+fn catalogue_members(destination: Option<&Destination>) -> Map<String, Value> {
+    let Some(info) = destination.and_then(|destination| destination.info.as_ref()) else {
+        return Map::new();
+    };
+    let mut members: Map<String, Value> = serde_json::from_str(info.raw()).unwrap_or_default();
+    members.insert("key".to_owned(), json!(&*info.key));
+    members
+}
+
+/// A query parameter, percent-decoded.
+pub fn query(arrival: &Arrival, name: &str) -> Option<String> {
+    let query = arrival.query.as_deref()?;
+    let raw = query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (key == name).then_some(value)
+    })?;
+    let spaced = raw.replace('+', " ");
+    Some(percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}

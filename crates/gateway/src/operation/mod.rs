@@ -1,0 +1,84 @@
+//! What the data plane serves besides chat: one file per kind of operation.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::body::Body;
+use crate::call::Arrival;
+use crate::gate::{Gate, Table};
+use crate::pipeline::{authorised, read};
+use crate::refusal::Refusal;
+use crate::routes::{Found, Operation};
+
+pub mod count;
+pub mod health;
+pub mod info;
+pub mod models;
+pub mod utils;
+
+/// True for requests that go through the chat pipeline.
+pub fn is_chat(found: &Found) -> bool {
+    if found.operation == Operation::Gemini {
+        return found.verb.as_deref() != Some("countTokens");
+    }
+    matches!(
+        found.operation,
+        Operation::ChatCompletions
+            | Operation::Responses
+            | Operation::Messages
+            | Operation::Converse
+            | Operation::ConverseStream
+            | Operation::Invoke
+            | Operation::InvokeStream
+    )
+}
+
+/// Serves an operation that is not a chat.
+///
+/// # Errors
+/// What the caller is to be told.
+pub async fn serve<B>(
+    gate: &Arc<Gate>,
+    table: &Table,
+    arrival: Arrival,
+    body: B,
+) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let operation = arrival.found.operation;
+    match operation {
+        Operation::Liveliness => return Ok(health::liveliness()),
+        Operation::Readiness => return Ok(health::readiness()),
+        Operation::Metrics => return health::metrics(gate, table, &arrival),
+        _ => {}
+    }
+    authorised(table, &arrival)?;
+    match operation {
+        Operation::Models => Ok(models::list(table, &arrival)),
+        Operation::Model => models::one(table, &arrival),
+        Operation::ModelInfo => info::deployments(table, &arrival),
+        Operation::ModelGroupInfo => info::groups(table, &arrival),
+        Operation::SupportedParams => utils::supported_params(table, &arrival),
+        Operation::Gemini => {
+            let body = read(body, table).await?;
+            count::gemini(table, arrival, body)
+        }
+        Operation::TokenCounter => {
+            let body = read(body, table).await?;
+            count::token_counter(table, &arrival, body)
+        }
+        Operation::MessagesCountTokens => {
+            let body = read(body, table).await?;
+            count::messages(table, arrival, body).await
+        }
+        Operation::TransformRequest => {
+            let body = read(body, table).await?;
+            utils::transform_request(table, &arrival, body)
+        }
+        _ => Err(Refusal::NotImplemented(format!("{} is not supported yet", arrival.found.route))),
+    }
+}

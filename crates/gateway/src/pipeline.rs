@@ -1,0 +1,141 @@
+//! The path of a request, top to bottom.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use uuid::Uuid;
+
+use faregate_terms::CallId;
+
+use crate::body::Body;
+use crate::call::{Arrival, Call};
+use crate::gate::{Gate, Table};
+use crate::operation;
+use crate::refusal::Refusal;
+use crate::routes::{Found, Operation};
+use crate::stage::admit::Admitted;
+use crate::stage::attempt::{Answer, attempt};
+use crate::stage::decode::{self, decode};
+use crate::stage::deliver::{deliver, refuse};
+use crate::stage::identify::{Principal, identify};
+use crate::stage::plan::plan;
+
+/// The longest `x-litellm-call-id` taken over from a client.
+const MAX_CALL_ID: usize = 128;
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A request head with the connection's facts.
+pub struct Incoming<B> {
+    /// Method.
+    pub method: Method,
+    /// Query string.
+    pub query: Option<String>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The peer's address.
+    pub client_ip: Option<IpAddr>,
+    /// The body, not yet read.
+    pub body: B,
+}
+
+/// Serves one request of the data plane.
+pub async fn serve<B>(gate: &Arc<Gate>, found: Found, incoming: Incoming<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let table = gate.table.load_full();
+    let operation = found.operation;
+    let is_chat = operation::is_chat(&found);
+    let arrival = arrival(found, &incoming);
+    let call_id = arrival.id.clone();
+    let served = if is_chat {
+        chat(gate, &table, arrival, incoming.body).await
+    } else {
+        operation::serve(gate, &table, arrival, incoming.body).await
+    };
+    served.unwrap_or_else(|refusal| refuse(operation, &refusal, call_id.as_str()))
+}
+
+/// Serves one chat request of any dialect, from first byte to receipt.
+async fn chat<B>(gate: &Arc<Gate>, table: &Table, arrival: Arrival, body: B) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let operation = arrival.found.operation;
+    let principal = identify(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)?;
+    let mut admitted =
+        Admitted::new(Arc::clone(&gate.settler), principal.clone(), Arc::new(arrival.clone()));
+    let outcome = answer(gate, table, arrival, body, &mut admitted).await;
+    match outcome {
+        Ok((call, answer)) => Ok(deliver(&call, admitted, answer)),
+        Err(refusal) => {
+            admitted.refused(&refusal);
+            Err(refusal)
+        }
+    }
+}
+
+async fn answer<B>(
+    gate: &Arc<Gate>,
+    table: &Table,
+    arrival: Arrival,
+    body: B,
+    admitted: &mut Admitted,
+) -> Result<(Arc<Call>, Answer), Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let bytes = read(body, table).await?;
+    admitted.meter.input_bytes = bytes.len() as u64;
+    let call = Arc::new(decode(arrival, bytes, false)?);
+    admitted.meter.requested_model.clone_from(&call.model);
+    admitted.meter.stream = call.stream;
+    let mut dice = gate.dice();
+    let planned =
+        plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;
+    admitted.meter.group = Some(planned.resolved.group.clone());
+    let answer = attempt(table, &call, &planned, admitted, &mut dice).await?;
+    Ok((call, answer))
+}
+
+/// Reads the body within the time and size allowed.
+pub(crate) async fn read<B>(body: B, table: &Table) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    tokio::time::timeout(BODY_TIMEOUT, decode::body(body, table.settings.max_body)).await.unwrap_or_else(|_| {
+        Err(Refusal::BodyLost(format!("nothing complete came within {} s", BODY_TIMEOUT.as_secs())))
+    })
+}
+
+fn arrival<B>(found: Found, incoming: &Incoming<B>) -> Arrival {
+    let given = incoming.headers.get("x-litellm-call-id").and_then(|value| value.to_str().ok());
+    let id = given
+        .filter(|id| !id.is_empty() && id.len() <= MAX_CALL_ID)
+        .map_or_else(|| CallId::from(Uuid::new_v4().to_string()), CallId::from);
+    Arrival {
+        id,
+        at: Instant::now(),
+        found,
+        headers: incoming.headers.clone(),
+        query: incoming.query.clone(),
+        client_ip: incoming.client_ip,
+    }
+}
+
+/// Lets only holders of the master key go on, where there is one.
+///
+/// # Errors
+/// 401 for everybody else.
+pub(crate) fn authorised(table: &Table, arrival: &Arrival) -> Result<Principal, Refusal> {
+    let operation: Operation = arrival.found.operation;
+    identify(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)
+}

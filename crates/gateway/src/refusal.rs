@@ -1,0 +1,241 @@
+//! Everything a request can be refused for, and what the client is told.
+//!
+//! The one place that decides status, type, code and message. Each client dialect then renders the
+//! resulting [`ErrorNote`] in its own shape.
+
+use std::time::Duration;
+
+use faregate_terms::{Fault, FaultClass};
+use faregate_wire::dialect::{BadRequest, ErrorNote, Unsupported};
+use faregate_wire::envelope::BadBody;
+
+/// Why a request gets no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// No credential.
+    #[error("Authentication Error, No api key passed in.")]
+    NoKey,
+    /// `Authorization` without a scheme we take.
+    #[error(
+        "Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix. \
+         Passed in: {0}"
+    )]
+    MalformedKey(String),
+    /// Not the form of a virtual key.
+    #[error("LiteLLM Virtual Key expected. Received={0}, expected to start with 'sk-'.")]
+    NotAVirtualKey(String),
+    /// A key, but no store that could know it.
+    #[error("No connected db.")]
+    NoStore,
+    /// The caller may not call this route.
+    #[error("Only the master key may call this route")]
+    AdminOnly,
+    /// The body is no JSON object.
+    #[error(transparent)]
+    Body(#[from] BadBody),
+    /// The body is larger than allowed.
+    #[error("Request body is larger than {limit} bytes; raise general_settings.max_request_size_mb to allow it")]
+    TooLarge {
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// The body did not come in time, or broke off.
+    #[error("The request body did not arrive in full: {0}")]
+    BodyLost(String),
+    /// A member is missing or wrong.
+    #[error("{0}")]
+    Invalid(#[from] BadRequest),
+    /// A member the client may not set.
+    #[error("Authentication Error, Rejected Request: {0} is not allowed in request body.")]
+    BannedMember(String),
+    /// No such model.
+    #[error(
+        "{route}: Invalid model name passed in model={model}. Call `/v1/models` to view available \
+         models for your key."
+    )]
+    UnknownModel {
+        /// The route called.
+        route: &'static str,
+        /// The name sent.
+        model: String,
+    },
+    /// Parameters the model does not take.
+    #[error(
+        "litellm.UnsupportedParamsError: {provider} does not support parameters: {params:?}, for \
+         model={model}. To drop these, set `drop_params: true` under litellm_settings or send \
+         `\"drop_params\": true` with the request"
+    )]
+    UnsupportedParams {
+        /// The provider.
+        provider: String,
+        /// The upstream model.
+        model: String,
+        /// The parameters.
+        params: Vec<String>,
+    },
+    /// Content the model's dialect cannot express.
+    #[error("{0}")]
+    Unsupported(#[from] Unsupported),
+    /// Something this version does not do.
+    #[error("{0}")]
+    NotImplemented(String),
+    /// The path is known with other methods only.
+    #[error("Method Not Allowed")]
+    WrongMethod(Vec<&'static str>),
+    /// Nothing is known by that id.
+    #[error("{0}")]
+    NotFound(String),
+    /// A provider failed.
+    #[error("{}", describe(.fault, .provider))]
+    Upstream {
+        /// How.
+        fault: Box<Fault>,
+        /// Which provider.
+        provider: String,
+    },
+    /// The client left before there was anything to send.
+    #[error("Client disconnected the request")]
+    ClientGone,
+    /// A defect of ours; the details are in the log.
+    #[error("Internal server error")]
+    Internal,
+}
+
+fn describe(fault: &Fault, provider: &str) -> String {
+    let class = fault.class.name();
+    format!("litellm.{class}: {provider}Exception - {}", fault.message)
+}
+
+impl Refusal {
+    /// A provider failed.
+    pub fn upstream(fault: Fault, provider: &str) -> Self {
+        Self::Upstream { fault: Box::new(fault), provider: provider.to_owned() }
+    }
+
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NoKey | Self::MalformedKey(_) | Self::NotAVirtualKey(_) => 401,
+            Self::BannedMember(_) | Self::AdminOnly => 401,
+            Self::NoStore
+            | Self::Body(_)
+            | Self::BodyLost(_)
+            | Self::Invalid(_)
+            | Self::UnknownModel { .. }
+            | Self::UnsupportedParams { .. }
+            | Self::Unsupported(_) => 400,
+            Self::TooLarge { .. } => 413,
+            Self::NotImplemented(_) => 501,
+            Self::WrongMethod(_) => 405,
+            Self::NotFound(_) => 404,
+            Self::Upstream { fault, .. } => fault.class.status(),
+            Self::ClientGone => 499,
+            Self::Internal => 500,
+        }
+    }
+
+    /// OpenAI-style type. Source: compat, behaviour §3.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoKey
+            | Self::MalformedKey(_)
+            | Self::NotAVirtualKey(_)
+            | Self::BannedMember(_)
+            | Self::AdminOnly => "auth_error",
+            Self::NoStore => "no_db_connection",
+            Self::ClientGone => "client_disconnect",
+            Self::Upstream { fault, .. } => kind_of(fault.class),
+            Self::Internal => "internal_server_error",
+            _ => kind_of_status(self.status()),
+        }
+    }
+
+    /// The request member at fault.
+    pub fn param(&self) -> Option<String> {
+        match self {
+            Self::Body(_) => Some("request_body".to_owned()),
+            Self::Invalid(bad) => bad.param.clone(),
+            Self::Unsupported(unsupported) => Some(unsupported.what.clone()),
+            Self::UnsupportedParams { params, .. } => params.first().cloned(),
+            Self::Upstream { fault, .. } => fault.param.clone(),
+            _ => None,
+        }
+    }
+
+    /// LiteLLM's name of the exception, for the `exception_class` label.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Upstream { fault, .. } => fault.class.name(),
+            Self::UnsupportedParams { .. } => "UnsupportedParamsError",
+            _ => "ProxyException",
+        }
+    }
+
+    /// How long the client should wait before it tries again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Upstream { fault, .. } => fault.retry_after,
+            _ => None,
+        }
+    }
+
+    /// What the client is told.
+    pub fn note(&self, call_id: &str) -> ErrorNote {
+        let status = self.status();
+        let code = match self {
+            // Clients branch on the provider's own word, e.g. `context_length_exceeded`.
+            Self::Upstream { fault, .. } => fault.code.clone(),
+            _ => None,
+        };
+        ErrorNote {
+            status,
+            kind: self.kind().to_owned(),
+            message: self.to_string(),
+            code: code.unwrap_or_else(|| status.to_string()),
+            param: self.param(),
+            call_id: call_id.to_owned(),
+        }
+    }
+}
+
+/// The type sent for a failed provider call. Source: compat, behaviour §3.2.
+fn kind_of(class: FaultClass) -> &'static str {
+    match class {
+        FaultClass::RateLimit => "throttling_error",
+        other => kind_of_status(other.status()),
+    }
+}
+
+fn kind_of_status(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "internal_server_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_keeps_its_class_status_and_code_word() {
+        let mut fault = Fault::new(FaultClass::ContextWindow, "too long");
+        fault.code = Some("context_length_exceeded".into());
+        let note = Refusal::upstream(fault, "openai").note("id");
+        assert_eq!(note.status, 400);
+        assert_eq!(note.code, "context_length_exceeded");
+        assert_eq!(note.kind, "invalid_request_error");
+        assert_eq!(note.message, "litellm.ContextWindowExceededError: openaiException - too long");
+    }
+
+    #[test]
+    fn our_own_errors_carry_their_status_as_code() {
+        let note = Refusal::NoKey.note("id");
+        assert_eq!((note.status, note.code.as_str(), note.kind.as_str()), (401, "401", "auth_error"));
+        let note = Refusal::UnknownModel { route: "/chat/completions", model: "x".into() }.note("id");
+        assert_eq!((note.status, note.kind.as_str()), (400, "invalid_request_error"));
+    }
+}

@@ -1,0 +1,360 @@
+//! The data plane's route table: path pattern → operation, LiteLLM's aliases included.
+//!
+//! Built once; the docs' endpoint list is printed from it. Paths that match nothing here belong to the
+//! control plane.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// OpenAI chat completions.
+    ChatCompletions,
+    /// OpenAI responses: create.
+    Responses,
+    /// OpenAI responses: fetch a stored one.
+    ResponseGet,
+    /// OpenAI responses: delete a stored one.
+    ResponseDelete,
+    /// OpenAI responses: cancel a running one.
+    ResponseCancel,
+    /// OpenAI responses: what a stored one was asked.
+    ResponseInputItems,
+    /// Anthropic messages.
+    Messages,
+    /// Anthropic token counting.
+    MessagesCountTokens,
+    /// Gemini `models/{model}:{verb}`.
+    Gemini,
+    /// Bedrock Converse.
+    Converse,
+    /// Bedrock ConverseStream.
+    ConverseStream,
+    /// Bedrock InvokeModel.
+    Invoke,
+    /// Bedrock InvokeModelWithResponseStream.
+    InvokeStream,
+    /// The models a caller may use.
+    Models,
+    /// One model.
+    Model,
+    /// Deployments with their catalogue facts.
+    ModelInfo,
+    /// Model groups with merged facts.
+    ModelGroupInfo,
+    /// Token counting for any model.
+    TokenCounter,
+    /// The OpenAI parameters a model takes.
+    SupportedParams,
+    /// The provider request that would be sent.
+    TransformRequest,
+    /// Is the process alive.
+    Liveliness,
+    /// Can it serve.
+    Readiness,
+    /// Prometheus exposition.
+    Metrics,
+}
+
+/// A row of the table.
+pub struct Row {
+    /// Method.
+    pub method: &'static str,
+    /// All paths, in `matchit` syntax; the first is the canonical one, used in logs and metrics.
+    pub paths: &'static [&'static str],
+    /// What it does.
+    pub operation: Operation,
+    /// For the docs.
+    pub doc: &'static str,
+}
+
+/// Every route of the data plane.
+pub const ROUTES: &[Row] = &[
+    Row {
+        method: "POST",
+        paths: &["/v1/chat/completions", "/chat/completions"],
+        operation: Operation::ChatCompletions,
+        doc: "OpenAI chat completions, JSON or SSE; also `/engines/{model}/chat/completions` and \
+              `/openai/deployments/{model}/chat/completions`",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/responses", "/responses", "/openai/v1/responses"],
+        operation: Operation::Responses,
+        doc: "OpenAI responses, JSON or SSE",
+    },
+    Row {
+        method: "GET",
+        paths: &["/v1/responses/{id}", "/responses/{id}", "/openai/v1/responses/{id}"],
+        operation: Operation::ResponseGet,
+        doc: "A stored response",
+    },
+    Row {
+        method: "DELETE",
+        paths: &["/v1/responses/{id}", "/responses/{id}", "/openai/v1/responses/{id}"],
+        operation: Operation::ResponseDelete,
+        doc: "Delete a stored response",
+    },
+    Row {
+        method: "POST",
+        paths: &[
+            "/v1/responses/{id}/cancel",
+            "/responses/{id}/cancel",
+            "/openai/v1/responses/{id}/cancel",
+        ],
+        operation: Operation::ResponseCancel,
+        doc: "Cancel a response that is being made",
+    },
+    Row {
+        method: "GET",
+        paths: &[
+            "/v1/responses/{id}/input_items",
+            "/responses/{id}/input_items",
+            "/openai/v1/responses/{id}/input_items",
+        ],
+        operation: Operation::ResponseInputItems,
+        doc: "What a stored response was asked",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/messages", "/anthropic/v1/messages", "/claude_code_gateway/v1/messages"],
+        operation: Operation::Messages,
+        doc: "Anthropic messages, JSON or SSE",
+    },
+    Row {
+        method: "POST",
+        paths: &[
+            "/v1/messages/count_tokens",
+            "/anthropic/v1/messages/count_tokens",
+            "/claude_code_gateway/v1/messages/count_tokens",
+        ],
+        operation: Operation::MessagesCountTokens,
+        doc: "Anthropic token counting",
+    },
+    Row {
+        method: "GET",
+        paths: &["/v1/models", "/models"],
+        operation: Operation::Models,
+        doc: "Models, as OpenAI lists them; as Anthropic does for callers with `anthropic-version`",
+    },
+    Row {
+        method: "GET",
+        paths: &["/v1/models/{*id}", "/models/{*id}"],
+        operation: Operation::Model,
+        doc: "One model",
+    },
+    Row {
+        method: "GET",
+        paths: &["/v1/model/info", "/model/info"],
+        operation: Operation::ModelInfo,
+        doc: "Deployments with catalogue facts, secrets removed",
+    },
+    Row {
+        method: "GET",
+        paths: &["/model_group/info"],
+        operation: Operation::ModelGroupInfo,
+        doc: "Model groups with merged facts",
+    },
+    Row {
+        method: "POST",
+        paths: &["/utils/token_counter"],
+        operation: Operation::TokenCounter,
+        doc: "Count tokens",
+    },
+    Row {
+        method: "GET",
+        paths: &["/utils/supported_openai_params"],
+        operation: Operation::SupportedParams,
+        doc: "OpenAI parameters a model takes",
+    },
+    Row {
+        method: "POST",
+        paths: &["/utils/transform_request"],
+        operation: Operation::TransformRequest,
+        doc: "The provider request that would be sent",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/liveliness", "/health/liveness"],
+        operation: Operation::Liveliness,
+        doc: "Alive; no key needed",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/readiness"],
+        operation: Operation::Readiness,
+        doc: "Ready to serve; no key needed",
+    },
+    Row {
+        method: "GET",
+        paths: &["/metrics", "/metrics/"],
+        operation: Operation::Metrics,
+        doc: "Prometheus metrics, when the `prometheus` callback is on",
+    },
+];
+
+/// Routes whose model name may hold slashes, so that a pattern cannot find its end: (prefixes, suffix).
+/// Gemini's are found by the verb behind the last colon.
+const SUFFIX_ROUTES: &[(&[&str], &str, Operation)] = &[
+    (&["/engines/", "/openai/deployments/"], "/chat/completions", Operation::ChatCompletions),
+    (&["/model/", "/bedrock/model/"], "/converse", Operation::Converse),
+    (&["/model/", "/bedrock/model/"], "/converse-stream", Operation::ConverseStream),
+    (&["/model/", "/bedrock/model/"], "/invoke", Operation::Invoke),
+    (&["/model/", "/bedrock/model/"], "/invoke-with-response-stream", Operation::InvokeStream),
+];
+
+const GEMINI_PREFIXES: &[&str] =
+    &["/v1beta/models/", "/v1/models/", "/models/", "/gemini/v1beta/models/", "/gemini/v1/models/"];
+
+/// A request's place in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What to do.
+    pub operation: Operation,
+    /// The canonical path, for logs and metrics.
+    pub route: &'static str,
+    /// The path's variable part, percent-decoded: a model or an id.
+    pub subject: Option<String>,
+    /// Gemini's verb, e.g. `streamGenerateContent`.
+    pub verb: Option<String>,
+}
+
+/// What a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// A route of the data plane.
+    Found(Found),
+    /// The path is ours, but not with this method; these are.
+    WrongMethod(Vec<&'static str>),
+    /// Not ours.
+    Unknown,
+}
+
+static EXACT: LazyLock<matchit::Router<Vec<usize>>> = LazyLock::new(|| {
+    let mut by_path: Vec<(&'static str, Vec<usize>)> = Vec::new();
+    for (index, row) in ROUTES.iter().enumerate() {
+        for path in row.paths {
+            match by_path.iter_mut().find(|(known, _)| known == path) {
+                Some((_, rows)) => rows.push(index),
+                None => by_path.push((path, vec![index])),
+            }
+        }
+    }
+    let mut router = matchit::Router::new();
+    for (path, rows) in by_path {
+        // A clash is a mistake in the table above; a unit test looks every row up.
+        let _ = router.insert(path, rows);
+    }
+    router
+});
+
+/// Finds a route.
+pub fn find(method: &Method, path: &str) -> Lookup {
+    if method == Method::POST
+        && let Some(found) = by_suffix(path).or_else(|| gemini(path))
+    {
+        return Lookup::Found(found);
+    }
+    let Ok(matched) = EXACT.at(path) else {
+        return Lookup::Unknown;
+    };
+    let rows = matched.value.iter().map(|&index| &ROUTES[index]);
+    match rows.clone().find(|row| row.method == method.as_str()) {
+        Some(row) => Lookup::Found(Found {
+            operation: row.operation,
+            route: row.paths[0],
+            subject: matched.params.iter().next().map(|(_, value)| decoded(value)),
+            verb: None,
+        }),
+        None => Lookup::WrongMethod(rows.map(|row| row.method).collect()),
+    }
+}
+
+fn by_suffix(path: &str) -> Option<Found> {
+    SUFFIX_ROUTES.iter().find_map(|(prefixes, suffix, operation)| {
+        let subject = prefixes
+            .iter()
+            .find_map(|prefix| path.strip_prefix(prefix)?.strip_suffix(suffix))
+            .filter(|subject| !subject.is_empty())?;
+        let route = match operation {
+            Operation::ChatCompletions => "/v1/chat/completions",
+            Operation::Converse => "/model/{model}/converse",
+            Operation::ConverseStream => "/model/{model}/converse-stream",
+            Operation::Invoke => "/model/{model}/invoke",
+            _ => "/model/{model}/invoke-with-response-stream",
+        };
+        Some(Found { operation: *operation, route, subject: Some(decoded(subject)), verb: None })
+    })
+}
+
+fn gemini(path: &str) -> Option<Found> {
+    let rest = GEMINI_PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix))?;
+    let rest = decoded(rest);
+    let (model, verb) = rest.rsplit_once(':')?;
+    let route = match verb {
+        "generateContent" => "/v1beta/models/{model}:generateContent",
+        "streamGenerateContent" => "/v1beta/models/{model}:streamGenerateContent",
+        "countTokens" => "/v1beta/models/{model}:countTokens",
+        _ => return None,
+    };
+    Some(Found {
+        operation: Operation::Gemini,
+        route,
+        subject: Some(model.to_owned()),
+        verb: Some(verb.to_owned()),
+    })
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(method: &str, path: &str) -> Option<(Operation, Option<String>)> {
+        match find(&method.parse().unwrap(), path) {
+            Lookup::Found(found) => Some((found.operation, found.subject)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_under_every_path() {
+        for row in ROUTES {
+            for path in row.paths {
+                let path = path.replace("{id}", "x1").replace("{*id}", "a/b");
+                let found = operation(row.method, &path).map(|(operation, _)| operation);
+                assert_eq!(found, Some(row.operation), "{} {path}", row.method);
+            }
+        }
+    }
+
+    #[test]
+    fn model_names_in_paths_may_hold_slashes_and_escapes() {
+        let some = |text: &str| Some(text.to_owned());
+        for (path, expected, subject) in [
+            ("/openai/deployments/azure/gpt-4o/chat/completions", Operation::ChatCompletions, some("azure/gpt-4o")),
+            ("/engines/gpt/chat/completions", Operation::ChatCompletions, some("gpt")),
+            ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", Operation::Gemini, some("gemini-2.5-pro")),
+            ("/models/vertex_ai/gemini:countTokens", Operation::Gemini, some("vertex_ai/gemini")),
+            ("/model/us.anthropic.claude-v1%3A0/converse", Operation::Converse, some("us.anthropic.claude-v1:0")),
+            ("/bedrock/model/my%2Fmodel/converse-stream", Operation::ConverseStream, some("my/model")),
+            ("/model/m/invoke-with-response-stream", Operation::InvokeStream, some("m")),
+        ] {
+            assert_eq!(operation("POST", path), Some((expected, subject)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_from_an_unknown_path() {
+        assert_eq!(find(&Method::GET, "/v1/chat/completions"), Lookup::WrongMethod(vec!["POST"]));
+        assert_eq!(find(&Method::GET, "/key/info"), Lookup::Unknown);
+        assert_eq!(find(&Method::POST, "/v1beta/models/x:unheardOf"), Lookup::Unknown);
+    }
+}

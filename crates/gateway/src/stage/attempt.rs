@@ -1,0 +1,352 @@
+//! Tries the deployments of the plan, in order, until one answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use faregate_router::{Dice, RetryRule, Verdict};
+use faregate_terms::{Fault, FaultClass};
+use faregate_upstream::{Outgoing, Timeouts};
+use faregate_wire::chat::{ChatResponse, unfold};
+use faregate_wire::dialect::{Dialect, Edit, FollowUp, Framing, Head, Losses, Route};
+
+use crate::call::Call;
+use crate::destination::{Destination, Via};
+use crate::gate::Table;
+use crate::refusal::Refusal;
+use crate::stage::admit::Admitted;
+use crate::stage::params;
+use crate::stage::plan::Planned;
+use crate::stage::pump::{Pump, Primed};
+
+/// The largest answer that is collected before it is passed on.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
+/// The largest error body that is read.
+const MAX_ERROR: usize = 256 * 1024;
+/// How often an unfinished prediction is asked for.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+
+/// A provider's answer.
+pub enum Answer {
+    /// All of it, in the client's own dialect: the bytes as they came.
+    Same {
+        /// Its bytes.
+        body: Bytes,
+        /// Its headers.
+        headers: HeaderMap,
+        /// What it says, for usage and ids.
+        decoded: ChatResponse,
+    },
+    /// All of it, to be rendered in the client's dialect.
+    Translated {
+        /// What it says.
+        response: ChatResponse,
+        /// Its headers.
+        headers: HeaderMap,
+    },
+    /// A stream whose first visible output is there.
+    Stream {
+        /// Where the bytes come from.
+        pump: Box<Pump>,
+        /// The provider's headers.
+        headers: HeaderMap,
+    },
+}
+
+/// What one attempt sends.
+struct Prepared {
+    route: Route,
+    body: Bytes,
+    /// True if the body went through as bytes and the answer may as well.
+    same: bool,
+    losses: Losses,
+}
+
+/// Makes attempts until one answers or none is left.
+///
+/// # Errors
+/// The last attempt's failure, if no attempt answered.
+pub async fn attempt(
+    table: &Table,
+    call: &Arc<Call>,
+    planned: &Planned,
+    admitted: &mut Admitted,
+    dice: &mut (dyn Dice + Send),
+) -> Result<Answer, Refusal> {
+    let rule = RetryRule {
+        siblings: planned.resolved.members.len(),
+        retry_after: table.settings.retry_after,
+    };
+    let deadline = call.options.timeout.map(|timeout| call.arrival.at + timeout);
+    let mut last = Refusal::Internal;
+    for (number, step) in planned.plan.steps.iter().enumerate() {
+        let deployment = &table.deployments[step.deployment];
+        let upstream_model = planned.resolved.upstream_model(&deployment.upstream_model);
+        let destination = deployment.destination(&upstream_model, via(call.dialect), table)?;
+        tracing::debug!(deployment = %destination.deployment, reason = step.reason, number, "attempt");
+        let since = Instant::now();
+        let refusal = match one(table, call, &destination, admitted).await {
+            Ok(answer) => {
+                // A stream's attempt lasts until its end; the pump notes it there.
+                if !matches!(answer, Answer::Stream { .. }) {
+                    admitted.attempted(&destination, since, None);
+                }
+                admitted.meter.destination = Some(destination);
+                return Ok(answer);
+            }
+            Err(refusal) => refusal,
+        };
+        let Refusal::Upstream { fault, .. } = &refusal else {
+            return Err(refusal);
+        };
+        admitted.attempted(&destination, since, Some(fault.class));
+        admitted.meter.destination = Some(Arc::clone(&destination));
+        let verdict = rule.judge(fault, u32::try_from(number).unwrap_or(u32::MAX), dice.roll());
+        last = refusal;
+        let Verdict::Retry(wait) = verdict else { break };
+        let is_last = number + 1 == planned.plan.steps.len();
+        if is_last || deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+            break;
+        }
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+    Err(last)
+}
+
+/// The provider route that fits a client's dialect best.
+pub fn via(dialect: Dialect) -> Via {
+    match dialect {
+        Dialect::OpenAiResponses => Via::Responses,
+        Dialect::Anthropic => Via::Messages,
+        _ => Via::Chat,
+    }
+}
+
+async fn one(
+    table: &Table,
+    call: &Arc<Call>,
+    destination: &Arc<Destination>,
+    admitted: &mut Admitted,
+) -> Result<Answer, Refusal> {
+    destination
+        .settle_project()
+        .await
+        .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
+    let prepared = prepare(table, call, destination)?;
+    admitted.meter.losses = prepared.losses.into_names();
+    let upstream_refusal =
+        |fault: Fault| Refusal::upstream(fault, destination.provider.name);
+    let headers = headers(table, call, destination, &prepared.route)?;
+    let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
+    let timeouts = timeouts(call, destination);
+    let answer = table
+        .upstream
+        .send(Outgoing { method: Method::POST, url, headers, body: prepared.body, auth: &destination.auth, timeouts })
+        .await
+        .map_err(|error| upstream_refusal(error.into()))?;
+    let status = answer.status.as_u16();
+    if !answer.status.is_success() {
+        let head_headers = answer.headers;
+        let body = answer.body.collect(MAX_ERROR).await.unwrap_or_default();
+        let head = Head { status, headers: &head_headers };
+        return Err(upstream_refusal(destination.codec().fault(&head, &body)));
+    }
+    let streamed = call.stream && prepared.route.framing != Framing::Whole && is_stream(&answer.headers);
+    if streamed {
+        let pump = Pump::new(call, destination, prepared.route.framing, prepared.same, answer.body, table);
+        return match Box::new(pump).prime(admitted).await {
+            Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),
+            Primed::Failed(fault) => Err(upstream_refusal(fault)),
+        };
+    }
+    let body = answer.body.collect(MAX_ANSWER).await.map_err(|error| upstream_refusal(error.into()))?;
+    whole(table, call, destination, prepared.same, body, answer.headers).await.map_err(upstream_refusal)
+}
+
+/// Reads a whole answer; asks again for predictions that are not done.
+async fn whole(
+    table: &Table,
+    call: &Arc<Call>,
+    destination: &Arc<Destination>,
+    same: bool,
+    mut body: Bytes,
+    headers: HeaderMap,
+) -> Result<Answer, Fault> {
+    let codec = destination.codec();
+    while let FollowUp::Poll { url } | FollowUp::Stream { url } = codec.follow_up(&body) {
+        tokio::time::sleep(POLL_EVERY).await;
+        body = fetch(table, call, destination, &url).await?;
+    }
+    let decoded = codec
+        .decode(&destination.target(), &body)
+        .map_err(|malformed| Fault::new(FaultClass::BadGateway, malformed.to_string()))?;
+    if same && !call.stream {
+        return Ok(Answer::Same { body, headers, decoded });
+    }
+    if call.stream {
+        // The provider cannot stream this: its whole answer is spelled as a stream.
+        let pump = Pump::replay(call, destination, unfold(&decoded), table);
+        return Ok(Answer::Stream { pump: Box::new(pump), headers });
+    }
+    Ok(Answer::Translated { response: decoded, headers })
+}
+
+async fn fetch(
+    table: &Table,
+    call: &Arc<Call>,
+    destination: &Arc<Destination>,
+    url: &str,
+) -> Result<Bytes, Fault> {
+    let url = destination.follow(url)?;
+    let request = Outgoing {
+        method: Method::GET,
+        url,
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        auth: &destination.auth,
+        timeouts: timeouts(call, destination),
+    };
+    let answer = table.upstream.send(request).await.map_err(Fault::from)?;
+    let (status, headers) = (answer.status, answer.headers);
+    let body = answer.body.collect(MAX_ANSWER).await.map_err(Fault::from)?;
+    if status.is_success() {
+        Ok(body)
+    } else {
+        Err(destination.codec().fault(&Head { status: status.as_u16(), headers: &headers }, &body))
+    }
+}
+
+/// Renders the body for a destination: spliced bytes within a dialect, a translation otherwise.
+fn prepare(table: &Table, call: &Call, destination: &Destination) -> Result<Prepared, Refusal> {
+    let target = destination.target();
+    let codec = destination.codec();
+    let route = codec.route(&target, call.stream);
+    let dropped = params::to_drop(call, &destination.params, destination.provider.name, &destination.model)?;
+    let mut losses = Losses::default();
+    let wants_usage = table.settings.always_include_stream_usage.unwrap_or(true);
+    let body = if destination.takes_bytes_of(call, &dropped) {
+        let mut edits = codec.edits(&target, call.stream, wants_usage || call.include_usage);
+        edits.extend(dropped.iter().filter_map(|name| destination.baseline_name(name)).map(Edit::Remove));
+        let body = call.envelope.spliced(&edits);
+        return Ok(Prepared { route, body: destination.with_extra_body(body)?, same: true, losses });
+    } else {
+        let request = call.request()?;
+        let mut own = None;
+        if !dropped.is_empty() || destination.defaults.is_some() {
+            let mut changed = (*request).clone();
+            params::remove(&mut changed, &dropped, &mut losses);
+            if let Some(defaults) = &destination.defaults {
+                params::fill(&mut changed, defaults);
+            }
+            own = Some(changed);
+        }
+        let request = own.as_ref().unwrap_or(&request);
+        Bytes::from(codec.body(request, &target, &mut losses)?)
+    };
+    Ok(Prepared { route, body: destination.with_extra_body(body)?, same: false, losses })
+}
+
+/// The provider request a call would make, for `/utils/transform_request`.
+///
+/// # Errors
+/// As an attempt's.
+pub fn preview(
+    table: &Table,
+    call: &Call,
+    destination: &Destination,
+) -> Result<(String, HeaderMap, Bytes), Refusal> {
+    let prepared = prepare(table, call, destination)?;
+    let headers = headers(table, call, destination, &prepared.route)?;
+    let url = destination
+        .url(&prepared.route.path)
+        .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
+    Ok((url.to_string(), headers, prepared.body))
+}
+
+fn headers(
+    table: &Table,
+    call: &Call,
+    destination: &Destination,
+    route: &Route,
+) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if call.stream && route.framing == Framing::Sse {
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    }
+    for (name, value) in &route.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    if destination.speaks_anthropic() {
+        merge_betas(&call.arrival.headers, &mut headers);
+    }
+    if table.settings.forward_client_headers {
+        for (name, value) in &call.arrival.headers {
+            let text = name.as_str();
+            let is_ours = text.starts_with("x-stainless")
+                || text.starts_with("x-litellm")
+                || matches!(text, "x-api-key" | "x-goog-api-key" | "x-forwarded-for" | "x-real-ip");
+            if text.starts_with("x-") && !is_ours {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    for (name, value) in destination.headers.iter().chain(&call.options.extra_headers) {
+        let bad = || {
+            Refusal::Invalid(faregate_wire::dialect::BadRequest::new(
+                "extra_headers",
+                format!("header `{name}` has a name or value that HTTP does not allow"),
+            ))
+        };
+        let name: HeaderName = name.parse().map_err(|_| bad())?;
+        if !FORBIDDEN_HEADERS.contains(&name.as_str()) {
+            headers.insert(name, HeaderValue::from_str(value).map_err(|_| bad())?);
+        }
+    }
+    Ok(headers)
+}
+
+/// Headers that only the connection itself may set.
+const FORBIDDEN_HEADERS: &[&str] =
+    &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
+
+/// Feature flags of the client join those the codec needs.
+fn merge_betas(from: &HeaderMap, into: &mut HeaderMap) {
+    let mut betas: Vec<String> = Vec::new();
+    for source in [&*into, from] {
+        for value in source.get_all("anthropic-beta") {
+            let list = value.to_str().unwrap_or_default();
+            for beta in list.split(',').map(str::trim).filter(|beta| !beta.is_empty()) {
+                if !betas.iter().any(|known| known == beta) {
+                    betas.push(beta.to_owned());
+                }
+            }
+        }
+    }
+    if let (false, Ok(value)) = (betas.is_empty(), HeaderValue::from_str(&betas.join(","))) {
+        into.insert("anthropic-beta", value);
+    }
+}
+
+fn timeouts(call: &Call, destination: &Destination) -> Timeouts {
+    let overall = call.options.timeout.unwrap_or(destination.timeout);
+    if !call.stream {
+        return Timeouts { first_byte: None, idle: None, total: Some(overall) };
+    }
+    let first =
+        call.options.stream_timeout.or(destination.stream_timeout).unwrap_or(overall);
+    Timeouts { first_byte: Some(first), idle: Some(overall), total: None }
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Some servers label their streams as plain text or not at all; a JSON document is no stream.
+    !kind.starts_with("application/json") || kind.contains("ndjson")
+}

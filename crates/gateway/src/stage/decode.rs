@@ -1,0 +1,164 @@
+//! Body → [`Call`]: bounded, indexed, and read as far as routing needs.
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use faregate_wire::dialect::{BadRequest, ClientDialect, Dialect, Edit};
+use faregate_wire::envelope::Envelope;
+
+use crate::call::{Arrival, BANNED_MEMBERS, Call, GATEWAY_MEMBERS, Options};
+use crate::refusal::Refusal;
+use crate::routes::Operation;
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// 413 beyond the limit, 400 if the client breaks off.
+pub async fn body<B>(body: B, limit: usize) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::TooLarge { limit });
+    }
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or_default();
+    let mut limited = Limited::new(body, limit);
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = limited.frame().await {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Refusal::TooLarge { limit }
+            } else {
+                Refusal::BodyLost(error.to_string())
+            }
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        match &first {
+            None => first = Some(data),
+            Some(head) => {
+                if rest.is_empty() {
+                    rest.reserve(expected.max(head.len() + data.len()));
+                    rest.extend_from_slice(head);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    // A body that came in one piece is not copied.
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+/// The dialect and codec of a route.
+pub fn client_of(operation: Operation) -> Option<(Dialect, &'static dyn ClientDialect)> {
+    let dialect = match operation {
+        Operation::ChatCompletions => Dialect::OpenAiChat,
+        Operation::Responses => Dialect::OpenAiResponses,
+        Operation::Messages | Operation::MessagesCountTokens => Dialect::Anthropic,
+        Operation::Gemini => Dialect::Gemini,
+        Operation::Converse | Operation::ConverseStream => Dialect::Bedrock,
+        _ => return None,
+    };
+    Some((dialect, dialect.client()?))
+}
+
+/// Indexes the body and reads what routing needs.
+///
+/// # Errors
+/// 400 naming what is missing or wrong.
+pub fn decode(arrival: Arrival, body: Bytes, allow_client_credentials: bool) -> Result<Call, Refusal> {
+    let operation = arrival.found.operation;
+    let Some((dialect, client)) = client_of(operation) else {
+        return Err(Refusal::NotImplemented(format!(
+            "{} is not supported yet; /v1/chat/completions and Gemini's generateContent are",
+            arrival.found.route
+        )));
+    };
+    let envelope = Envelope::index(body)?;
+    if !allow_client_credentials
+        && let Some(banned) = BANNED_MEMBERS.iter().find(|member| envelope.has(member))
+    {
+        return Err(Refusal::BannedMember((*banned).to_owned()));
+    }
+    let model = model(&arrival, &envelope)?;
+    let stream = match operation {
+        Operation::Gemini => arrival.found.verb.as_deref() == Some("streamGenerateContent"),
+        Operation::ConverseStream | Operation::InvokeStream => true,
+        Operation::Converse | Operation::Invoke => false,
+        _ => match envelope.raw("stream") {
+            None | Some(b"false" | b"null") => false,
+            Some(b"true") => true,
+            Some(_) => return Err(BadRequest::new("stream", "`stream` must be true or false").into()),
+        },
+    };
+    let include_usage = envelope
+        .get::<serde_json::Map<String, serde_json::Value>>("stream_options")
+        .and_then(|options| options.get("include_usage")?.as_bool())
+        .unwrap_or(false);
+    let options = Options::read(&envelope, &arrival.headers);
+    let alt_sse =
+        arrival.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+    required(operation, arrival.found.route, &envelope)?;
+    let envelope = without_gateway_members(operation, envelope)?;
+    Ok(Call::new(arrival, dialect, client, envelope, model, stream, include_usage, options, alt_sse))
+}
+
+/// The body as a provider may see it.
+///
+/// OpenAI takes `metadata` only of stored completions, and LiteLLM's clients put tags and trace ids there,
+/// so it goes on with `store: true` alone.
+fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<Envelope, Refusal> {
+    let mut edits: Vec<Edit> =
+        GATEWAY_MEMBERS.iter().filter(|member| envelope.has(member)).map(|member| Edit::Remove(member)).collect();
+    if operation == Operation::ChatCompletions
+        && envelope.has("metadata")
+        && envelope.raw("store") != Some(b"true")
+    {
+        edits.push(Edit::Remove("metadata"));
+    }
+    if edits.is_empty() {
+        return Ok(envelope);
+    }
+    Ok(Envelope::index(envelope.spliced(&edits))?)
+}
+
+fn model(arrival: &Arrival, envelope: &Envelope) -> Result<String, Refusal> {
+    if let Some(model) = &arrival.found.subject {
+        return Ok(model.clone());
+    }
+    let Some(raw) = envelope.raw("model") else {
+        return Err(missing(arrival.found.route, "model"));
+    };
+    match serde_json::from_slice::<String>(raw) {
+        Ok(model) if !model.trim().is_empty() => Ok(model),
+        _ => Err(BadRequest::new("model", "`model` must be a non-empty string").into()),
+    }
+}
+
+/// Members without which no dialect can go on; checked here so that they are named even on the byte path.
+fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> Result<(), Refusal> {
+    let member = match operation {
+        Operation::ChatCompletions | Operation::Messages | Operation::MessagesCountTokens => "messages",
+        Operation::Responses => "input",
+        Operation::Gemini => "contents",
+        Operation::Converse | Operation::ConverseStream => "messages",
+        _ => return Ok(()),
+    };
+    let has_stand_in = match operation {
+        Operation::Responses => envelope.has("prompt"),
+        Operation::Gemini => envelope.has("generateContentRequest"),
+        _ => false,
+    };
+    match envelope.raw(member) {
+        None if has_stand_in => Ok(()),
+        None | Some(b"null") => Err(missing(route, member)),
+        Some([b'[', ..]) => Ok(()),
+        Some(_) if matches!(operation, Operation::Responses | Operation::Gemini) => Ok(()),
+        Some(_) => Err(BadRequest::new(member, format!("`{member}` must be an array")).into()),
+    }
+}
+
+fn missing(route: &str, member: &str) -> Refusal {
+    BadRequest::new(member, format!("{route}: Missing required parameter: '{member}'.")).into()
+}

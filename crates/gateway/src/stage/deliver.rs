@@ -1,0 +1,191 @@
+//! The provider's answer → the client's, with the headers LiteLLM's clients read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use faregate_wire::chat::ChatResponse;
+use faregate_wire::dialect::{Dialect, ErrorNote, Losses};
+use faregate_wire::envelope::splice_model;
+use faregate_wire::json;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::refusal::Refusal;
+use crate::routes::Operation;
+use crate::stage::admit::Admitted;
+use crate::stage::attempt::Answer;
+use crate::stage::pump::render;
+
+/// Renders `answer` for the client and lets the admitted request go with it.
+pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> Response<Body> {
+    admitted.meter.status = 200;
+    match answer {
+        Answer::Same { body, headers, decoded } => {
+            note(&mut admitted, &decoded);
+            let mut out = Vec::with_capacity(body.len() + 32);
+            let name = json::write(&call.model);
+            let body = if splice_model(&body, &name, &mut out) { Bytes::from(out) } else { body };
+            whole(call, admitted, body, &headers)
+        }
+        Answer::Translated { response, headers } => {
+            note(&mut admitted, &response);
+            let mut losses = Losses::default();
+            let body = render(call, &response, &mut losses);
+            admitted.meter.losses.extend(losses.into_names());
+            whole(call, admitted, Bytes::from(body), &headers)
+        }
+        Answer::Stream { mut pump, headers } => {
+            admitted.meter.stream = true;
+            let mut out = HeaderMap::with_capacity(24);
+            let kind = call.client.stream_type(call.alt_sse);
+            out.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            // Tells nginx in front of us not to hold the stream back.
+            out.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            describe(call, &admitted, &headers, &mut out);
+            pump.carry(admitted);
+            respond(StatusCode::OK, out, Body::stream(pump))
+        }
+    }
+}
+
+/// Takes from a whole answer what the receipt needs.
+fn note(admitted: &mut Admitted, response: &ChatResponse) {
+    admitted.meter.usage.absorb(&response.usage);
+    if !response.id.is_empty() {
+        admitted.meter.upstream_id = Some(response.id.clone());
+    }
+}
+
+fn whole(call: &Arc<Call>, mut admitted: Admitted, body: Bytes, upstream: &HeaderMap) -> Response<Body> {
+    admitted.meter.output_bytes = body.len() as u64;
+    let mut headers = HeaderMap::with_capacity(24);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    describe(call, &admitted, upstream, &mut headers);
+    let cost = admitted
+        .meter
+        .destination
+        .as_ref()
+        .and_then(|destination| destination.cost(&admitted.meter.usage));
+    if let Some(cost) = cost {
+        put(&mut headers, "x-litellm-response-cost", &cost.to_string());
+    }
+    admitted.complete();
+    respond(StatusCode::OK, headers, Body::full(body))
+}
+
+/// Renders a refusal in the dialect of the route that was called.
+pub fn refuse(operation: Operation, refusal: &Refusal, call_id: &str) -> Response<Body> {
+    let note = refusal.note(call_id);
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    put(&mut headers, "x-litellm-call-id", call_id);
+    put(&mut headers, "x-litellm-version", env!("CARGO_PKG_VERSION"));
+    put(&mut headers, "x-litellm-response-cost", "0");
+    if let Some(wait) = refusal.retry_after() {
+        put(&mut headers, "retry-after", &wait.as_secs_f64().ceil().to_string());
+    }
+    if let Refusal::WrongMethod(methods) = refusal {
+        put(&mut headers, "allow", &methods.join(", "));
+    }
+    let client = crate::stage::decode::client_of(operation).map(|(_, client)| client);
+    let body = match client {
+        Some(client) => {
+            for (name, value) in client.error_headers(&note) {
+                put(&mut headers, name, &value);
+            }
+            client.error(&note)
+        }
+        None => openai_error(&note),
+    };
+    let status = StatusCode::from_u16(note.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    respond(status, headers, Body::full(body))
+}
+
+/// The error shape of routes without a dialect of their own.
+fn openai_error(note: &ErrorNote) -> Vec<u8> {
+    Dialect::OpenAiChat.client().map_or_else(Vec::new, |client| client.error(note))
+}
+
+/// A JSON answer of the gateway's own.
+pub fn answer_json(value: &serde_json::Value) -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    respond(StatusCode::OK, headers, Body::full(json::write(value)))
+}
+
+/// Puts a response together.
+pub fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Headers about the answer. Source: compat, behaviour §6.
+fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, out: &mut HeaderMap) {
+    let meter = &admitted.meter;
+    put(out, "x-litellm-call-id", call.arrival.id.as_str());
+    put(out, "x-litellm-version", env!("CARGO_PKG_VERSION"));
+    if let Some(destination) = &meter.destination {
+        put(out, "x-litellm-model-id", destination.deployment.as_str());
+        put(out, "x-litellm-model-name", &destination.model);
+        put(out, "x-litellm-model-api-base", destination.base.split('?').next().unwrap_or_default());
+    }
+    if let Some(group) = &meter.group {
+        put(out, "x-litellm-model-group", group.as_str());
+    }
+    let retries = meter.attempts.iter().filter(|attempt| attempt.fault.is_some()).count();
+    put(out, "x-litellm-attempted-retries", itoa::Buffer::new().format(retries));
+    put(out, "x-litellm-attempted-fallbacks", "0");
+    let duration = admitted.elapsed();
+    let waiting: std::time::Duration = meter.upstream_time;
+    put(out, "x-litellm-response-duration-ms", &milliseconds(duration));
+    if !waiting.is_zero() {
+        put(out, "x-litellm-overhead-duration-ms", &milliseconds(duration.saturating_sub(waiting)));
+    }
+    if !meter.losses.is_empty() {
+        put(out, "x-faregate-losses", &meter.losses.join(","));
+    }
+    forward(upstream, out);
+}
+
+/// The provider's headers, marked as such; its rate limits also under their own names.
+fn forward(upstream: &HeaderMap, out: &mut HeaderMap) {
+    for (name, value) in upstream {
+        let text = name.as_str();
+        if HIDDEN.contains(&text) {
+            continue;
+        }
+        if text.starts_with("x-ratelimit-") {
+            out.insert(name.clone(), value.clone());
+        }
+        if let Ok(name) = HeaderName::try_from(format!("llm_provider-{text}")) {
+            out.append(name, value.clone());
+        }
+    }
+}
+
+/// Hop-by-hop, length, encoding and cookie headers.
+const HIDDEN: &[&str] = &[
+    "connection", "content-encoding", "content-length", "keep-alive", "proxy-authenticate",
+    "proxy-authorization", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade",
+];
+
+fn milliseconds(duration: std::time::Duration) -> String {
+    let micros = duration.as_micros();
+    format!("{}.{:03}", micros / 1000, micros % 1000)
+}
+
+/// Sets a header unless the value is empty or cannot be sent.
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if value.is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

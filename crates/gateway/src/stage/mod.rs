@@ -1,0 +1,11 @@
+//! The stages of the pipeline, one function each, in the order of [`crate::pipeline`].
+
+pub mod admit;
+pub mod attempt;
+pub mod decode;
+pub mod deliver;
+pub mod identify;
+pub mod params;
+pub mod plan;
+pub mod pump;
+pub mod settle;

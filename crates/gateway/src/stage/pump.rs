@@ -1,0 +1,523 @@
+//! Moves a stream from the provider to the client, one pull at a time.
+//!
+//! Nothing is spawned and nothing runs ahead: the connection asks for the next piece when it has room,
+//! the pump then reads the provider. A client that leaves drops the pump, and with it the provider's
+//! connection and the admitted request, which settles.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body::Body as _;
+use tokio::time::Sleep;
+
+use faregate_terms::{Fault, FaultClass};
+use faregate_wire::chat::{ChatResponse, Event, Family};
+use faregate_wire::dialect::{Framing, Losses, Reply, StreamDecoder, StreamEncoder, StreamEnd};
+use faregate_wire::envelope::splice_model;
+use faregate_wire::frame::{AwsFrames, NdJsonFrames, SseFrames};
+
+use crate::body::Source;
+use crate::call::Call;
+use crate::destination::Destination;
+use crate::gate::Table;
+use crate::refusal::Refusal;
+use crate::stage::admit::Admitted;
+
+/// How long the first visible output is awaited before the answer's head goes out without it: clients
+/// and proxies give a silent connection up.
+const COMMIT_AFTER: Duration = Duration::from_secs(10);
+
+/// A stream on its way.
+pub struct Pump {
+    call: Arc<Call>,
+    destination: Arc<Destination>,
+    upstream: Option<faregate_upstream::Body>,
+    frames: Frames,
+    decoder: Box<dyn StreamDecoder>,
+    encoder: Box<dyn StreamEncoder>,
+    mode: Mode,
+    /// Events of a provider that cannot stream.
+    replay: VecDeque<Event>,
+    events: Vec<Event>,
+    out: Vec<u8>,
+    state: State,
+    admitted: Option<Admitted>,
+    heartbeat: Option<Duration>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    since: Instant,
+}
+
+enum Frames {
+    Sse(SseFrames),
+    Aws(AwsFrames),
+    NdJson(NdJsonFrames),
+}
+
+enum Mode {
+    /// Decode and encode.
+    Translate,
+    /// Forward bytes; read what the receipt needs.
+    Same { model: Vec<u8>, usage_mark: &'static [u8], drop_usage_chunk: bool, seen_end: bool, usage: SameUsage },
+}
+
+/// Usage of a forwarded stream.
+#[derive(Default)]
+struct SameUsage {
+    visible: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Flowing,
+    /// The last bytes are in `out`.
+    Ended,
+}
+
+/// Outcome of waiting for the first visible output.
+pub enum Primed {
+    /// The answer's head may go out.
+    Ready(Box<Pump>),
+    /// The provider failed before anything was visible: another may try.
+    Failed(Fault),
+}
+
+impl Pump {
+    /// A pump over a provider's stream.
+    pub fn new(
+        call: &Arc<Call>,
+        destination: &Arc<Destination>,
+        framing: Framing,
+        same: bool,
+        upstream: faregate_upstream::Body,
+        table: &Table,
+    ) -> Self {
+        let mode = if same {
+            Mode::Same {
+                model: faregate_wire::json::write(&call.model),
+                usage_mark: destination.codec().usage_mark(),
+                drop_usage_chunk: destination.codec().family() == Family::OpenAi
+                    && !call.include_usage
+                    && table.settings.always_include_stream_usage != Some(true),
+                seen_end: false,
+                usage: SameUsage::default(),
+            }
+        } else {
+            Mode::Translate
+        };
+        let mut pump = Self::bare(call, destination, mode, table);
+        pump.frames = match framing {
+            Framing::AwsEventStream => Frames::Aws(AwsFrames::new()),
+            Framing::NdJson => Frames::NdJson(NdJsonFrames::new()),
+            Framing::Sse | Framing::Whole => Frames::Sse(SseFrames::new()),
+        };
+        pump.upstream = Some(upstream);
+        pump
+    }
+
+    /// A pump over the events of an answer that is there already.
+    pub fn replay(
+        call: &Arc<Call>,
+        destination: &Arc<Destination>,
+        events: Vec<Event>,
+        table: &Table,
+    ) -> Self {
+        let mut pump = Self::bare(call, destination, Mode::Translate, table);
+        pump.replay = events.into();
+        pump
+    }
+
+    fn bare(call: &Arc<Call>, destination: &Arc<Destination>, mode: Mode, table: &Table) -> Self {
+        let reply = if matches!(mode, Mode::Translate) { reply(call) } else { bare_reply(call) };
+        Self {
+            call: Arc::clone(call),
+            destination: Arc::clone(destination),
+            upstream: None,
+            frames: Frames::Sse(SseFrames::new()),
+            decoder: destination.codec().decoder(&destination.target()),
+            encoder: call.client.encoder(reply),
+            mode,
+            replay: VecDeque::new(),
+            events: Vec::new(),
+            out: Vec::new(),
+            state: State::Flowing,
+            admitted: None,
+            heartbeat: table.settings.heartbeat(call.dialect),
+            alarm: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Waits until something visible is there, or it is clear that nothing will come.
+    pub async fn prime(mut self: Box<Self>, admitted: &mut Admitted) -> Primed {
+        let commit_at = tokio::time::Instant::now() + COMMIT_AFTER;
+        loop {
+            let Some(upstream) = &mut self.upstream else { break };
+            let chunk = match tokio::time::timeout_at(commit_at, upstream.chunk()).await {
+                Ok(chunk) => chunk,
+                Err(_) => break,
+            };
+            let step = match chunk {
+                Some(Ok(chunk)) => self.feed(&chunk, admitted),
+                Some(Err(error)) => Err(error.into()),
+                None => self.input_ended(admitted),
+            };
+            match step {
+                Ok(_) if admitted.meter.ttft.is_some() || self.state == State::Ended => break,
+                Ok(_) => {}
+                Err(fault) if admitted.meter.ttft.is_some() => {
+                    self.fail(&fault, admitted);
+                    break;
+                }
+                Err(fault) => return Primed::Failed(fault),
+            }
+        }
+        Primed::Ready(self)
+    }
+
+    /// Hands the admitted request over: from now on it lives as long as the stream.
+    pub fn carry(&mut self, admitted: Admitted) {
+        self.admitted = Some(admitted);
+    }
+
+    /// Takes a piece of the provider's stream in; true if there is something for the client.
+    fn feed(&mut self, chunk: &[u8], admitted: &mut Admitted) -> Result<bool, Fault> {
+        let before = self.out.len();
+        match (&mut self.frames, &mut self.mode) {
+            (Frames::Sse(frames), Mode::Same { .. }) => {
+                if !frames.push(chunk) {
+                    return Err(too_long());
+                }
+                self.forward_blocks(admitted)?;
+            }
+            (Frames::Aws(frames), Mode::Same { .. }) => {
+                if !frames.push(chunk) {
+                    return Err(too_long());
+                }
+                self.out.extend_from_slice(chunk);
+                self.decode_frames(admitted, false)?;
+            }
+            (frames, _) => {
+                let fits = match frames {
+                    Frames::Sse(frames) => frames.push(chunk),
+                    Frames::Aws(frames) => frames.push(chunk),
+                    Frames::NdJson(frames) => frames.push(chunk),
+                };
+                if !fits {
+                    return Err(too_long());
+                }
+                self.decode_frames(admitted, true)?;
+            }
+        }
+        Ok(self.out.len() > before)
+    }
+
+    /// Forwards complete event blocks with our model name in them; reads usage as it passes.
+    fn forward_blocks(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
+        let Frames::Sse(frames) = &mut self.frames else { return Ok(()) };
+        let Mode::Same { model, usage_mark, drop_usage_chunk, seen_end, usage } = &mut self.mode else {
+            return Ok(());
+        };
+        let family = self.destination.codec().family();
+        while let Some(block) = frames.next_raw() {
+            *seen_end |= ends(family, block);
+            let has_usage = memchr::memmem::find(block, usage_mark).is_some();
+            let has_error = !usage.visible && memchr::memmem::find(block, b"\"error\"").is_some();
+            if has_usage || has_error || !usage.visible {
+                read_block(block, self.decoder.as_mut(), &mut self.events);
+                for event in self.events.drain(..) {
+                    note(&event, admitted)?;
+                    usage.visible |= is_visible(&event);
+                }
+            }
+            admitted.meter.output_bytes += block.len() as u64;
+            if has_usage && *drop_usage_chunk && is_usage_only(block) {
+                continue;
+            }
+            if !splice_model(block, model, &mut self.out) {
+                self.out.extend_from_slice(block);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_frames(&mut self, admitted: &mut Admitted, encode: bool) -> Result<(), Fault> {
+        loop {
+            let frame = match &mut self.frames {
+                Frames::Sse(frames) => frames.next_frame(),
+                Frames::NdJson(frames) => frames.next_frame(),
+                Frames::Aws(frames) => {
+                    frames.next_frame().map_err(|bad| Fault::new(FaultClass::BadGateway, bad.to_string()))?
+                }
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            self.decoder
+                .frame(frame, &mut self.events)
+                .map_err(|malformed| Fault::new(FaultClass::BadGateway, malformed.to_string()))?;
+            self.pass_events(admitted, encode)?;
+        }
+    }
+
+    fn pass_events(&mut self, admitted: &mut Admitted, encode: bool) -> Result<(), Fault> {
+        let mut events = std::mem::take(&mut self.events);
+        let mut outcome = Ok(());
+        for event in events.drain(..) {
+            outcome = note(&event, admitted);
+            if outcome.is_err() {
+                break;
+            }
+            if encode {
+                self.encoder.event(&event, &mut self.out);
+            }
+        }
+        events.clear();
+        self.events = events;
+        outcome
+    }
+
+    /// The provider's stream is over: was that its end?
+    fn input_ended(&mut self, admitted: &mut Admitted) -> Result<bool, Fault> {
+        self.upstream = None;
+        let truncated = || {
+            Fault::new(FaultClass::Connection, "the provider closed the stream before its end")
+        };
+        if let Mode::Same { .. } = &self.mode {
+            self.last_block(admitted)?;
+            let complete = match (&self.mode, &self.frames) {
+                (_, Frames::Aws(frames)) => {
+                    frames.is_drained() && self.decoder.end(&mut self.events) == StreamEnd::Complete
+                }
+                (Mode::Same { seen_end, .. }, _) => *seen_end,
+                (Mode::Translate, _) => true,
+            };
+            if !complete {
+                return Err(truncated());
+            }
+        } else {
+            self.last_frame(admitted)?;
+            let end = self.decoder.end(&mut self.events);
+            self.pass_events(admitted, true)?;
+            if end == StreamEnd::Truncated {
+                return Err(truncated());
+            }
+            self.encoder.end(&mut self.out);
+        }
+        self.state = State::Ended;
+        Ok(true)
+    }
+
+    /// A last event whose blank line never came.
+    fn last_block(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
+        if let Frames::Sse(frames) = &mut self.frames
+            && !frames.is_drained()
+            && frames.push(b"\n\n")
+        {
+            self.forward_blocks(admitted)?;
+        }
+        Ok(())
+    }
+
+    fn last_frame(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
+        let rest = match &mut self.frames {
+            Frames::Sse(frames) => frames.rest(),
+            Frames::NdJson(frames) => frames.rest(),
+            Frames::Aws(_) => None,
+        };
+        // Half a frame is no frame: the end mark is then missing as well, which is noticed.
+        if let Some(frame) = rest
+            && self.decoder.frame(frame, &mut self.events).is_ok()
+        {
+            return self.pass_events(admitted, true);
+        }
+        Ok(())
+    }
+
+    /// Ends the client's stream with an error in its dialect.
+    fn fail(&mut self, fault: &Fault, admitted: &mut Admitted) {
+        let provider = self.destination.provider.name.to_owned();
+        let refusal = Refusal::upstream(fault.clone(), &provider);
+        let note = refusal.note(self.call.arrival.id.as_str());
+        self.encoder.error(&note, &mut self.out);
+        admitted.broken(fault.class);
+        self.upstream = None;
+        self.state = State::Ended;
+        tracing::warn!(
+            call_id = %self.call.arrival.id,
+            deployment = %self.destination.deployment,
+            class = fault.class.name(),
+            reason = %fault.message,
+            "stream broke after its first byte"
+        );
+    }
+
+    fn finish(&mut self, mut admitted: Admitted) {
+        let fault = None;
+        admitted.attempted(&self.destination, self.since, fault);
+        if admitted.meter.ending != faregate_terms::Ending::Broken {
+            admitted.complete();
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>, admitted: &mut Admitted) -> Poll<()> {
+        if !self.replay.is_empty() {
+            self.events.extend(self.replay.drain(..));
+            if let Err(fault) = self.pass_events(admitted, true) {
+                self.fail(&fault, admitted);
+            } else {
+                self.encoder.end(&mut self.out);
+                self.state = State::Ended;
+            }
+            return Poll::Ready(());
+        }
+        let Some(upstream) = &mut self.upstream else {
+            self.state = State::Ended;
+            return Poll::Ready(());
+        };
+        let step = match ready!(Pin::new(upstream).poll_frame(cx)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(chunk) => self.feed(&chunk, admitted),
+                Err(_) => Ok(false),
+            },
+            Some(Err(error)) => Err(error.into()),
+            None => self.input_ended(admitted),
+        };
+        self.alarm = None;
+        if let Err(fault) = step {
+            self.fail(&fault, admitted);
+        }
+        Poll::Ready(())
+    }
+
+    /// A sign of life if the provider has been silent for long.
+    fn beat(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(interval) = self.heartbeat else { return Poll::Pending };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
+        ready!(alarm.as_mut().poll(cx));
+        self.alarm = None;
+        self.encoder.heartbeat(&mut self.out);
+        if self.out.is_empty() {
+            self.heartbeat = None;
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Bytes::from(std::mem::take(&mut self.out))))
+    }
+}
+
+impl Source for Pump {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if !self.out.is_empty() {
+                return Poll::Ready(Some(Bytes::from(std::mem::take(&mut self.out))));
+            }
+            let Some(mut admitted) = self.admitted.take() else { return Poll::Ready(None) };
+            if self.state == State::Ended {
+                self.finish(admitted);
+                return Poll::Ready(None);
+            }
+            let step = self.step(cx, &mut admitted);
+            self.admitted = Some(admitted);
+            if step.is_pending() {
+                return self.beat(cx);
+            }
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if let Some(mut admitted) = self.admitted.take() {
+            // The client left: what came so far is settled by the admitted request's own drop.
+            admitted.attempted(&self.destination, self.since, None);
+        }
+    }
+}
+
+/// What the gateway contributes to an answer of `call`.
+pub fn reply(call: &Call) -> Reply {
+    Reply { request: call.request().unwrap_or_default(), ..bare_reply(call) }
+}
+
+/// The same without the request, which then need not be decoded: enough for errors and heartbeats.
+fn bare_reply(call: &Call) -> Reply {
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Reply {
+        id: call.arrival.id.as_str().replace('-', ""),
+        model: call.model.clone(),
+        created: i64::try_from(created).unwrap_or_default(),
+        request: Arc::default(),
+        alt_sse: call.alt_sse,
+    }
+}
+
+/// Takes from an event what the receipt needs; an error event is the end.
+fn note(event: &Event, admitted: &mut Admitted) -> Result<(), Fault> {
+    match event {
+        Event::Start { id, .. } if !id.is_empty() => admitted.meter.upstream_id = Some(id.clone()),
+        Event::Usage(usage) => admitted.meter.usage.absorb(usage),
+        Event::Error(fault) => return Err(fault.clone()),
+        Event::Text { delta, .. } | Event::Reasoning { delta, .. } | Event::Arguments { delta, .. } => {
+            admitted.meter.output_bytes += delta.len() as u64;
+        }
+        _ => {}
+    }
+    if is_visible(event) {
+        admitted.first_output();
+    }
+    Ok(())
+}
+
+/// True for what a client can see: from the first such event on, the stream belongs to this provider.
+fn is_visible(event: &Event) -> bool {
+    match event {
+        Event::Text { delta, .. } | Event::Reasoning { delta, .. } | Event::Arguments { delta, .. } => {
+            !delta.is_empty()
+        }
+        Event::Media { .. } | Event::Finish { .. } => true,
+        Event::Open { kind, .. } => matches!(kind, faregate_wire::chat::PartKind::ToolCall { .. }),
+        _ => false,
+    }
+}
+
+fn read_block(block: &[u8], decoder: &mut dyn StreamDecoder, events: &mut Vec<Event>) {
+    let mut frames = SseFrames::new();
+    if frames.push(block)
+        && let Some(frame) = frames.next_frame()
+    {
+        // Only a tap: what cannot be read here is still forwarded as it came.
+        let _ = decoder.frame(frame, events);
+    }
+}
+
+/// The marks by which each family's streams end.
+fn ends(family: Family, block: &[u8]) -> bool {
+    let has = |mark: &[u8]| memchr::memmem::find(block, mark).is_some();
+    match family {
+        Family::OpenAi => block.len() < 64 && has(b"[DONE]"),
+        Family::Responses => {
+            has(b"response.completed") || has(b"response.incomplete") || has(b"response.failed")
+        }
+        Family::Anthropic => block.len() < 256 && has(b"message_stop"),
+        Family::Gemini => has(b"\"finishReason\"") || has(b"\"blockReason\""),
+        Family::Bedrock | Family::Cohere | Family::Ollama => true,
+    }
+}
+
+/// True for OpenAI's extra chunk that holds usage and no choice.
+fn is_usage_only(block: &[u8]) -> bool {
+    let Some(at) = memchr::memmem::find(block, b"\"choices\"") else { return false };
+    let rest: Vec<u8> =
+        block[at + 9..].iter().copied().filter(|b| !b.is_ascii_whitespace()).take(3).collect();
+    rest == b":[]"
+}
+
+fn too_long() -> Fault {
+    Fault::new(FaultClass::BadGateway, "the provider sent a stream frame beyond 32 MiB")
+}
+
+/// Losses of rendering a whole answer.
+pub fn render(call: &Call, response: &ChatResponse, losses: &mut Losses) -> Vec<u8> {
+    call.client.encode(response, &reply(call), losses)
+}
