@@ -105,7 +105,8 @@ impl Node {
             Value::Int(number) => i64::try_from(*number)
                 .map(Json::from)
                 .or_else(|_| u64::try_from(*number).map(Json::from))
-                .ok(),
+                .ok()
+                .or_else(|| Number::from_f64(*number as f64).map(Json::Number)),
             Value::Float(text) => text.parse().ok().and_then(Number::from_f64).map(Json::Number),
             _ => None,
         })
