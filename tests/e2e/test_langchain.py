@@ -7,6 +7,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
 import prompts as p
+from deployments import CLIENTS
 
 
 @tool
@@ -18,6 +19,8 @@ def get_weather(city: str) -> str:
 @pytest.fixture(params=["openai", "anthropic"])
 def model(request, gateway, group):
     """The two integrations, each on every group."""
+    if request.param == "anthropic" and "anthropic" not in CLIENTS:
+        pytest.skip("the gateway does not serve the Anthropic dialect yet")
     if request.param == "openai":
         return ChatOpenAI(model=group, api_key=gateway.key, base_url=f"{gateway.url}/v1", max_retries=0, timeout=30)
     return ChatAnthropic(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deployments import CLIENTS, GROUPS
+
 FOLDER = Path(__file__).parent / "node"
 
 
@@ -13,6 +15,7 @@ FOLDER = Path(__file__).parent / "node"
 def test_the_node_suite_passes(gateway, capsys):
     env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     env |= {"GATEWAY_URL": gateway.url, "GATEWAY_KEY": gateway.key}
+    env |= {"GROUPS": ",".join(GROUPS), "CLIENTS": ",".join(sorted(CLIENTS))}
     done = subprocess.run(
         ["node", "--test", "--test-reporter=tap"], cwd=FOLDER, env=env, capture_output=True, text=True
     )

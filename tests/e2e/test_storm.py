@@ -9,10 +9,11 @@ import httpx
 from botocore.eventstream import EventStreamBuffer
 
 import prompts as p
+from deployments import CLIENTS as SERVED
 from deployments import GROUPS
 
 STREAMS = 200
-CLIENTS = ["chat", "responses", "anthropic", "gemini", "bedrock"]
+CLIENTS = [name for name in ["chat", "responses", "anthropic", "gemini", "bedrock"] if name in SERVED]
 
 
 def call(client: str, group: str, text: str) -> tuple[str, dict]:

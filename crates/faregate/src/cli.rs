@@ -27,7 +27,10 @@ enum Command {
     Check {
         /// The file
         #[arg(default_value = "config.yaml")]
-        config: PathBuf,
+        file: PathBuf,
+        /// The file, as the server's flag names it
+        #[arg(long, short, conflicts_with = "file")]
+        config: Option<PathBuf>,
         /// Unknown keys are errors
         #[arg(long)]
         strict_config: bool,
@@ -91,7 +94,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         None => crate::serve::run(cli.serve),
-        Some(Command::Check { config, strict_config }) => crate::check::run(&config, strict_config),
+        Some(Command::Check { file, config, strict_config }) => {
+            crate::check::run(config.as_deref().unwrap_or(&file), strict_config)
+        }
         Some(Command::Models { config }) => crate::models::run(config.as_deref()),
         Some(Command::Health { url }) => crate::probe::run(&url),
         Some(Command::Completions { shell }) => {

@@ -51,6 +51,8 @@ pub struct Table {
     pub deployments: Vec<Deployment>,
     /// `litellm_settings.model_alias_map`.
     pub model_aliases: BTreeMap<String, String>,
+    /// Groups all of whose deployments this version has no code for, and why.
+    pub unsupported: BTreeMap<String, String>,
     /// The rest.
     pub settings: Settings,
     /// Who may call.
@@ -192,6 +194,7 @@ impl Table {
             router: Router::new(Vec::new(), HashMap::new(), shuffle()),
             deployments: Vec::new(),
             model_aliases: snapshot.litellm.model_alias_map.clone(),
+            unsupported: BTreeMap::new(),
             settings: Settings::of(snapshot),
             credentials: credentials(snapshot, parts.master_key),
             upstream: parts.upstream,
@@ -214,6 +217,7 @@ impl Table {
             match outcome {
                 Ok(()) => table.deployments.push(deployment),
                 Err(reason) => {
+                    table.unsupported.insert(config.group.to_string(), reason.to_string());
                     let severity = match reason {
                         Unusable::NotSupported(_) => Severity::Warning,
                         Unusable::UnknownProvider(_) | Unusable::Incomplete(_) => Severity::Error,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createOpenAI } from "@ai-sdk/openai";
 import { generateText, jsonSchema, Output, stepCountIs, streamText, tool } from "ai";
-import { askJson, askTools, echo, groups, key, result, url, weather } from "./setup.js";
+import { askJson, askTools, echo, groups, key, needs, result, url, weather } from "./setup.js";
 
 const provider = createOpenAI({ apiKey: key, baseURL: `${url}/v1` });
 // The SDK's two OpenAI transports: chat completions and responses.
@@ -17,13 +17,13 @@ const tools = {
 
 for (const [transport, make] of Object.entries(transports)) {
   for (const group of groups) {
-    test(`ai sdk generates text (${transport}, ${group})`, async () => {
+    test(`ai sdk generates text (${transport}, ${group})`, needs(transport), async () => {
       const { text, usage } = await generateText({ model: make(group), prompt: echo, maxRetries: 0 });
       assert.ok(text.includes(echo));
       assert.ok(usage.outputTokens > 0);
     });
 
-    test(`ai sdk streams text (${transport}, ${group})`, async () => {
+    test(`ai sdk streams text (${transport}, ${group})`, needs(transport), async () => {
       const stream = streamText({ model: make(group), prompt: echo, maxRetries: 0 });
       let text = "";
       for await (const delta of stream.textStream) text += delta;
@@ -31,7 +31,7 @@ for (const [transport, make] of Object.entries(transports)) {
       assert.equal(await stream.finishReason, "stop");
     });
 
-    test(`ai sdk runs a tool to the end (${transport}, ${group})`, async () => {
+    test(`ai sdk runs a tool to the end (${transport}, ${group})`, needs(transport), async () => {
       const { text, steps } = await generateText({
         model: make(group),
         prompt: askTools,
@@ -44,7 +44,7 @@ for (const [transport, make] of Object.entries(transports)) {
     });
   }
 
-  test(`ai sdk makes an object (${transport})`, async () => {
+  test(`ai sdk makes an object (${transport})`, needs(transport), async () => {
     const schema = jsonSchema({
       type: "object",
       properties: { city: { type: "string" } },

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
-import { askLimit, askTools, echo, groups, key, result, url, weather } from "./setup.js";
+import { askLimit, askTools, echo, groups, key, needs, result, url, weather } from "./setup.js";
 
 const client = new Anthropic({ apiKey: key, baseURL: url, maxRetries: 0 });
 const tools = [{ name: weather.name, description: weather.description, input_schema: weather.schema }];
 const textOf = (message) => message.content.filter((b) => b.type === "text").map((b) => b.text).join("");
 
 for (const model of groups) {
-  test(`anthropic answers (${model})`, async () => {
+  test(`anthropic answers (${model})`, needs("anthropic"), async () => {
     const message = await client.messages.create({
       model,
       max_tokens: 200,
@@ -18,7 +18,7 @@ for (const model of groups) {
     assert.equal(message.stop_reason, "end_turn");
   });
 
-  test(`anthropic tool loop over a stream (${model})`, async () => {
+  test(`anthropic tool loop over a stream (${model})`, needs("anthropic"), async () => {
     const messages = [{ role: "user", content: askTools }];
     const first = await client.messages.stream({ model, max_tokens: 200, messages, tools }).finalMessage();
     const use = first.content.find((block) => block.type === "tool_use");
@@ -32,7 +32,7 @@ for (const model of groups) {
     assert.ok(textOf(second).includes(result));
   });
 
-  test(`anthropic sees a rate limit (${model})`, async () => {
+  test(`anthropic sees a rate limit (${model})`, needs("anthropic"), async () => {
     await assert.rejects(
       client.messages.create({ model, max_tokens: 16, messages: [{ role: "user", content: askLimit }] }),
       (error) => error instanceof Anthropic.RateLimitError && error.status === 429,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
-import { askLimit, askTools, echo, groups, key, result, url, weather } from "./setup.js";
+import { askLimit, askTools, echo, groups, key, needs, result, url, weather } from "./setup.js";
 
 const client = new OpenAI({ apiKey: key, baseURL: `${url}/v1`, maxRetries: 0 });
 const tools = [
@@ -37,7 +37,7 @@ for (const model of groups) {
     assert.ok(second.choices[0].message.content.includes(result));
   });
 
-  test(`openai responses stream (${model})`, async () => {
+  test(`openai responses stream (${model})`, needs("responses"), async () => {
     const final = await client.responses.stream({ model, input: echo }).finalResponse();
     assert.ok(final.output_text.includes(echo));
   });

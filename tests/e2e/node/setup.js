@@ -2,10 +2,10 @@
 export const url = process.env.GATEWAY_URL;
 export const key = process.env.GATEWAY_KEY;
 
-export const groups = [
-  "openai", "responses", "azure", "anthropic", "gemini", "vertex-gemini", "vertex-anthropic", "bedrock", "cohere",
-  "ollama", "groq",
-];
+export const groups = process.env.GROUPS.split(",");
+// Client dialects the gateway serves; a suite of another is skipped, visibly.
+const clients = process.env.CLIENTS.split(",");
+export const needs = (client) => ({ skip: clients.includes(client) ? false : `no ${client} yet` });
 
 export const echo = "the quick brown fox 7391";
 export const askTools = "[[fake: scenario=tools]] What is the weather in Paris?";

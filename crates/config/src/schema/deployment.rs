@@ -31,6 +31,8 @@ pub struct DeploymentConfig {
     pub extra: OpenMap,
     /// Where the entry begins; `None` for a deployment made in code.
     pub position: Option<Position>,
+    /// Where `litellm_params.model` is written, which most complaints are about.
+    pub model_at: Option<Position>,
     /// The entry's YAML path, `model_list[3]`; a word for its origin when made in code.
     pub path: String,
 }
@@ -50,6 +52,7 @@ impl DeploymentConfig {
             metadata: OpenMap::default(),
             extra: OpenMap::default(),
             position: None,
+            model_at: None,
             path: "environment".to_owned(),
         }
     }
@@ -64,7 +67,8 @@ impl DeploymentConfig {
     /// A finding about this deployment; `key` is a path inside the entry such as `litellm_params.model`.
     pub fn finding(&self, severity: Severity, key: &str, message: impl Into<String>) -> Diagnostic {
         let path = if key.is_empty() { self.path.clone() } else { format!("{}.{key}", self.path) };
-        Diagnostic { severity, ..Diagnostic::error(self.position.as_ref(), path, message) }
+        let at = self.model_at.as_ref().filter(|_| key == "litellm_params.model").or(self.position.as_ref());
+        Diagnostic { severity, ..Diagnostic::error(at, path, message) }
     }
 }
 
@@ -134,6 +138,7 @@ fn read_entry(mut entry: Fields<'_>, credentials: &[Credential], deployments: &m
         metadata,
         extra: extra_of(&entry),
         position: Some(entry.node.at.clone()),
+        model_at: params_node.get("model").map(|model| model.at.clone()),
         path: entry.path.clone(),
     };
     if organizations.is_empty() {

@@ -26,10 +26,12 @@ pub fn plan(
 ) -> Result<Planned, Refusal> {
     let known = table.model_aliases.get(model).map_or(model, String::as_str);
     let prefixed = table.prefixed(known);
-    let resolved = table
-        .router
-        .resolve(known, prefixed.as_deref())
-        .map_err(|unknown| Refusal::UnknownModel { route, model: unknown.0 })?;
+    let resolved = table.router.resolve(known, prefixed.as_deref()).map_err(|unknown| {
+        match table.unsupported.get(known) {
+            Some(why) => Refusal::NotImplemented(why.clone()),
+            None => Refusal::UnknownModel { route, model: unknown.0 },
+        }
+    })?;
     let retries = retries.unwrap_or(table.settings.num_retries);
     let plan = table.router.plan(&resolved, retries, dice);
     Ok(Planned { resolved, plan })
