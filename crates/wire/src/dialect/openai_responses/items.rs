@@ -227,10 +227,10 @@ fn media(url: &str, mime: Option<String>, at: &str) -> Result<Media, BadRequest>
     let Some(rest) = url.strip_prefix("data:") else {
         return Ok(Media::Url { url: url.to_owned(), mime });
     };
-    let (head, data) = rest
-        .split_once(',')
-        .filter(|(head, _)| head.ends_with(";base64"))
-        .ok_or_else(|| BadRequest::new(at, format!("{at}: a data URL must be `data:<type>;base64,<data>`")))?;
+    let (head, data) =
+        rest.split_once(',').filter(|(head, _)| head.ends_with(";base64")).ok_or_else(|| {
+            BadRequest::new(at, format!("{at}: a data URL must be `data:<type>;base64,<data>`"))
+        })?;
     let stated = head.split(';').next().unwrap_or_default().to_owned();
     Ok(Media::Base64 { mime: stated, data: data.to_owned() })
 }

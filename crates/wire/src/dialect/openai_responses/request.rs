@@ -63,11 +63,11 @@ fn sampling(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequ
     sampling.max_output_tokens = body.count("max_output_tokens")?;
     sampling.temperature = body.number("temperature")?;
     sampling.top_p = body.number("top_p")?;
-    sampling.top_logprobs =
-        body.count("top_logprobs")?.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-    let wants = body.peek("include").and_then(Value::as_array).is_some_and(|include| {
-        include.iter().any(|word| word == "message.output_text.logprobs")
-    });
+    sampling.top_logprobs = body.count("top_logprobs")?.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    let wants = body
+        .peek("include")
+        .and_then(Value::as_array)
+        .is_some_and(|include| include.iter().any(|word| word == "message.output_text.logprobs"));
     sampling.logprobs = wants.then_some(true);
     Ok(())
 }

@@ -160,7 +160,8 @@ pub(super) fn render(tool: &Tool) -> Option<Value> {
                 out.insert("type".to_owned(), kind.clone());
             }
             let mut filters = Map::new();
-            for (name, domains) in [("allowed_domains", allowed_domains), ("blocked_domains", blocked_domains)]
+            for (name, domains) in
+                [("allowed_domains", allowed_domains), ("blocked_domains", blocked_domains)]
             {
                 if !domains.is_empty() {
                     filters.insert(name.to_owned(), json!(domains));
