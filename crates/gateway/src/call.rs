@@ -180,6 +180,11 @@ impl Call {
             })
             .clone()
     }
+
+    /// Uses this request instead of decoding the body (a conversation continued from a stored one).
+    pub fn preset(&self, request: Arc<ChatRequest>) {
+        let _ = self.decoded.set(Ok(request));
+    }
 }
 
 impl Options {

@@ -17,6 +17,7 @@ use faregate_wire::dialect::Dialect;
 use crate::destination::{Builder, Destination, Unusable, Via};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::sessions::Sessions;
 use crate::stage::identify::{Credentials, OnlyHeader};
 use crate::stage::settle::Settler;
 
@@ -41,6 +42,8 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// Turns finished requests into receipts.
     pub settler: Arc<Settler>,
+    /// Stored OpenAI responses.
+    pub sessions: Sessions,
 }
 
 /// One configuration, ready for use. Requests in flight keep the one they began with.
@@ -306,6 +309,7 @@ impl Gate {
             settler: Arc::new(Settler::new(Arc::clone(&metrics))),
             metrics,
             table: ArcSwap::from_pointee(table),
+            sessions: Sessions::default(),
         }
     }
 

@@ -12,4 +12,5 @@ pub mod operation;
 pub mod pipeline;
 pub mod refusal;
 pub mod routes;
+pub mod sessions;
 pub mod stage;

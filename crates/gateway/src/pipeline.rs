@@ -73,7 +73,7 @@ where
         Admitted::new(Arc::clone(&gate.settler), principal.clone(), Arc::new(arrival.clone()));
     let outcome = answer(gate, table, arrival, body, &mut admitted).await;
     match outcome {
-        Ok((call, answer)) => Ok(deliver(&call, admitted, answer)),
+        Ok((call, answer)) => Ok(operation::responses::finish(gate, &call, admitted, answer, deliver)),
         Err(refusal) => {
             admitted.refused(&refusal);
             Err(refusal)
@@ -97,6 +97,7 @@ where
     let call = Arc::new(decode(arrival, bytes, false)?);
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
+    operation::responses::resume(gate, &call)?;
     let mut dice = gate.dice();
     let planned =
         plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;

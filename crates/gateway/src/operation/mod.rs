@@ -16,6 +16,7 @@ pub mod count;
 pub mod health;
 pub mod info;
 pub mod models;
+pub mod responses;
 pub mod utils;
 
 /// True for requests that go through the chat pipeline.
@@ -63,6 +64,10 @@ where
         Operation::ModelInfo => info::deployments(table, &arrival),
         Operation::ModelGroupInfo => info::groups(table, &arrival),
         Operation::SupportedParams => utils::supported_params(table, &arrival),
+        Operation::ResponseGet => responses::get(gate, &arrival),
+        Operation::ResponseDelete => responses::delete(gate, &arrival),
+        Operation::ResponseCancel => responses::cancel(gate, &arrival),
+        Operation::ResponseInputItems => responses::input_items(gate, &arrival),
         Operation::Gemini => {
             let body = read(body, table).await?;
             count::gemini(table, arrival, body)

@@ -15,7 +15,7 @@ use http_body::Body as _;
 use tokio::time::Sleep;
 
 use faregate_terms::{Fault, FaultClass};
-use faregate_wire::chat::{ChatResponse, Event, Family};
+use faregate_wire::chat::{ChatResponse, Event, Family, Folder};
 use faregate_wire::dialect::{Framing, Losses, Reply, StreamDecoder, StreamEncoder, StreamEnd};
 use faregate_wire::envelope::splice_model;
 use faregate_wire::frame::{AwsFrames, NdJsonFrames, SseFrames};
@@ -43,13 +43,22 @@ pub struct Pump {
     /// Events of a provider that cannot stream.
     replay: VecDeque<Event>,
     events: Vec<Event>,
+    /// Events read before it was known whether somebody wants the whole answer.
+    seen: Vec<Event>,
+    /// True if somebody may.
+    keeps: bool,
     out: Vec<u8>,
     state: State,
     admitted: Option<Admitted>,
+    /// Set when somebody wants the whole answer at the end.
+    folder: Option<(Folder, OnDone)>,
     heartbeat: Option<Duration>,
     alarm: Option<Pin<Box<Sleep>>>,
     since: Instant,
 }
+
+/// What to do with the whole answer at the end of a stream.
+pub type OnDone = Box<dyn FnOnce(ChatResponse) + Send>;
 
 enum Frames {
     Sse(SseFrames),
@@ -142,9 +151,12 @@ impl Pump {
             mode,
             replay: VecDeque::new(),
             events: Vec::new(),
+            seen: Vec::new(),
+            keeps: call.dialect == faregate_wire::dialect::Dialect::OpenAiResponses,
             out: Vec::new(),
             state: State::Flowing,
             admitted: None,
+            folder: None,
             heartbeat: table.settings.heartbeat(call.dialect),
             alarm: None,
             since: Instant::now(),
@@ -181,6 +193,14 @@ impl Pump {
     /// Hands the admitted request over: from now on it lives as long as the stream.
     pub fn carry(&mut self, admitted: Admitted) {
         self.admitted = Some(admitted);
+    }
+
+    /// Collects the whole answer for `then`, which runs when the stream is complete. What has been read
+    /// so far is spelled by `self.seen`.
+    pub fn on_done(&mut self, then: OnDone) {
+        let mut folder = Folder::new();
+        self.seen.drain(..).for_each(|event| folder.add(&event));
+        self.folder = Some((folder, then));
     }
 
     /// Takes a piece of the provider's stream in; true if there is something for the client.
@@ -226,11 +246,12 @@ impl Pump {
             *seen_end |= ends(family, block);
             let has_usage = memchr::memmem::find(block, usage_mark).is_some();
             let has_error = !usage.visible && memchr::memmem::find(block, b"\"error\"").is_some();
-            if has_usage || has_error || !usage.visible {
+            if has_usage || has_error || !usage.visible || self.keeps {
                 read_block(block, self.decoder.as_mut(), &mut self.events);
                 for event in self.events.drain(..) {
                     note(&event, admitted)?;
                     usage.visible |= is_visible(&event);
+                    remember(&mut self.folder, &mut self.seen, event, self.keeps);
                 }
             }
             admitted.meter.output_bytes += block.len() as u64;
@@ -272,6 +293,7 @@ impl Pump {
             if encode {
                 self.encoder.event(&event, &mut self.out);
             }
+            remember(&mut self.folder, &mut self.seen, event, self.keeps);
         }
         events.clear();
         self.events = events;
@@ -358,6 +380,9 @@ impl Pump {
         admitted.attempted(&self.destination, self.since, fault);
         if admitted.meter.ending != faregate_terms::Ending::Broken {
             admitted.complete();
+            if let Some((folder, then)) = self.folder.take() {
+                then(folder.finish());
+            }
         }
     }
 
@@ -478,6 +503,15 @@ fn is_visible(event: &Event) -> bool {
         Event::Media { .. } | Event::Finish { .. } => true,
         Event::Open { kind, .. } => matches!(kind, faregate_wire::chat::PartKind::ToolCall { .. }),
         _ => false,
+    }
+}
+
+/// Keeps an event for the whole answer, if there is to be one.
+fn remember(folder: &mut Option<(Folder, OnDone)>, seen: &mut Vec<Event>, event: Event, keeps: bool) {
+    match folder {
+        Some((folder, _)) => folder.add(&event),
+        None if keeps => seen.push(event),
+        None => {}
     }
 }
 

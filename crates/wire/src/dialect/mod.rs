@@ -13,6 +13,7 @@ pub mod cohere;
 pub mod gemini;
 pub mod ollama;
 pub mod openai_chat;
+pub mod openai_responses;
 
 pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
 pub use provider::{
@@ -61,6 +62,7 @@ impl Dialect {
     pub fn client(self) -> Option<&'static dyn ClientDialect> {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Client),
+            Self::OpenAiResponses => Some(&openai_responses::Client),
             Self::Gemini => Some(&gemini::Client),
             _ => None,
         }
@@ -70,6 +72,7 @@ impl Dialect {
     pub fn provider(self) -> Option<&'static dyn ProviderDialect> {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Provider),
+            Self::OpenAiResponses => Some(&openai_responses::Provider),
             Self::Gemini => Some(&gemini::Provider),
             Self::Cohere => Some(&cohere::Provider),
             Self::Ollama => Some(&ollama::Provider),
