@@ -35,6 +35,8 @@ pub struct Sessions(Mutex<Shelf>);
 struct Shelf {
     by_id: HashMap<String, Stored>,
     order: VecDeque<String>,
+    /// Output item → the response it belongs to.
+    items: HashMap<String, String>,
     bytes: usize,
 }
 
@@ -51,6 +53,8 @@ impl Sessions {
     pub fn keep(&self, id: &str, stored: Stored) {
         let mut shelf = self.0.lock();
         shelf.bytes += stored.size;
+        let items: Vec<String> = item_ids(&stored).map(str::to_owned).collect();
+        shelf.items.extend(items.into_iter().map(|item| (item, id.to_owned())));
         if let Some(old) = shelf.by_id.insert(id.to_owned(), stored) {
             shelf.bytes -= old.size;
         } else {
@@ -58,9 +62,7 @@ impl Sessions {
         }
         while shelf.by_id.len() > MOST_RESPONSES || (shelf.bytes > MOST_BYTES && shelf.by_id.len() > 1) {
             let Some(oldest) = shelf.order.pop_front() else { break };
-            if let Some(old) = shelf.by_id.remove(&oldest) {
-                shelf.bytes -= old.size;
-            }
+            shelf.forget(&oldest);
         }
     }
 
@@ -72,10 +74,18 @@ impl Sessions {
     /// Forgets a response; false if there was none.
     pub fn remove(&self, id: &str) -> bool {
         let mut shelf = self.0.lock();
-        let Some(old) = shelf.by_id.remove(id) else { return false };
-        shelf.bytes -= old.size;
+        if !shelf.forget(id) {
+            return false;
+        }
         shelf.order.retain(|known| known != id);
         true
+    }
+
+    /// An output item of any stored response.
+    pub fn item(&self, id: &str) -> Option<Value> {
+        let shelf = self.0.lock();
+        let stored = shelf.by_id.get(shelf.items.get(id)?)?;
+        stored.output.iter().find(|item| item.get("id").and_then(Value::as_str) == Some(id)).cloned()
     }
 
     /// How many are kept.
@@ -87,6 +97,21 @@ impl Sessions {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+impl Shelf {
+    fn forget(&mut self, id: &str) -> bool {
+        let Some(old) = self.by_id.remove(id) else { return false };
+        self.bytes -= old.size;
+        for item in item_ids(&old) {
+            self.items.remove(item);
+        }
+        true
+    }
+}
+
+fn item_ids(stored: &Stored) -> impl Iterator<Item = &str> {
+    stored.output.iter().filter_map(|item| item.get("id").and_then(Value::as_str))
 }
 
 #[cfg(test)]

@@ -208,7 +208,12 @@ impl Destination {
                     && !holds("__thought__")
             }
             // State of another family, sealed for a client of this one, must not reach the provider.
-            Dialect::OpenAiResponses => !call.envelope.has("previous_response_id") && !holds("\"fg1.") && !holds("__thought__"),
+            Dialect::OpenAiResponses => {
+                !call.envelope.has("previous_response_id")
+                    && !holds("item_reference")
+                    && !holds("\"fg1.")
+                    && !holds("__thought__")
+            }
             _ => !holds("\"fg1.") && !holds("__thought__"),
         }
     }

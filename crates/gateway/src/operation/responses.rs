@@ -19,7 +19,8 @@ use crate::stage::attempt::Answer;
 use crate::stage::deliver::answer_json;
 use crate::stage::pump::render;
 
-/// Continues from a stored response: its conversation goes in front of the new input.
+/// Continues from a stored response: its conversation goes in front of the new input, and items that are
+/// referred to by id take the place of their references.
 ///
 /// # Errors
 /// 404 if `previous_response_id` names none.
@@ -27,17 +28,29 @@ pub fn resume(gate: &Arc<Gate>, call: &Arc<Call>) -> Result<(), Refusal> {
     if call.dialect != Dialect::OpenAiResponses {
         return Ok(());
     }
-    let Some(previous) = call.envelope.get::<String>("previous_response_id") else {
+    let previous = call.envelope.get::<String>("previous_response_id");
+    let refers = memchr::memmem::find(call.envelope.body(), b"item_reference").is_some();
+    if previous.is_none() && !refers {
         return Ok(());
-    };
-    let stored = gate.sessions.get(&previous).ok_or_else(|| {
-        Refusal::NotFound(format!(
-            "Previous response with id '{previous}' not found. Stored responses live in this replica's \
-             memory; send the whole conversation as `input` instead"
-        ))
-    })?;
-    let mut items: Vec<Value> = stored.input.iter().chain(stored.output.iter()).cloned().collect();
+    }
+    let mut items: Vec<Value> = Vec::new();
+    if let Some(previous) = previous {
+        let stored = gate.sessions.get(&previous).ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "Previous response with id '{previous}' not found. Stored responses live in this replica's \
+                 memory; send the whole conversation as `input` instead"
+            ))
+        })?;
+        items.extend(stored.input.iter().chain(stored.output.iter()).cloned());
+    }
     items.extend(openai_responses::input_items(call.envelope.body()).map_err(Refusal::Invalid)?);
+    for item in &mut items {
+        if item.get("type").and_then(Value::as_str) == Some("item_reference")
+            && let Some(found) = item.get("id").and_then(Value::as_str).and_then(|id| gate.sessions.item(id))
+        {
+            *item = found;
+        }
+    }
     let input = faregate_wire::json::write(&items);
     let members = [("input", input.as_slice())];
     let body = call.envelope.merged(members.iter().copied(), true);
