@@ -4,14 +4,14 @@ import anthropic
 import pytest
 
 import prompts as p
-from deployments import CLIENTS
+from deployments import CLIENTS, GROUPS
 
 if "anthropic" not in CLIENTS:
     pytest.skip("the gateway does not serve the Anthropic dialect yet", allow_module_level=True)
 
 TOOL = {"name": p.WEATHER, "description": p.WEATHER_DOC, "input_schema": p.WEATHER_SCHEMA}
-# Providers whose fake model can show its reasoning in the scenario; all dialects here have a place for it.
-THINKING = ["anthropic", "vertex-anthropic", "bedrock", "gemini"]
+# Providers that sign their thoughts. Gemini signs what follows a thought, not the thought itself.
+THINKING = [group for group in ("anthropic", "vertex-anthropic", "bedrock") if group in GROUPS]
 
 
 @pytest.fixture

@@ -40,20 +40,34 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads on SIGHUP and when a source file changes, until `stop`.
+    /// Reloads on SIGHUP and when a source file changes, until `stop`. Both count from this call on;
+    /// they are acted upon by the future.
     ///
     /// # Errors
     /// If signals cannot be received.
-    pub async fn run(self, sources: Vec<PathBuf>, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn prepare(
+        self,
+        sources: &[PathBuf],
+        stop: CancellationToken,
+    ) -> anyhow::Result<impl Future<Output = ()> + Send + use<>> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (changed, mut changes) = mpsc::channel::<()>(1);
-        let watched: Vec<PathBuf> = sources.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        // As named and as resolved: a link may be replaced as well as what it points to.
+        let watched: Vec<PathBuf> = sources
+            .iter()
+            .flat_map(|path| [std::path::absolute(path).ok(), path.canonicalize().ok()])
+            .flatten()
+            .collect();
         let names = watched.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             let relevant = !event.kind.is_access()
                 && event.paths.iter().any(|path| {
-                    names.iter().any(|name| path == name || path.starts_with(name) || name.starts_with(path))
+                    // Kubernetes swaps this link when a ConfigMap changes.
+                    path.ends_with("..data")
+                        || names
+                            .iter()
+                            .any(|name| path == name || path.starts_with(name) || name.starts_with(path))
                 });
             if relevant {
                 // A full channel means that a reload is due anyway.
@@ -61,7 +75,7 @@ impl Reloader {
             }
         });
         // Kept until the end: dropping it ends the watch.
-        let _watcher = match watcher {
+        let watcher = match watcher {
             Ok(mut watcher) => {
                 for folder in folders(&watched) {
                     if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
@@ -75,17 +89,20 @@ impl Reloader {
                 None
             }
         };
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => {}
-                Some(()) = changes.recv() => {
-                    tokio::time::sleep(SETTLE).await;
-                    while changes.try_recv().is_ok() {}
+        Ok(async move {
+            let _watcher = watcher;
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => {}
+                    Some(()) = changes.recv() => {
+                        tokio::time::sleep(SETTLE).await;
+                        while changes.try_recv().is_ok() {}
+                    }
+                    () = stop.cancelled() => return,
                 }
-                () = stop.cancelled() => return Ok(()),
+                self.reload();
             }
-            self.reload();
-        }
+        })
     }
 
     fn reload(&self) {

@@ -57,14 +57,21 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     for finding in dotenv_findings.iter().chain(&findings) {
         tracing::warn!("{finding}");
     }
+    for flag in flags.ignored.given() {
+        tracing::warn!("{flag} is accepted without effect");
+    }
     let default_host = if config.is_some() { "0.0.0.0" } else { "127.0.0.1" };
-    let host = flags.host.clone().or_else(|| environment.host.clone()).unwrap_or_else(|| default_host.to_owned());
+    let host =
+        flags.host.clone().or_else(|| environment.host.clone()).unwrap_or_else(|| default_host.to_owned());
     let port = flags.port.or(environment.port).unwrap_or(4000);
     let data_dir = data_dir::open(flags.data_dir.as_deref(), environment.data_dir.as_deref())?;
     let rules = Rules {
         loopback: is_loopback(&host),
         permit_weak: snapshot.general.dangerously_permit_weak_or_unset_master_key
-            || snapshot.env.filled("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY").is_some_and(is_true),
+            || snapshot
+                .env
+                .filled("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY")
+                .is_some_and(is_true),
     };
     let master_key = master_key::settle(snapshot.master_key(), rules, &data_dir)?;
     if master_key.is_none() {
@@ -81,27 +88,23 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let listener = listen::bind(&host, port).await?;
     let address = listener.local_addr()?;
     let scheme = if acceptor.is_some() { "https" } else { "http" };
-    tracing::info!(target: "faregate::listen", "listening on {scheme}://{address}");
 
+    // Signals and file changes count from the moment that the address is said.
     let stop = CancellationToken::new();
-    let reloading = config.map(|path| {
-        let reloader = Reloader {
-            path,
-            env,
-            strictness,
-            gate: Arc::clone(&gate),
-            upstream,
-            catalog,
-            master_key,
-        };
-        tokio::spawn(reloader.run(snapshot.sources.clone(), stop.clone()))
-    });
+    let reloading = config
+        .map(|path| {
+            let reloader =
+                Reloader { path, env, strictness, gate: Arc::clone(&gate), upstream, catalog, master_key };
+            reloader.prepare(&snapshot.sources, stop.clone()).map(tokio::spawn)
+        })
+        .transpose()?;
+    let end = end_signal()?;
     let ended = stop.clone();
     let signals = tokio::spawn(async move {
-        let outcome = end_signal().await;
+        end.await;
         ended.cancel();
-        outcome
     });
+    tracing::info!(target: "faregate::listen", "listening on {scheme}://{address}");
     let front = Front {
         root_path: environment.server_root_path.clone().unwrap_or_default().trim_end_matches('/').to_owned(),
         cors_origins: environment.cors_origins.clone().unwrap_or_default(),
@@ -109,9 +112,9 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     };
     let drain = environment.graceful_shutdown_timeout.unwrap_or(DEFAULT_DRAIN);
     listen::serve(listener, gate, front, acceptor, stop, drain).await;
-    signals.await??;
+    signals.await?;
     if let Some(reloading) = reloading {
-        reloading.await??;
+        reloading.await?;
     }
     drop(demo);
     tracing::info!("stopped");
@@ -148,14 +151,15 @@ fn is_true(text: &str) -> bool {
     text.eq_ignore_ascii_case("true") || text == "1"
 }
 
-/// Waits for the operator to end us.
-async fn end_signal() -> anyhow::Result<()> {
+/// Resolves when the operator ends us; signals count from the call on.
+fn end_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("shutting down");
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("shutting down");
+    })
 }

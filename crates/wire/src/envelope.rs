@@ -51,6 +51,11 @@ impl Envelope {
         })?;
         let raw: RawMembers<'_> =
             serde_json::from_str(text).map_err(|error| BadBody::NotAnObject(error.to_string()))?;
+        if is_too_deep(text.as_bytes()) {
+            return Err(BadBody::NotAnObject(format!(
+                "nested deeper than {MAX_DEPTH} levels (recursion limit exceeded)"
+            )));
+        }
         let base = text.as_ptr() as usize;
         let mut members: Vec<Member> = Vec::with_capacity(raw.0.len());
         let mut seen = HashSet::new();
@@ -204,6 +209,44 @@ pub fn splice_model(frame: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
 
 fn skip_space(bytes: &[u8], from: usize) -> Option<usize> {
     (from..bytes.len()).find(|&i| !bytes[i].is_ascii_whitespace())
+}
+
+/// The deepest nesting that is read; serde_json's own limit, which does not hold for skipped values.
+const MAX_DEPTH: usize = 128;
+
+/// True if arrays and objects nest beyond [`MAX_DEPTH`]. `json` is valid JSON.
+fn is_too_deep(json: &[u8]) -> bool {
+    if memchr::memchr2_iter(b'[', b'{', json).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'"' => at = end_of_string(json, at + 1),
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Index of the quote that ends the string whose content begins at `at`.
+fn end_of_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(offset) = memchr::memchr2(b'"', b'\\', json.get(at..).unwrap_or_default()) {
+        at += offset;
+        if json[at] == b'"' {
+            return at;
+        }
+        at += 2;
+    }
+    json.len()
 }
 
 struct RawMembers<'a>(Vec<(String, &'a RawValue)>);

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use faregate_wire::dialect::{BadRequest, ClientDialect, Dialect, Edit};
+use faregate_wire::dialect::{BadRequest, ClientDialect, Dialect, Edit, anthropic};
 use faregate_wire::envelope::Envelope;
 
 use crate::call::{Arrival, BANNED_MEMBERS, Call, GATEWAY_MEMBERS, Options};
@@ -58,6 +58,9 @@ pub fn client_of(operation: Operation) -> Option<(Dialect, &'static dyn ClientDi
         Operation::Messages | Operation::MessagesCountTokens => Dialect::Anthropic,
         Operation::Gemini => Dialect::Gemini,
         Operation::Converse | Operation::ConverseStream => Dialect::Bedrock,
+        Operation::Invoke | Operation::InvokeStream => {
+            return Some((Dialect::Anthropic, &anthropic::InvokeClient));
+        }
         _ => return None,
     };
     Some((dialect, dialect.client()?))
@@ -71,7 +74,7 @@ pub fn decode(arrival: Arrival, body: Bytes, allow_client_credentials: bool) -> 
     let operation = arrival.found.operation;
     let Some((dialect, client)) = client_of(operation) else {
         return Err(Refusal::NotImplemented(format!(
-            "{} is not supported yet; /v1/chat/completions and Gemini's generateContent are",
+            "{} is not supported yet; chat completions, responses, messages and generateContent are",
             arrival.found.route
         )));
     };

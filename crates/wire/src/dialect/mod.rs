@@ -4,16 +4,19 @@
 //! codecs, because both sides meet in [`crate::chat`]. To add one: a folder here, a line in
 //! [`Dialect`], a row in the catalog.
 
+mod blocks;
 mod client;
 mod members;
 mod provider;
 mod target;
 
+pub mod anthropic;
 pub mod cohere;
 pub mod gemini;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod replicate;
 
 pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
 pub use provider::{
@@ -63,6 +66,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Client),
             Self::OpenAiResponses => Some(&openai_responses::Client),
+            Self::Anthropic => Some(&anthropic::Client),
             Self::Gemini => Some(&gemini::Client),
             _ => None,
         }
@@ -73,9 +77,11 @@ impl Dialect {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Provider),
             Self::OpenAiResponses => Some(&openai_responses::Provider),
+            Self::Anthropic => Some(&anthropic::Provider),
             Self::Gemini => Some(&gemini::Provider),
             Self::Cohere => Some(&cohere::Provider),
             Self::Ollama => Some(&ollama::Provider),
+            Self::Replicate => Some(&replicate::Provider),
             _ => None,
         }
     }

@@ -28,3 +28,5 @@ pub(in crate::dialect) use fault::{fault, fault_of};
 /// Source: LiteLLM uses the same name, so recorded conversations keep their meaning.
 const JSON_TOOL: &str = "json_tool_call";
 
+#[cfg(test)]
+mod tests;

@@ -18,3 +18,6 @@ pub use client::Client;
 pub use items::input_items;
 pub use output::output_items;
 pub use provider::Provider;
+
+#[cfg(test)]
+mod tests;
