@@ -270,7 +270,7 @@ impl Decoder {
 impl StreamDecoder for Decoder {
     fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<Event>) -> Result<(), Malformed> {
         let data = frame.data.trim_ascii();
-        if data.is_empty() || data == b"[DONE]" {
+        if self.done || data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
         let mut wire: Wire = wire_json::read(data).map_err(Malformed)?;

@@ -351,7 +351,7 @@ fn an_error_is_an_event_and_a_failed_response() {
     let (events, end) = read_stream(&out);
     assert_eq!(end, StreamEnd::Complete);
     let faults: Vec<_> = events.iter().filter(|event| matches!(event, Event::Error(_))).collect();
-    let Event::Error(fault) = faults[0] else { panic!() };
+    let [Event::Error(fault)] = faults[..] else { panic!("{faults:?}") };
     assert_eq!(
         (fault.class, fault.code.as_deref()),
         (faregate_terms::FaultClass::RateLimit, Some("rate_limit_exceeded"))
