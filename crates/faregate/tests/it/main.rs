@@ -1,0 +1,8 @@
+//! The binary as an operator meets it: started, refused, asked, reloaded, stopped.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
+
+mod process;
+mod requests;
+mod serving;
+mod starting;

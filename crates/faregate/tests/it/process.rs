@@ -1,0 +1,143 @@
+//! The built binary as a child, with its log read line by line.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Long enough for a busy machine; reached only by a failing test.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The command, with nothing of this machine's environment, inside `folder`.
+pub fn faregate(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faregate"));
+    command.args(args).env_clear().env("FAREGATE_DATA_DIR", folder.join("data")).current_dir(folder);
+    command
+}
+
+/// Runs a command that ends by itself.
+pub fn run(folder: &Path, args: &[&str]) -> Output {
+    faregate(folder, args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a command wrote to standard error.
+pub fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A gateway in a process of its own, killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    /// `127.0.0.1:port`.
+    pub address: String,
+    /// All lines until it listened.
+    pub greeting: Vec<String>,
+}
+
+impl Running {
+    /// Starts it on a free port and waits until it listens.
+    pub fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut command = faregate(folder, args);
+        command.args(["--host", "127.0.0.1", "--port", "0"]).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (send, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut running = Self { child, lines, address: String::new(), greeting: Vec::new() };
+        let line = running.line("listening on http://");
+        running.address = line.rsplit_once("http://").unwrap().1.to_owned();
+        running
+    }
+
+    /// Waits for a log line that holds `text`.
+    pub fn line(&mut self, text: &str) -> String {
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("no line with {text:?} after {:#?}", self.greeting));
+            self.greeting.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal, by its short name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The exit code, once it has ended.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Sends one request; answers status, head and body.
+    pub fn call(&self, method: &str, path: &str, key: &str, body: &[u8]) -> Answer {
+        self.call_declared(method, path, key, body, body.len())
+    }
+
+    /// The same with a body length that is only claimed.
+    pub fn call_declared(&self, method: &str, path: &str, key: &str, body: &[u8], length: usize) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    /// One turn with `model`.
+    pub fn chat(&self, model: &str, key: &str) -> Answer {
+        let body = serde_json::json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
+        self.call("POST", "/v1/chat/completions", key, body.to_string().as_bytes())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer over plain HTTP.
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Status line and headers, lower case.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// `error.message`.
+    pub fn message(&self) -> String {
+        self.json()["error"]["message"].as_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,117 @@
+//! What keeps the gateway from starting, and what it says then.
+
+use std::fs;
+use std::net::TcpListener;
+
+use tempfile::tempdir;
+
+use crate::process::{errors, run};
+
+const BAD: &str = "model_list:
+  - model_name: a
+    litellm_params: {model: nosuch/x}
+  - model_name: b
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/NOPE_KEY}
+  - model_name: c
+router_settings:
+  num_retries: many
+litelm_settings: {}
+";
+
+#[test]
+fn a_bad_config_shows_all_errors_at_once_and_ends_with_1() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("bad.yaml"), BAD).unwrap();
+    let output = run(folder.path(), &["--config", "bad.yaml", "--port", "0"]);
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1));
+    for expected in [
+        "bad.yaml:3:29  model_list[0].litellm_params.model: no provider is known for model `nosuch/x`",
+        "bad.yaml:5:53  model_list[1].litellm_params.api_key: environment variable NOPE_KEY is not set",
+        "bad.yaml:6:5  model_list[2].litellm_params: is missing",
+        "bad.yaml:8:16  router_settings.num_retries: expected a whole number from 0, found text",
+        "bad.yaml:9:1  litelm_settings: unknown key; did you mean `litellm_settings`?",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in\n{said}");
+    }
+}
+
+#[test]
+fn check_tells_the_fate_of_every_key_and_fails_only_on_errors() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("bad.yaml"), BAD).unwrap();
+    let good = "model_list:\n- model_name: a\n  litellm_params: {model: openai/gpt-4o, api_key: sk-upstream-key}\nodd: 1\n";
+    fs::write(folder.path().join("good.yaml"), good).unwrap();
+    let bad = run(folder.path(), &["check", "bad.yaml"]);
+    let said = String::from_utf8(bad.stdout.clone()).unwrap();
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(said.contains("bad.yaml:8:3  router_settings.num_retries  honoured"), "{said}");
+    assert!(said.contains("bad.yaml:9:1  litelm_settings  unknown"), "{said}");
+    assert_eq!(run(folder.path(), &["check", "good.yaml"]).status.code(), Some(0));
+    assert_eq!(run(folder.path(), &["check", "--strict-config", "good.yaml"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_file_that_is_missing_unreadable_or_no_yaml_is_named_with_the_reason() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("syntax.yaml"), "a: [\n").unwrap();
+    fs::create_dir(folder.path().join("folder.yaml")).unwrap();
+    for (file, expected) in [
+        ("none.yaml", "none.yaml: no such file; check the path"),
+        ("syntax.yaml", "syntax.yaml:1:4  not valid YAML: unclosed bracket"),
+        ("folder.yaml", "folder.yaml: "),
+    ] {
+        let output = run(folder.path(), &["--config", file, "--port", "0"]);
+        let said = errors(&output);
+        assert_eq!(output.status.code(), Some(1), "{file}");
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains(&format!("error: {file} cannot be used; mend what is said above")), "{said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_remedy() {
+    let folder = tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let output = run(folder.path(), &["--host", "127.0.0.1", "--port", &port.to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected =
+        format!("error: 127.0.0.1:{port} is in use; stop the other process or pass another --port");
+    assert!(errors(&output).contains(&expected), "{}", errors(&output));
+}
+
+#[test]
+fn a_well_known_master_key_is_refused_beyond_this_machine() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("c.yaml"), "general_settings: {master_key: sk-1234}\n").unwrap();
+    let output = run(folder.path(), &["--config", "c.yaml", "--host", "0.0.0.0", "--port", "0"]);
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("general_settings.master_key is well known or shorter than 16 characters"),
+        "{said}"
+    );
+    assert!(said.contains("dangerously_permit_weak_or_unset_master_key: true"), "{said}");
+    assert!(!said.contains("sk-1234"), "{said}");
+}
+
+#[test]
+fn health_fails_when_nothing_answers() {
+    let folder = tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = run(folder.path(), &["health", "--url", &format!("http://{free}")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("the gateway does not answer"), "{}", errors(&output));
+}
+
+#[test]
+fn the_version_is_printed_for_every_spelling() {
+    let folder = tempdir().unwrap();
+    for flag in ["--version", "-v", "-V"] {
+        let output = run(folder.path(), &[flag]);
+        assert!(output.status.success(), "{flag}: {}", errors(&output));
+        let expected = format!("faregate {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    }
+}
