@@ -23,6 +23,8 @@ pub(super) struct Encoder {
     /// `data: ` and a chunk's members up to `"choices":[`.
     head: Vec<u8>,
     open: Vec<Open>,
+    /// Text parts that have ended, with their alternatives: citations may come after the text.
+    ended: Vec<(u32, u32)>,
     /// Alternatives whose role has been said.
     begun: Vec<Voice>,
     /// Members that go with the next chunk.
@@ -60,6 +62,7 @@ impl Encoder {
             legacy: is_legacy(&reply.request),
             head: Vec::new(),
             open: Vec::new(),
+            ended: Vec::new(),
             begun: Vec::new(),
             pending: Map::new(),
             usage: Usage::default(),
@@ -281,8 +284,9 @@ impl Encoder {
     }
 
     fn annotation(&mut self, part: u32, annotation: &Value, out: &mut Vec<u8>) {
-        let Some(at) = self.find(part) else { return };
-        let choice = self.open[at].choice;
+        let open = self.open.iter().map(|open| (open.part, open.choice));
+        let found = open.chain(self.ended.iter().copied()).find(|(known, _)| *known == part);
+        let Some((_, choice)) = found else { return };
         let voice = self.voice(choice, true, out);
         let index = voice.notes;
         voice.notes += 1;
@@ -298,6 +302,7 @@ impl Encoder {
         self.name_call(at, out);
         let open = self.open.swap_remove(at);
         match &open.kind {
+            PartKind::Text => self.ended.push((part, open.choice)),
             PartKind::ToolCall { id, name, .. } if open.custom => {
                 let call = json!([{"index": open.index, "type": "custom",
                     "id": opaque::seal_id(id, open.signature.as_ref()),

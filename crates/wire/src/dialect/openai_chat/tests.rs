@@ -353,3 +353,19 @@ fn hidden_thoughts_are_sent_whole() {
     let chunks = written(&[open, Event::Close { part: 0 }], ChatRequest::default());
     assert_eq!(chunks[1]["choices"][0]["delta"]["thinking_blocks"][0]["data"], "d");
 }
+
+#[test]
+fn citations_may_come_after_the_text_they_belong_to() {
+    let note = json!({"type": "url_citation", "url_citation": {"url": "https://f.example"}});
+    let events = [
+        Event::Open { choice: 0, part: 0, kind: PartKind::Text },
+        Event::Text { part: 0, delta: "x".into() },
+        Event::Close { part: 0 },
+        Event::Annotation { part: 0, annotation: note },
+    ];
+    let chunks = written(&events, ChatRequest::default());
+    assert_eq!(
+        chunks.last().unwrap()["choices"][0]["delta"]["annotations"][0]["url_citation"]["url"],
+        "https://f.example"
+    );
+}

@@ -27,6 +27,8 @@ pub(super) struct Encoder {
     sequence: u64,
     items: Vec<Item>,
     open: Vec<Open>,
+    /// Text parts that have ended, and where they stand: citations may come after the text.
+    ended: Vec<(u32, (usize, usize))>,
     logprobs: Vec<Value>,
     finish: Option<FinishReason>,
     usage: Usage,
@@ -62,6 +64,7 @@ impl Encoder {
             sequence: 0,
             items: Vec::new(),
             open: Vec::new(),
+            ended: Vec::new(),
             logprobs: Vec::new(),
             finish: None,
             usage: Usage::default(),
@@ -291,13 +294,25 @@ impl Encoder {
     }
 
     fn annotation(&mut self, part: u32, annotation: &Value, out: &mut Vec<u8>) {
-        let Some(at) = self.find(part) else { return };
-        let Some(place) = self.open[at].place else { return };
         let annotation = flat(annotation);
+        let (place, index) = if let Some(at) = self.find(part) {
+            let open = &mut self.open[at];
+            open.annotations.push(annotation.clone());
+            let Some(place) = open.place else { return };
+            (place, open.annotations.len() - 1)
+        } else {
+            let Some((_, place)) = self.ended.iter().find(|(ended, _)| *ended == part).copied() else {
+                return;
+            };
+            let item = &mut self.items[place.0];
+            let list = item.parts[place.1].as_mut().and_then(|part| part.get_mut("annotations"));
+            // The final form of a message that is done has been sent.
+            let (None, Some(Value::Array(list))) = (&item.done, list) else { return };
+            list.push(annotation.clone());
+            (place, list.len() - 1)
+        };
         let members = json!({"item_id": self.items[place.0].id, "output_index": place.0,
-            "content_index": place.1, "annotation_index": self.open[at].annotations.len(),
-            "annotation": annotation});
-        self.open[at].annotations.push(annotation);
+            "content_index": place.1, "annotation_index": index, "annotation": annotation});
         self.emit("response.output_text.annotation.added", members, out);
     }
 
@@ -341,6 +356,7 @@ impl Encoder {
         };
         self.emit("response.content_part.done", with("part", part.clone()), out);
         self.items[index].parts[place] = Some(part);
+        self.ended.push((self.open[at].part, (index, place)));
         if index + 1 < self.items.len() {
             self.end_messages(out);
         }

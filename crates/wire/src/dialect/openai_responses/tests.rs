@@ -357,3 +357,17 @@ fn an_error_is_an_event_and_a_failed_response() {
         (faregate_terms::FaultClass::RateLimit, Some("rate_limit_exceeded"))
     );
 }
+
+#[test]
+fn citations_may_come_after_the_text_they_belong_to() {
+    let note = json!({"type": "url_citation", "url_citation": {"url": "https://f.example"}});
+    let events = [
+        Event::Open { choice: 0, part: 0, kind: crate::chat::PartKind::Text },
+        Event::Text { part: 0, delta: "x".into() },
+        Event::Close { part: 0 },
+        Event::Annotation { part: 0, annotation: note },
+    ];
+    let events = written(&events, ChatRequest::default());
+    let part = &events.last().unwrap()["response"]["output"][0]["content"][0];
+    assert_eq!(part["annotations"][0]["url"], "https://f.example");
+}
