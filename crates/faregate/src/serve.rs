@@ -1,7 +1,7 @@
 //! `faregate`: from flags to a running gateway, and its end.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,7 +122,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
 }
 
 /// Reads a configuration for use; shows all findings at once.
-fn read(path: &PathBuf, env: &Env, strictness: Strictness) -> anyhow::Result<Snapshot> {
+fn read(path: &Path, env: &Env, strictness: Strictness) -> anyhow::Result<Snapshot> {
     let checked = check::check(path, env, strictness)?;
     let usable = checked.is_usable();
     // The log's form depends on the file, so this goes out as it is.
