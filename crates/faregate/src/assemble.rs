@@ -40,7 +40,8 @@ pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot) -> anyhow::Result<U
 /// # Errors
 /// If a file was named and cannot be used. A URL that cannot be fetched only costs a warning.
 pub async fn catalog(environment: &ServeEnv, upstream: &Upstream) -> anyhow::Result<Catalog> {
-    let Some(source) = environment.model_cost_map_url.as_deref().filter(|_| !environment.local_model_cost_map)
+    let Some(source) =
+        environment.model_cost_map_url.as_deref().filter(|_| !environment.local_model_cost_map)
     else {
         return Ok(Catalog::built_in());
     };
@@ -94,6 +95,17 @@ pub fn table(
         env: view(&snapshot.env),
         master_key,
     };
-    let (table, skipped) = Table::new(snapshot, parts);
+    let (table, skipped) = Table::new(&with_environment(snapshot), parts);
     (table, skipped.into_iter().map(|skipped| skipped.finding).collect())
+}
+
+/// What the file leaves open and the environment says.
+fn with_environment(snapshot: &Snapshot) -> Snapshot {
+    let (environment, _) = ServeEnv::read(&snapshot.env);
+    let mut snapshot = snapshot.clone();
+    let litellm = &mut snapshot.litellm;
+    litellm.drop_params = litellm.drop_params.or(environment.drop_params);
+    litellm.modify_params = litellm.modify_params.or(environment.modify_params);
+    litellm.request_timeout = litellm.request_timeout.or(environment.request_timeout);
+    snapshot
 }

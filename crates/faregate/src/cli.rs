@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::check::Format;
+
 /// An LLM gateway: every client dialect in, every provider out. Drop-in for the LiteLLM proxy.
 ///
 /// Without --config it serves a wildcard route for each provider whose key is in the environment
@@ -37,6 +39,9 @@ enum Command {
         /// Unknown keys are errors
         #[arg(long)]
         strict_config: bool,
+        /// How to print the report
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// List the models of a config, or the providers and how many models of each are known
     Models {
@@ -154,8 +159,8 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         None => crate::serve::run(cli.serve),
-        Some(Command::Check { file, config, strict_config }) => {
-            crate::check::run(config.as_deref().unwrap_or(&file), strict_config)
+        Some(Command::Check { file, config, strict_config, format }) => {
+            crate::check::run(config.as_deref().unwrap_or(&file), strict_config, format)
         }
         Some(Command::Models { config }) => crate::models::run(config.as_deref()),
         Some(Command::Health { url }) => crate::probe::run(&url),

@@ -26,11 +26,11 @@ fn a_bad_config_shows_all_errors_at_once_and_ends_with_1() {
     let said = errors(&output);
     assert_eq!(output.status.code(), Some(1));
     for expected in [
-        "bad.yaml:3:29  model_list[0].litellm_params.model: no provider is known for model `nosuch/x`",
+        "error: bad.yaml:3:29  model_list[0].litellm_params.model: no provider is known for model `nosuch/x`",
         "bad.yaml:5:53  model_list[1].litellm_params.api_key: environment variable NOPE_KEY is not set",
         "bad.yaml:6:5  model_list[2].litellm_params: is missing",
         "bad.yaml:8:16  router_settings.num_retries: expected a whole number from 0, found text",
-        "bad.yaml:9:1  litelm_settings: unknown key; did you mean `litellm_settings`?",
+        "warning: bad.yaml:9:1  litelm_settings: unknown key; did you mean `litellm_settings`?",
     ] {
         assert!(said.contains(expected), "{expected} is not in\n{said}");
     }
@@ -49,6 +49,21 @@ fn check_tells_the_fate_of_every_key_and_fails_only_on_errors() {
     assert!(said.contains("bad.yaml:9:1  litelm_settings  unknown"), "{said}");
     assert_eq!(run(folder.path(), &["check", "good.yaml"]).status.code(), Some(0));
     assert_eq!(run(folder.path(), &["check", "--strict-config", "good.yaml"]).status.code(), Some(1));
+}
+
+#[test]
+fn check_speaks_json_to_machines() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("bad.yaml"), BAD).unwrap();
+    let output = run(folder.path(), &["check", "--format", "json", "bad.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["usable"], false);
+    let key = report["keys"].as_array().unwrap().iter().find(|key| key["path"] == "litelm_settings").unwrap();
+    assert_eq!((&key["line"], &key["status"]), (&9.into(), &"unknown".into()));
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|one| one["path"] == "router_settings.num_retries").unwrap();
+    assert_eq!((&finding["line"], &finding["severity"]), (&8.into(), &"error".into()));
 }
 
 #[test]
