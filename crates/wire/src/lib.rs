@@ -10,3 +10,6 @@ pub mod envelope;
 pub mod frame;
 pub mod json;
 pub mod opaque;
+
+#[cfg(test)]
+mod stream_tests;

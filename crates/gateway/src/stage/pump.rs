@@ -31,6 +31,9 @@ use crate::stage::admit::Admitted;
 /// and proxies give a silent connection up.
 const COMMIT_AFTER: Duration = Duration::from_secs(10);
 
+/// Bytes gathered before a piece goes out although more are there.
+const PIECE: usize = 16 * 1024;
+
 /// A stream on its way.
 pub struct Pump {
     call: Arc<Call>,
@@ -433,8 +436,11 @@ impl Pump {
 
 impl Source for Pump {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // What the provider has sent already goes out in one piece: each costs the client's side a write.
+        let mut blocked = false;
         loop {
-            if !self.out.is_empty() {
+            let enough = blocked || self.out.len() >= PIECE || self.state == State::Ended;
+            if !self.out.is_empty() && (enough || self.admitted.is_none()) {
                 return Poll::Ready(Some(Bytes::from(std::mem::take(&mut self.out))));
             }
             let Some(mut admitted) = self.admitted.take() else { return Poll::Ready(None) };
@@ -444,9 +450,10 @@ impl Source for Pump {
             }
             let step = self.step(cx, &mut admitted);
             self.admitted = Some(admitted);
-            if step.is_pending() {
+            if step.is_pending() && self.out.is_empty() {
                 return self.beat(cx);
             }
+            blocked = step.is_pending();
         }
     }
 }

@@ -27,6 +27,8 @@ struct Choice {
     index: u32,
     open: Option<(u32, Kind)>,
     last_text: Option<u32>,
+    /// The open part has its signature: more text needs a part of its own.
+    sealed: bool,
     called: bool,
     finished: bool,
 }
@@ -176,8 +178,8 @@ impl Choice {
     ) {
         let kind = if thought { Kind::Thought } else { Kind::Text };
         let part = match self.open {
-            Some((part, open)) if open == kind || text.is_empty() => part,
-            None if text.is_empty() && signature.is_none() => return,
+            _ if text.is_empty() && signature.is_none() => return,
+            Some((part, open)) if !self.sealed && (open == kind || text.is_empty()) => part,
             _ => {
                 self.close(out);
                 let part = take(next);
@@ -196,8 +198,8 @@ impl Choice {
         }
         if let Some(signature) = signature {
             out.push(Event::Signature { part, signature });
-            // What follows is not covered by it.
-            self.close(out);
+            // What follows is not covered by it, but citations of what it covers may still come.
+            self.sealed = true;
         }
     }
 
@@ -231,6 +233,7 @@ impl Choice {
     }
 
     fn close(&mut self, out: &mut Vec<Event>) {
+        self.sealed = false;
         if let Some((part, _)) = self.open.take() {
             out.push(Event::Close { part });
         }
