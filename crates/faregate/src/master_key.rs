@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use rand::RngCore;
 
+use faregate_config::Snapshot;
 use faregate_terms::Secret;
 
 /// Keys that stand in public examples.
@@ -26,11 +27,32 @@ pub struct Rules {
     pub permit_weak: bool,
 }
 
+impl Rules {
+    /// The rules of a configuration on a listener.
+    pub fn of(snapshot: &Snapshot, loopback: bool) -> Self {
+        let variable = snapshot.env.filled("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY");
+        let by_environment = variable.is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1");
+        let permit_weak = snapshot.general.dangerously_permit_weak_or_unset_master_key || by_environment;
+        Self { loopback, permit_weak }
+    }
+}
+
 /// The key to serve with; `None` lets everybody in, which only the permission allows.
 ///
 /// # Errors
 /// If the key is weak and the listener is not local, or a generated one cannot be kept.
 pub fn settle(given: Option<Secret>, rules: Rules, data_dir: &Path) -> anyhow::Result<Option<Secret>> {
+    match given {
+        None if !rules.permit_weak => kept_or_made(data_dir).map(Some),
+        given => permitted(given, rules),
+    }
+}
+
+/// The key of a running gateway's new configuration, under the same rules; none is made.
+///
+/// # Errors
+/// If the key is weak, or there is none, without permission.
+pub fn permitted(given: Option<Secret>, rules: Rules) -> anyhow::Result<Option<Secret>> {
     match given {
         Some(key) if is_weak(key.expose()) && !rules.loopback && !rules.permit_weak => bail!(
             "general_settings.master_key is well known or shorter than {SHORTEST} characters, and the gateway \
@@ -39,7 +61,10 @@ pub fn settle(given: Option<Secret>, rules: Rules, data_dir: &Path) -> anyhow::R
         ),
         Some(key) => Ok(Some(key)),
         None if rules.permit_weak => Ok(None),
-        None => kept_or_made(data_dir).map(Some),
+        None => bail!(
+            "general_settings.master_key is not set; set it, or set \
+             general_settings.dangerously_permit_weak_or_unset_master_key: true"
+        ),
     }
 }
 
@@ -93,6 +118,15 @@ mod tests {
         assert!(!refused.contains("sk-1234"));
         assert!(settle(weak(), Rules { loopback: true, ..OPEN }, folder.path()).is_ok());
         assert!(settle(weak(), Rules { permit_weak: true, ..OPEN }, folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_reload_obeys_the_same_rules_and_makes_no_key() {
+        assert!(permitted(Some(Secret::new("sk-1234")), OPEN).is_err());
+        assert!(permitted(None, OPEN).is_err());
+        assert!(permitted(None, Rules { permit_weak: true, ..OPEN }).unwrap().is_none());
+        let good = "sk-9d1c0b7a55e24f3c";
+        assert_eq!(permitted(Some(Secret::new(good)), OPEN).unwrap().unwrap().expose(), good);
     }
 
     #[test]

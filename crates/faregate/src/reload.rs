@@ -17,6 +17,7 @@ use faregate_upstream::Upstream;
 
 use crate::assemble;
 use crate::check::check;
+use crate::master_key::{self, Rules};
 
 /// Editors write a file in several steps; what follows within this time belongs together.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -37,6 +38,8 @@ pub struct Reloader {
     pub catalog: Arc<Catalog>,
     /// The admin key of the start; a file that names another changes it.
     pub master_key: Option<Secret>,
+    /// The listener can be reached from this machine only.
+    pub loopback: bool,
 }
 
 impl Reloader {
@@ -125,7 +128,14 @@ impl Reloader {
             tracing::error!("the new config has errors; the old one stays");
             return;
         };
-        let master_key = snapshot.master_key().or_else(|| self.master_key.clone());
+        let given = snapshot.master_key().or_else(|| self.master_key.clone());
+        let master_key = match master_key::permitted(given, Rules::of(&snapshot, self.loopback)) {
+            Ok(master_key) => master_key,
+            Err(error) => {
+                tracing::error!("{error}; the old config stays");
+                return;
+            }
+        };
         let (table, _) = assemble::table(&snapshot, &self.upstream, &self.catalog, master_key);
         let deployments = table.deployments.len();
         self.gate.table.store(Arc::new(table));

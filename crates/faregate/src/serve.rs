@@ -65,14 +65,8 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         flags.host.clone().or_else(|| environment.host.clone()).unwrap_or_else(|| default_host.to_owned());
     let port = flags.port.or(environment.port).unwrap_or(4000);
     let data_dir = data_dir::open(flags.data_dir.as_deref(), environment.data_dir.as_deref())?;
-    let rules = Rules {
-        loopback: is_loopback(&host),
-        permit_weak: snapshot.general.dangerously_permit_weak_or_unset_master_key
-            || snapshot
-                .env
-                .filled("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY")
-                .is_some_and(is_true),
-    };
+    let loopback = is_loopback(&host);
+    let rules = Rules::of(&snapshot, loopback);
     let master_key = master_key::settle(snapshot.master_key(), rules, &data_dir)?;
     if master_key.is_none() {
         tracing::warn!("no master key: everybody who reaches this address may use every model");
@@ -93,8 +87,16 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let reloading = config
         .map(|path| {
-            let reloader =
-                Reloader { path, env, strictness, gate: Arc::clone(&gate), upstream, catalog, master_key };
+            let reloader = Reloader {
+                path,
+                env,
+                strictness,
+                gate: Arc::clone(&gate),
+                upstream,
+                catalog,
+                master_key,
+                loopback,
+            };
             reloader.prepare(&snapshot.sources, stop.clone()).map(tokio::spawn)
         })
         .transpose()?;
@@ -145,10 +147,6 @@ fn acceptor(flags: &Serve, environment: &ServeEnv) -> anyhow::Result<Option<toki
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn is_true(text: &str) -> bool {
-    text.eq_ignore_ascii_case("true") || text == "1"
 }
 
 /// Resolves when the operator ends us; signals count from the call on.
