@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use faregate_catalog::{Catalog, Sanity};
 use faregate_config::{Diagnostic, Env, ServeEnv, Snapshot};
 use faregate_gateway::gate::{Parts, Table, verify};
 use faregate_terms::Secret;
-use faregate_upstream::{Auth, EnvView, Outgoing, Proxies, Timeouts, Upstream, UpstreamSettings};
+use faregate_upstream::{Auth, EnvView, Outgoing, Payload, Proxies, Timeouts, Upstream, UpstreamSettings};
 
 /// The largest price list that is fetched.
 const MAX_LIST: usize = 64 * 1024 * 1024;
@@ -66,7 +65,7 @@ async fn fetch(url: &str, upstream: &Upstream) -> anyhow::Result<Catalog> {
         method: Method::GET,
         url: url.parse().context("LITELLM_MODEL_COST_MAP_URL is no URL")?,
         headers: HeaderMap::new(),
-        body: Bytes::new(),
+        body: Payload::default(),
         auth: &Auth::NONE,
         timeouts: Timeouts { total: Some(limit), ..Timeouts::default() },
     };

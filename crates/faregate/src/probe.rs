@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use faregate_upstream::{Auth, Outgoing, Timeouts, Upstream, UpstreamSettings, Verify};
+use faregate_upstream::{Auth, Outgoing, Payload, Timeouts, Upstream, UpstreamSettings, Verify};
 
 /// Asks `url` for its liveliness.
 ///
@@ -21,9 +20,11 @@ pub fn run(url: &str) -> anyhow::Result<ExitCode> {
         let upstream = Upstream::new(&settings)?;
         let request = Outgoing {
             method: Method::GET,
-            url: format!("{}/health/liveliness", url.trim_end_matches('/')).parse().context("--url is no URL")?,
+            url: format!("{}/health/liveliness", url.trim_end_matches('/'))
+                .parse()
+                .context("--url is no URL")?,
             headers: HeaderMap::new(),
-            body: Bytes::new(),
+            body: Payload::default(),
             auth: &Auth::NONE,
             timeouts: Timeouts { total: Some(Duration::from_secs(5)), ..Timeouts::default() },
         };

@@ -35,7 +35,7 @@ pub struct Arrival {
 /// A chat request of any dialect.
 pub struct Call {
     /// What came with the body.
-    pub arrival: Arrival,
+    pub arrival: Arc<Arrival>,
     /// The client's dialect.
     pub dialect: Dialect,
     /// Its codec.
@@ -139,7 +139,7 @@ impl Call {
     /// Puts a call together; the body is decoded in full only when somebody asks.
     #[expect(clippy::too_many_arguments, reason = "the parts of one value, each named at the only call site")]
     pub fn new(
-        arrival: Arrival,
+        arrival: Arc<Arrival>,
         dialect: Dialect,
         client: &'static dyn ClientDialect,
         envelope: Envelope,

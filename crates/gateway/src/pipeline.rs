@@ -51,26 +51,31 @@ where
     let table = gate.table.load_full();
     let operation = found.operation;
     let is_chat = operation::is_chat(&found);
-    let arrival = arrival(found, &incoming);
+    let Incoming { query, headers, client_ip, body, .. } = incoming;
+    let arrival = arrival(found, query, headers, client_ip);
     let call_id = arrival.id.clone();
     let served = if is_chat {
-        chat(gate, &table, arrival, incoming.body).await
+        chat(gate, &table, Arc::new(arrival), body).await
     } else {
-        operation::serve(gate, &table, arrival, incoming.body).await
+        operation::serve(gate, &table, arrival, body).await
     };
     served.unwrap_or_else(|refusal| refuse(operation, &refusal, call_id.as_str()))
 }
 
 /// Serves one chat request of any dialect, from first byte to receipt.
-async fn chat<B>(gate: &Arc<Gate>, table: &Table, arrival: Arrival, body: B) -> Result<Response<Body>, Refusal>
+async fn chat<B>(
+    gate: &Arc<Gate>,
+    table: &Table,
+    arrival: Arc<Arrival>,
+    body: B,
+) -> Result<Response<Body>, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let operation = arrival.found.operation;
     let principal = identify(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)?;
-    let mut admitted =
-        Admitted::new(Arc::clone(&gate.settler), principal.clone(), Arc::new(arrival.clone()));
+    let mut admitted = Admitted::new(Arc::clone(&gate.settler), principal, Arc::clone(&arrival));
     let outcome = answer(gate, table, arrival, body, &mut admitted).await;
     match outcome {
         Ok((call, answer)) => Ok(operation::responses::finish(gate, &call, admitted, answer, deliver)),
@@ -84,7 +89,7 @@ where
 async fn answer<B>(
     gate: &Arc<Gate>,
     table: &Table,
-    arrival: Arrival,
+    arrival: Arc<Arrival>,
     body: B,
     admitted: &mut Admitted,
 ) -> Result<(Arc<Call>, Answer), Refusal>
@@ -99,8 +104,7 @@ where
     admitted.meter.stream = call.stream;
     operation::responses::resume(gate, &call)?;
     let mut dice = gate.dice();
-    let planned =
-        plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;
+    let planned = plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;
     admitted.meter.group = Some(planned.resolved.group.clone());
     let answer = attempt(table, &call, &planned, admitted, &mut dice).await?;
     Ok((call, answer))
@@ -112,24 +116,17 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    tokio::time::timeout(BODY_TIMEOUT, decode::body(body, table.settings.max_body)).await.unwrap_or_else(|_| {
-        Err(Refusal::BodyLost(format!("nothing complete came within {} s", BODY_TIMEOUT.as_secs())))
-    })
+    tokio::time::timeout(BODY_TIMEOUT, decode::body(body, table.settings.max_body)).await.unwrap_or_else(
+        |_| Err(Refusal::BodyLost(format!("nothing complete came within {} s", BODY_TIMEOUT.as_secs()))),
+    )
 }
 
-fn arrival<B>(found: Found, incoming: &Incoming<B>) -> Arrival {
-    let given = incoming.headers.get("x-litellm-call-id").and_then(|value| value.to_str().ok());
+fn arrival(found: Found, query: Option<String>, headers: HeaderMap, client_ip: Option<IpAddr>) -> Arrival {
+    let given = headers.get("x-litellm-call-id").and_then(|value| value.to_str().ok());
     let id = given
         .filter(|id| !id.is_empty() && id.len() <= MAX_CALL_ID)
         .map_or_else(|| CallId::from(Uuid::new_v4().to_string()), CallId::from);
-    Arrival {
-        id,
-        at: Instant::now(),
-        found,
-        headers: incoming.headers.clone(),
-        query: incoming.query.clone(),
-        client_ip: incoming.client_ip,
-    }
+    Arrival { id, at: Instant::now(), found, headers, query, client_ip }
 }
 
 /// Lets only holders of the master key go on, where there is one.

@@ -17,6 +17,7 @@ use crate::body::Body;
 use crate::connect::{Dial, DialError, OpenConnections, ProxyRoutes, host_of};
 use crate::env::EnvView;
 use crate::error::{BuildError, SendError, Wait, find_cause, innermost};
+use crate::payload::Payload;
 use crate::settings::{Timeouts, UpstreamSettings};
 use crate::tls;
 
@@ -35,7 +36,7 @@ pub struct Outgoing<'a> {
     /// to write; `user-agent` is added where it is absent.
     pub headers: HeaderMap,
     /// Sent byte for byte.
-    pub body: Bytes,
+    pub body: Payload,
     /// What makes the provider accept it.
     pub auth: &'a Auth,
     /// How long to wait.
@@ -124,7 +125,7 @@ async fn within<T>(
 /// The pool without credentials: what the auth schemes themselves fetch their tokens with.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    client: Client<Dial, Full<Bytes>>,
+    client: Client<Dial, Full<Payload>>,
     routes: ProxyRoutes,
     open: Arc<OpenConnections>,
     user_agent: HeaderValue,
@@ -154,7 +155,7 @@ impl Transport {
     async fn begin(
         &self,
         mut parts: request::Parts,
-        body: Bytes,
+        body: Payload,
         first_byte: Option<Duration>,
         host: Arc<str>,
     ) -> Result<http::Response<hyper::body::Incoming>, SendError> {
@@ -190,7 +191,8 @@ impl Transport {
         let host: Arc<str> = host_of(&parts.uri).into();
         let deadline = Instant::now().checked_add(limit).map(|at| (at, limit));
         within(deadline, &host, async {
-            let (head, incoming) = self.begin(parts, body, None, Arc::clone(&host)).await?.into_parts();
+            let (head, incoming) =
+                self.begin(parts, body.into(), None, Arc::clone(&host)).await?.into_parts();
             let body = Body::new(incoming, Arc::clone(&host), None, None).collect(MAX_TOKEN_ANSWER).await?;
             Ok((head.status, body))
         })

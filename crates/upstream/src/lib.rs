@@ -12,6 +12,7 @@ mod connect;
 mod dns;
 mod env;
 mod error;
+mod payload;
 mod settings;
 mod tls;
 
@@ -20,4 +21,5 @@ pub use body::Body;
 pub use client::{Answer, Outgoing, Upstream};
 pub use env::EnvView;
 pub use error::{BuildError, ConnectCause, SendError, Wait};
+pub use payload::Payload;
 pub use settings::{DnsChoice, Proxies, Timeouts, UpstreamSettings, Verify};

@@ -1,7 +1,7 @@
 //! The only place that names a JSON library's entry points.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Reads a value.
@@ -9,6 +9,14 @@ use serde_json::Value;
 /// # Errors
 /// The parser's message with line and column; never the content.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// Reads a value that borrows from the bytes.
+///
+/// # Errors
+/// The parser's message with line and column; never the content.
+pub fn read_borrowed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 

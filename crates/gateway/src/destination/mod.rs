@@ -9,18 +9,19 @@ mod family;
 mod quirks;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::Uri;
+use memchr::memmem::Finder;
 
 use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, cost};
 use faregate_terms::{DeploymentId, Fault, FaultClass, PicoUsd, Usage};
-use faregate_upstream::Auth;
+use faregate_upstream::{Auth, Payload};
 use faregate_wire::chat::ChatRequest;
 use faregate_wire::dialect::{Abilities, Dialect, Flavor, ProviderDialect, Quirks, Target};
-use faregate_wire::envelope::Envelope;
+use faregate_wire::envelope::{Envelope, Mark, join};
 
 use crate::call::Call;
 use crate::refusal::Refusal;
@@ -28,6 +29,9 @@ use crate::routes::Operation;
 use crate::stage::params::ParamRules;
 
 pub use build::{Builder, Unusable};
+
+/// What an id holds that carries state. Source: compat, behaviour, tool call ids of Gemini.
+static THOUGHT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__thought__"));
 
 /// Which of a provider's routes serves a call; some providers speak a client's dialect natively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,11 +119,9 @@ impl Destination {
             Shape::Azure { api_version } => Flavor::Azure { api_version },
             Shape::AzureV1 { api_version } => Flavor::AzureV1 { api_version: api_version.as_deref() },
             Shape::AzureFoundry { api_version } => Flavor::AzureFoundry { api_version },
-            Shape::Vertex { location, version } => Flavor::Vertex {
-                project: self.project.get().map_or("", String::as_str),
-                location,
-                version,
-            },
+            Shape::Vertex { location, version } => {
+                Flavor::Vertex { project: self.project.get().map_or("", String::as_str), location, version }
+            }
             Shape::BedrockInvoke => Flavor::BedrockInvoke,
         };
         Target {
@@ -140,9 +142,11 @@ impl Destination {
         if !matches!(self.shape, Shape::Vertex { .. }) || self.project.get().is_some() {
             return Ok(());
         }
-        let found = self.auth.project_id().await.map_err(|error| {
-            Fault::new(FaultClass::Authentication, error.to_string())
-        })?;
+        let found = self
+            .auth
+            .project_id()
+            .await
+            .map_err(|error| Fault::new(FaultClass::Authentication, error.to_string()))?;
         let project = found.ok_or_else(|| {
             Fault::new(
                 FaultClass::BadRequest,
@@ -193,28 +197,30 @@ impl Destination {
 
     /// True if the body holds nothing that only a translation understands.
     fn is_plain(&self, call: &Call) -> bool {
-        let body = call.envelope.body();
-        let holds = |needle: &str| memchr::memmem::find(body, needle.as_bytes()).is_some();
+        let envelope = &call.envelope;
+        // Only conversations with calls can hold ids that carry state.
+        let has_state = || {
+            envelope.mentions(Mark::Sealed)
+                || (envelope.mentions(Mark::Calls) && THOUGHT.find(envelope.body()).is_some())
+        };
         match call.dialect {
             Dialect::OpenAiChat => {
-                let renamed = self.quirks.rename.iter().any(|(ours, _)| call.envelope.has(ours));
-                let old_limit = self.quirks.max_completion_tokens && call.envelope.has("max_tokens");
-                let foreign = ["thinking", "reasoning", "top_k"].iter().any(|name| call.envelope.has(name));
-                // One search finds all of LiteLLM's own members of messages: they end alike.
+                let renamed = self.quirks.rename.iter().any(|(ours, _)| envelope.has(ours));
+                let old_limit = self.quirks.max_completion_tokens && envelope.has("max_tokens");
+                let foreign = ["thinking", "reasoning", "top_k"].iter().any(|name| envelope.has(name));
                 !(renamed || old_limit || foreign)
-                    && (self.quirks.keep_cache_control || !holds("\"cache_control\""))
-                    && !holds("\"thinking_blocks\"")
-                    && !holds("\"reasoning_content\"")
-                    && !holds("__thought__")
+                    && (self.quirks.keep_cache_control || !envelope.mentions(Mark::CacheControl))
+                    && !envelope.mentions(Mark::ThinkingBlocks)
+                    && !envelope.mentions(Mark::ReasoningContent)
+                    && !has_state()
             }
             // State of another family, sealed for a client of this one, must not reach the provider.
             Dialect::OpenAiResponses => {
-                !call.envelope.has("previous_response_id")
-                    && !holds("item_reference")
-                    && !holds("\"fg1.")
-                    && !holds("__thought__")
+                !envelope.has("previous_response_id")
+                    && !envelope.mentions(Mark::ItemReference)
+                    && !has_state()
             }
-            _ => !holds("\"fg1.") && !holds("__thought__"),
+            _ => !has_state(),
         }
     }
 
@@ -227,12 +233,12 @@ impl Destination {
     ///
     /// # Errors
     /// Only if the body is no JSON object, which our own codecs do not produce.
-    pub fn with_extra_body(&self, body: Bytes) -> Result<Bytes, Refusal> {
+    pub fn with_extra_body(&self, body: Vec<Bytes>) -> Result<Payload, Refusal> {
         if self.extra_body.is_empty() {
-            return Ok(body);
+            return Ok(body.into());
         }
         let members = self.extra_body.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        Ok(Envelope::index(body)?.merged(members, true))
+        Ok(Envelope::index(join(body))?.merged(members, true).into())
     }
 
     /// What `usage` costs; `None` if nobody knows the price.

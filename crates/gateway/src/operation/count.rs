@@ -65,7 +65,7 @@ async fn ask_anthropic(table: &Table, call: &Call, destination: &Arc<Destination
         method: Method::POST,
         url: destination.url("/v1/messages/count_tokens")?,
         headers,
-        body: call.envelope.spliced(&edits),
+        body: call.envelope.spliced(&edits).into(),
         auth: &destination.auth,
         timeouts: Timeouts { total: Some(destination.timeout), ..Timeouts::default() },
     };
@@ -76,9 +76,9 @@ async fn ask_anthropic(table: &Table, call: &Call, destination: &Arc<Destination
         return Err(destination.codec().fault(&Head { status: status.as_u16(), headers: &headers }, &body));
     }
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    value["input_tokens"]
-        .as_u64()
-        .ok_or_else(|| Fault::new(faregate_terms::FaultClass::BadGateway, "the counter's answer has no input_tokens"))
+    value["input_tokens"].as_u64().ok_or_else(|| {
+        Fault::new(faregate_terms::FaultClass::BadGateway, "the counter's answer has no input_tokens")
+    })
 }
 
 /// `POST /v1beta/models/{model}:countTokens`: `contents`, or a whole `generateContentRequest`.
@@ -103,8 +103,9 @@ pub fn gemini(table: &Table, arrival: Arrival, body: Bytes) -> Result<Response<B
 /// 400 naming what is missing.
 pub fn token_counter(table: &Table, arrival: &Arrival, body: Bytes) -> Result<Response<Body>, Refusal> {
     let envelope = Envelope::index(body)?;
-    let model: String =
-        envelope.get("model").ok_or_else(|| BadRequest::new("model", "`model` must be a non-empty string"))?;
+    let model: String = envelope
+        .get("model")
+        .ok_or_else(|| BadRequest::new("model", "`model` must be a non-empty string"))?;
     let (dialect, member) = if envelope.has("contents") {
         (Dialect::Gemini, "contents")
     } else if envelope.has("messages") {
@@ -168,9 +169,9 @@ pub fn estimate(request: &ChatRequest) -> usize {
 
 fn part(part: &Part) -> usize {
     match part {
-        Part::Text { text: words, .. } | Part::Refusal { text: words } | Part::Reasoning { text: words, .. } => {
-            text(words)
-        }
+        Part::Text { text: words, .. }
+        | Part::Refusal { text: words }
+        | Part::Reasoning { text: words, .. } => text(words),
         Part::ToolCall { name, arguments, .. } => 4 + text(name) + text(arguments),
         Part::ToolResult { content, .. } => 4 + content.iter().map(self::part).sum::<usize>(),
         Part::Image { .. } | Part::Audio { .. } | Part::File { .. } => PER_IMAGE,

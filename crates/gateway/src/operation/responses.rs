@@ -8,6 +8,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use faregate_wire::dialect::{BadRequest, ClientCall, Dialect, openai_responses};
+use faregate_wire::envelope::Mark;
 
 use crate::body::Body;
 use crate::call::{Arrival, Call};
@@ -29,7 +30,7 @@ pub fn resume(gate: &Arc<Gate>, call: &Arc<Call>) -> Result<(), Refusal> {
         return Ok(());
     }
     let previous = call.envelope.get::<String>("previous_response_id");
-    let refers = memchr::memmem::find(call.envelope.body(), b"item_reference").is_some();
+    let refers = call.envelope.mentions(Mark::ItemReference);
     if previous.is_none() && !refers {
         return Ok(());
     }

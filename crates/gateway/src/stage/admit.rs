@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use faregate_terms::{AttemptNote, Ending, FaultClass, Receipt, Usage};
+use faregate_terms::{AttemptNote, Ending, FaultClass, PicoUsd, Receipt, Usage};
 
 use crate::call::Arrival;
 use crate::destination::Destination;
@@ -45,6 +45,8 @@ pub struct Meter {
     pub ending: Ending,
     /// What was used.
     pub usage: Usage,
+    /// What that cost, once it has been worked out: `None` inside if nobody knows.
+    pub cost: Option<Option<PicoUsd>>,
     /// Arrival to first visible output of a stream.
     pub ttft: Option<Duration>,
     /// Time spent waiting for providers.
@@ -75,6 +77,7 @@ impl Admitted {
                 class: None,
                 ending: Ending::ClientClosed,
                 usage: Usage::default(),
+                cost: None,
                 ttft: None,
                 upstream_time: Duration::ZERO,
                 attempts: Vec::new(),
@@ -132,8 +135,15 @@ impl Drop for Admitted {
 }
 
 impl Meter {
+    /// What the usage noted so far costs; worked out once, when all of it is known.
+    pub fn price(&mut self) -> Option<PicoUsd> {
+        let (destination, usage) = (self.destination.as_deref(), &self.usage);
+        *self.cost.get_or_insert_with(|| destination.and_then(|destination| destination.cost(usage)))
+    }
+
     /// The finished record.
     pub fn receipt(&mut self) -> Receipt {
+        let cost = self.price();
         let destination = self.destination.as_deref();
         Receipt {
             call_id: self.arrival.id.clone(),
@@ -146,7 +156,7 @@ impl Meter {
             upstream_id: self.upstream_id.take(),
             status: self.status,
             ending: self.ending,
-            cost: destination.and_then(|d| d.cost(&self.usage)),
+            cost,
             usage: std::mem::take(&mut self.usage),
             duration: self.arrival.at.elapsed(),
             ttft: self.ttft,

@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use faregate_router::{Dice, RetryRule, Verdict};
 use faregate_terms::{Fault, FaultClass};
-use faregate_upstream::{Outgoing, Timeouts};
+use faregate_upstream::{Outgoing, Payload, Timeouts};
 use faregate_wire::chat::{ChatResponse, unfold};
-use faregate_wire::dialect::{Dialect, Edit, FollowUp, Framing, Head, Losses, Route};
+use faregate_wire::dialect::{Dialect, Edit, FollowUp, Framing, Glance, Head, Losses, Malformed, Route};
 
 use crate::call::Call;
 use crate::destination::{Destination, Via};
@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
 use crate::stage::params;
 use crate::stage::plan::Planned;
-use crate::stage::pump::{Pump, Primed};
+use crate::stage::pump::{Primed, Pump};
 
 /// The largest answer that is collected before it is passed on.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -37,8 +37,8 @@ pub enum Answer {
         body: Bytes,
         /// Its headers.
         headers: HeaderMap,
-        /// What it says, for usage and ids.
-        decoded: ChatResponse,
+        /// What the receipt needs of it.
+        glance: Glance,
     },
     /// All of it, to be rendered in the client's dialect.
     Translated {
@@ -59,7 +59,7 @@ pub enum Answer {
 /// What one attempt sends.
 struct Prepared {
     route: Route,
-    body: Bytes,
+    body: Payload,
     /// True if the body went through as bytes and the answer may as well.
     same: bool,
     losses: Losses,
@@ -76,10 +76,8 @@ pub async fn attempt(
     admitted: &mut Admitted,
     dice: &mut (dyn Dice + Send),
 ) -> Result<Answer, Refusal> {
-    let rule = RetryRule {
-        siblings: planned.resolved.members.len(),
-        retry_after: table.settings.retry_after,
-    };
+    let rule =
+        RetryRule { siblings: planned.resolved.members.len(), retry_after: table.settings.retry_after };
     let deadline = call.options.timeout.map(|timeout| call.arrival.at + timeout);
     let mut last = Refusal::Internal;
     for (number, step) in planned.plan.steps.iter().enumerate() {
@@ -139,14 +137,20 @@ async fn one(
         .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
     let prepared = prepare(table, call, destination)?;
     admitted.meter.losses = prepared.losses.into_names();
-    let upstream_refusal =
-        |fault: Fault| Refusal::upstream(fault, destination.provider.name);
+    let upstream_refusal = |fault: Fault| Refusal::upstream(fault, destination.provider.name);
     let headers = headers(table, call, destination, &prepared.route)?;
     let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
     let timeouts = timeouts(call, destination);
     let answer = table
         .upstream
-        .send(Outgoing { method: Method::POST, url, headers, body: prepared.body, auth: &destination.auth, timeouts })
+        .send(Outgoing {
+            method: Method::POST,
+            url,
+            headers,
+            body: prepared.body,
+            auth: &destination.auth,
+            timeouts,
+        })
         .await
         .map_err(|error| upstream_refusal(error.into()))?;
     let status = answer.status.as_u16();
@@ -182,12 +186,12 @@ async fn whole(
         tokio::time::sleep(POLL_EVERY).await;
         body = fetch(table, call, destination, &url).await?;
     }
-    let decoded = codec
-        .decode(&destination.target(), &body)
-        .map_err(|malformed| Fault::new(FaultClass::BadGateway, malformed.to_string()))?;
+    let unreadable = |malformed: Malformed| Fault::new(FaultClass::BadGateway, malformed.to_string());
     if same && !call.stream {
-        return Ok(Answer::Same { body, headers, decoded });
+        let glance = codec.glance(&destination.target(), &body).map_err(unreadable)?;
+        return Ok(Answer::Same { body, headers, glance });
     }
+    let decoded = codec.decode(&destination.target(), &body).map_err(unreadable)?;
     if call.stream {
         // The provider cannot stream this: its whole answer is spelled as a stream.
         let pump = Pump::replay(call, destination, unfold(&decoded), table);
@@ -207,7 +211,7 @@ async fn fetch(
         method: Method::GET,
         url,
         headers: HeaderMap::new(),
-        body: Bytes::new(),
+        body: Payload::default(),
         auth: &destination.auth,
         timeouts: timeouts(call, destination),
     };
@@ -246,7 +250,7 @@ fn prepare(table: &Table, call: &Call, destination: &Destination) -> Result<Prep
             own = Some(changed);
         }
         let request = own.as_ref().unwrap_or(&request);
-        Bytes::from(codec.body(request, &target, &mut losses)?)
+        vec![Bytes::from(codec.body(request, &target, &mut losses)?)]
     };
     Ok(Prepared { route, body: destination.with_extra_body(body)?, same: false, losses })
 }
@@ -265,7 +269,7 @@ pub fn preview(
     let url = destination
         .url(&prepared.route.path)
         .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
-    Ok((url.to_string(), headers, prepared.body))
+    Ok((url.to_string(), headers, prepared.body.whole()))
 }
 
 fn headers(
@@ -340,8 +344,7 @@ fn timeouts(call: &Call, destination: &Destination) -> Timeouts {
     if !call.stream {
         return Timeouts { first_byte: None, idle: None, total: Some(overall) };
     }
-    let first =
-        call.options.stream_timeout.or(destination.stream_timeout).unwrap_or(overall);
+    let first = call.options.stream_timeout.or(destination.stream_timeout).unwrap_or(overall);
     Timeouts { first_byte: Some(first), idle: Some(overall), total: None }
 }
 

@@ -1,10 +1,12 @@
 //! Body → [`Call`]: bounded, indexed, and read as far as routing needs.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use faregate_wire::dialect::{BadRequest, ClientDialect, Dialect, Edit, anthropic};
-use faregate_wire::envelope::Envelope;
+use faregate_wire::envelope::{Envelope, join};
 
 use crate::call::{Arrival, BANNED_MEMBERS, Call, GATEWAY_MEMBERS, Options};
 use crate::refusal::Refusal;
@@ -70,7 +72,12 @@ pub fn client_of(operation: Operation) -> Option<(Dialect, &'static dyn ClientDi
 ///
 /// # Errors
 /// 400 naming what is missing or wrong.
-pub fn decode(arrival: Arrival, body: Bytes, allow_client_credentials: bool) -> Result<Call, Refusal> {
+pub fn decode(
+    arrival: impl Into<Arc<Arrival>>,
+    body: Bytes,
+    allow_client_credentials: bool,
+) -> Result<Call, Refusal> {
+    let arrival: Arc<Arrival> = arrival.into();
     let operation = arrival.found.operation;
     let Some((dialect, client)) = client_of(operation) else {
         return Err(Refusal::NotImplemented(format!(
@@ -112,8 +119,11 @@ pub fn decode(arrival: Arrival, body: Bytes, allow_client_credentials: bool) -> 
 /// OpenAI takes `metadata` only of stored completions, and LiteLLM's clients put tags and trace ids there,
 /// so it goes on with `store: true` alone.
 fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<Envelope, Refusal> {
-    let mut edits: Vec<Edit> =
-        GATEWAY_MEMBERS.iter().filter(|member| envelope.has(member)).map(|member| Edit::Remove(member)).collect();
+    let mut edits: Vec<Edit> = GATEWAY_MEMBERS
+        .iter()
+        .filter(|member| envelope.has(member))
+        .map(|member| Edit::Remove(member))
+        .collect();
     if operation == Operation::ChatCompletions
         && envelope.has("metadata")
         && envelope.raw("store") != Some(b"true")
@@ -123,7 +133,7 @@ fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<E
     if edits.is_empty() {
         return Ok(envelope);
     }
-    Ok(Envelope::index(envelope.spliced(&edits))?)
+    Ok(Envelope::index(join(envelope.spliced(&edits)))?)
 }
 
 fn model(arrival: &Arrival, envelope: &Envelope) -> Result<String, Refusal> {

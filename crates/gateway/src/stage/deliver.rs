@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use faregate_wire::chat::ChatResponse;
+use faregate_terms::Usage;
 use faregate_wire::dialect::{Dialect, ErrorNote, Losses};
 use faregate_wire::envelope::splice_model;
 use faregate_wire::json;
@@ -23,15 +23,15 @@ use crate::stage::pump::render;
 pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> Response<Body> {
     admitted.meter.status = 200;
     match answer {
-        Answer::Same { body, headers, decoded } => {
-            note(&mut admitted, &decoded);
+        Answer::Same { body, headers, glance } => {
+            note(&mut admitted, &glance.usage, glance.id);
             let mut out = Vec::with_capacity(body.len() + 32);
             let name = json::write(&call.model);
             let body = if splice_model(&body, &name, &mut out) { Bytes::from(out) } else { body };
             whole(call, admitted, body, &headers)
         }
         Answer::Translated { response, headers } => {
-            note(&mut admitted, &response);
+            note(&mut admitted, &response.usage, response.id.clone());
             let mut losses = Losses::default();
             let body = render(call, &response, &mut losses);
             admitted.meter.losses.extend(losses.into_names());
@@ -53,10 +53,10 @@ pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> Resp
 }
 
 /// Takes from a whole answer what the receipt needs.
-fn note(admitted: &mut Admitted, response: &ChatResponse) {
-    admitted.meter.usage.absorb(&response.usage);
-    if !response.id.is_empty() {
-        admitted.meter.upstream_id = Some(response.id.clone());
+fn note(admitted: &mut Admitted, usage: &Usage, id: String) {
+    admitted.meter.usage.absorb(usage);
+    if !id.is_empty() {
+        admitted.meter.upstream_id = Some(id);
     }
 }
 
@@ -65,12 +65,7 @@ fn whole(call: &Arc<Call>, mut admitted: Admitted, body: Bytes, upstream: &Heade
     let mut headers = HeaderMap::with_capacity(24);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     describe(call, &admitted, upstream, &mut headers);
-    let cost = admitted
-        .meter
-        .destination
-        .as_ref()
-        .and_then(|destination| destination.cost(&admitted.meter.usage));
-    if let Some(cost) = cost {
+    if let Some(cost) = admitted.meter.price() {
         put(&mut headers, "x-litellm-response-cost", &cost.to_string());
     }
     admitted.complete();
@@ -171,8 +166,17 @@ fn forward(upstream: &HeaderMap, out: &mut HeaderMap) {
 
 /// Hop-by-hop, length, encoding and cookie headers.
 const HIDDEN: &[&str] = &[
-    "connection", "content-encoding", "content-length", "keep-alive", "proxy-authenticate",
-    "proxy-authorization", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 fn milliseconds(duration: std::time::Duration) -> String {

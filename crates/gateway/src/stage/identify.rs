@@ -168,9 +168,7 @@ mod tests {
     fn map(headers: &[(&str, &str)]) -> HeaderMap {
         headers
             .iter()
-            .map(|(name, value)| {
-                (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
-            })
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect()
     }
 

@@ -4,6 +4,7 @@ pub mod admit;
 pub mod attempt;
 pub mod decode;
 pub mod deliver;
+mod forward;
 pub mod identify;
 pub mod params;
 pub mod plan;

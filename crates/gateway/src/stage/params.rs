@@ -29,18 +29,14 @@ pub struct ParamRules {
 }
 
 /// Never checked.
-const EXEMPT: &[&str] = &["user", "stream", "stream_options", "max_retries", "extra_headers", "model", "messages"];
+const EXEMPT: &[&str] =
+    &["user", "stream", "stream_options", "max_retries", "extra_headers", "model", "messages"];
 
 /// Decides which parameters of `call` must be left out for this destination.
 ///
 /// # Errors
 /// 400 naming the parameters, if they may not be dropped.
-pub fn to_drop(
-    call: &Call,
-    rules: &ParamRules,
-    provider: &str,
-    model: &str,
-) -> Result<Vec<String>, Refusal> {
+pub fn to_drop(call: &Call, rules: &ParamRules, provider: &str, model: &str) -> Result<Vec<String>, Refusal> {
     let options = &call.options;
     let mut dropped: Vec<String> = rules
         .additional_drop
@@ -71,7 +67,11 @@ pub fn to_drop(
         dropped.extend(refused);
         return Ok(dropped);
     }
-    Err(Refusal::UnsupportedParams { provider: provider.to_owned(), model: model.to_owned(), params: refused })
+    Err(Refusal::UnsupportedParams {
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        params: refused,
+    })
 }
 
 fn is_refused(name: &str, rules: &ParamRules, options: &Options, call: &Call) -> bool {

@@ -17,7 +17,6 @@ use tokio::time::Sleep;
 use faregate_terms::{Fault, FaultClass};
 use faregate_wire::chat::{ChatResponse, Event, Family, Folder};
 use faregate_wire::dialect::{Framing, Losses, Reply, StreamDecoder, StreamEncoder, StreamEnd};
-use faregate_wire::envelope::splice_model;
 use faregate_wire::frame::{AwsFrames, NdJsonFrames, SseFrames};
 
 use crate::body::Source;
@@ -26,6 +25,7 @@ use crate::destination::Destination;
 use crate::gate::Table;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
+use crate::stage::forward::Forward;
 
 /// How long the first visible output is awaited before the answer's head goes out without it: clients
 /// and proxies give a silent connection up.
@@ -73,13 +73,7 @@ enum Mode {
     /// Decode and encode.
     Translate,
     /// Forward bytes; read what the receipt needs.
-    Same { model: Vec<u8>, usage_mark: &'static [u8], drop_usage_chunk: bool, seen_end: bool, usage: SameUsage },
-}
-
-/// Usage of a forwarded stream.
-#[derive(Default)]
-struct SameUsage {
-    visible: bool,
+    Same(Forward),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -108,15 +102,11 @@ impl Pump {
         table: &Table,
     ) -> Self {
         let mode = if same {
-            Mode::Same {
-                model: faregate_wire::json::write(&call.model),
-                usage_mark: destination.codec().usage_mark(),
-                drop_usage_chunk: destination.codec().family() == Family::OpenAi
-                    && !call.include_usage
-                    && table.settings.always_include_stream_usage != Some(true),
-                seen_end: false,
-                usage: SameUsage::default(),
-            }
+            let codec = destination.codec();
+            let drop_usage_chunk = codec.family() == Family::OpenAi
+                && !call.include_usage
+                && table.settings.always_include_stream_usage != Some(true);
+            Mode::Same(Forward::new(codec, faregate_wire::json::write(&call.model), drop_usage_chunk))
         } else {
             Mode::Translate
         };
@@ -210,13 +200,13 @@ impl Pump {
     fn feed(&mut self, chunk: &[u8], admitted: &mut Admitted) -> Result<bool, Fault> {
         let before = self.out.len();
         match (&mut self.frames, &mut self.mode) {
-            (Frames::Sse(frames), Mode::Same { .. }) => {
+            (Frames::Sse(frames), Mode::Same(_)) => {
                 if !frames.push(chunk) {
                     return Err(too_long());
                 }
                 self.forward_blocks(admitted)?;
             }
-            (Frames::Aws(frames), Mode::Same { .. }) => {
+            (Frames::Aws(frames), Mode::Same(_)) => {
                 if !frames.push(chunk) {
                     return Err(too_long());
                 }
@@ -241,28 +231,20 @@ impl Pump {
     /// Forwards complete event blocks with our model name in them; reads usage as it passes.
     fn forward_blocks(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
         let Frames::Sse(frames) = &mut self.frames else { return Ok(()) };
-        let Mode::Same { model, usage_mark, drop_usage_chunk, seen_end, usage } = &mut self.mode else {
-            return Ok(());
-        };
-        let family = self.destination.codec().family();
+        let Mode::Same(forward) = &mut self.mode else { return Ok(()) };
         while let Some(block) = frames.next_raw() {
-            *seen_end |= ends(family, block);
-            let has_usage = memchr::memmem::find(block, usage_mark).is_some();
-            let has_error = !usage.visible && memchr::memmem::find(block, b"\"error\"").is_some();
-            if has_usage || has_error || !usage.visible || self.keeps {
+            let look = forward.look(block);
+            if look.decode || self.keeps {
                 read_block(block, self.decoder.as_mut(), &mut self.events);
                 for event in self.events.drain(..) {
                     note(&event, admitted)?;
-                    usage.visible |= is_visible(&event);
+                    forward.visible |= is_visible(&event);
                     remember(&mut self.folder, &mut self.seen, event, self.keeps);
                 }
             }
             admitted.meter.output_bytes += block.len() as u64;
-            if has_usage && *drop_usage_chunk && is_usage_only(block) {
-                continue;
-            }
-            if !splice_model(block, model, &mut self.out) {
-                self.out.extend_from_slice(block);
+            if !look.withhold {
+                forward.copy(block, &mut self.out);
             }
         }
         Ok(())
@@ -306,16 +288,15 @@ impl Pump {
     /// The provider's stream is over: was that its end?
     fn input_ended(&mut self, admitted: &mut Admitted) -> Result<bool, Fault> {
         self.upstream = None;
-        let truncated = || {
-            Fault::new(FaultClass::Connection, "the provider closed the stream before its end")
-        };
-        if let Mode::Same { .. } = &self.mode {
+        let truncated =
+            || Fault::new(FaultClass::Connection, "the provider closed the stream before its end");
+        if let Mode::Same(_) = &self.mode {
             self.last_block(admitted)?;
             let complete = match (&self.mode, &self.frames) {
                 (_, Frames::Aws(frames)) => {
                     frames.is_drained() && self.decoder.end(&mut self.events) == StreamEnd::Complete
                 }
-                (Mode::Same { seen_end, .. }, _) => *seen_end,
+                (Mode::Same(forward), _) => forward.seen_end,
                 (Mode::Translate, _) => true,
             };
             if !complete {
@@ -530,28 +511,6 @@ fn read_block(block: &[u8], decoder: &mut dyn StreamDecoder, events: &mut Vec<Ev
         // Only a tap: what cannot be read here is still forwarded as it came.
         let _ = decoder.frame(frame, events);
     }
-}
-
-/// The marks by which each family's streams end.
-fn ends(family: Family, block: &[u8]) -> bool {
-    let has = |mark: &[u8]| memchr::memmem::find(block, mark).is_some();
-    match family {
-        Family::OpenAi => block.len() < 64 && has(b"[DONE]"),
-        Family::Responses => {
-            has(b"response.completed") || has(b"response.incomplete") || has(b"response.failed")
-        }
-        Family::Anthropic => block.len() < 256 && has(b"message_stop"),
-        Family::Gemini => has(b"\"finishReason\"") || has(b"\"blockReason\""),
-        Family::Bedrock | Family::Cohere | Family::Ollama => true,
-    }
-}
-
-/// True for OpenAI's extra chunk that holds usage and no choice.
-fn is_usage_only(block: &[u8]) -> bool {
-    let Some(at) = memchr::memmem::find(block, b"\"choices\"") else { return false };
-    let rest: Vec<u8> =
-        block[at + 9..].iter().copied().filter(|b| !b.is_ascii_whitespace()).take(3).collect();
-    rest == b":[]"
 }
 
 fn too_long() -> Fault {

@@ -83,7 +83,8 @@ impl Settler {
 
 /// An answer without usage figures is counted from its length and flagged, never booked as zero.
 fn estimate(meter: &mut Meter) {
-    let answered = meter.destination.is_some() && matches!(meter.ending, Ending::Complete | Ending::Broken | Ending::ClientClosed);
+    let answered = meter.destination.is_some()
+        && matches!(meter.ending, Ending::Complete | Ending::Broken | Ending::ClientClosed);
     let produced = meter.output_bytes > 0;
     if !answered || !produced || meter.usage.output > 0 {
         return;

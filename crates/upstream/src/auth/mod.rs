@@ -14,7 +14,6 @@ mod token;
 
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use faregate_terms::Secret;
 use http::request;
 use parking_lot::Mutex;
@@ -26,6 +25,7 @@ pub use google::{CLOUD_PLATFORM, GoogleCredentials};
 
 use crate::client::Transport;
 use crate::env::EnvView;
+use crate::payload::Payload;
 use aws::Aws;
 use entra::Entra;
 use google::Google;
@@ -105,7 +105,7 @@ impl Auth {
 
     /// Makes the request acceptable to its provider. `parts` and `body` must be final: some schemes sign them.
     /// May fetch or renew a token first; callers that come meanwhile wait for the same one.
-    pub async fn apply(&self, parts: &mut request::Parts, body: &Bytes) -> Result<(), AuthError> {
+    pub async fn apply(&self, parts: &mut request::Parts, body: &Payload) -> Result<(), AuthError> {
         match &self.0 {
             Scheme::None => Ok(()),
             Scheme::Header(header) => {
@@ -115,7 +115,7 @@ impl Auth {
             Scheme::Query(query) => query.apply(parts),
             Scheme::Entra(entra) => entra.apply(parts).await,
             Scheme::Google(google) => google.apply(parts).await,
-            Scheme::Aws(aws) => aws.apply(parts, body).await,
+            Scheme::Aws(aws) => aws.apply(parts, &body.whole()).await,
         }
     }
 

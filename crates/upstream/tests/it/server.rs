@@ -204,7 +204,7 @@ pub fn post<'a>(url: &str, auth: &'a Auth, body: impl Into<Bytes>) -> Outgoing<'
         method: Method::POST,
         url: url.parse().unwrap(),
         headers: HeaderMap::new(),
-        body: body.into(),
+        body: body.into().into(),
         auth,
         timeouts: Timeouts::default(),
     }

@@ -20,7 +20,7 @@ pub mod replicate;
 
 pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
 pub use provider::{
-    Edit, FollowUp, Framing, Head, Malformed, ProviderDialect, Route, StreamDecoder, StreamEnd,
+    Edit, FollowUp, Framing, Glance, Head, Malformed, ProviderDialect, Route, StreamDecoder, StreamEnd,
     Unsupported,
 };
 pub use target::{Abilities, Flavor, Losses, Quirks, Target};

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use faregate_terms::Fault;
+use faregate_terms::{Fault, Usage};
 
 use crate::chat::{ChatRequest, ChatResponse, Event, Family};
 use crate::frame::Frame;
@@ -39,6 +39,15 @@ pub trait ProviderDialect: Send + Sync {
     /// [`Malformed`] if it is not what the dialect promises.
     fn decode(&self, target: &Target<'_>, body: &[u8]) -> Result<ChatResponse, Malformed>;
 
+    /// Reads of a complete 2xx answer only what the receipt needs: it is forwarded as bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not what the dialect promises.
+    fn glance(&self, target: &Target<'_>, body: &[u8]) -> Result<Glance, Malformed> {
+        let answer = self.decode(target, body)?;
+        Ok(Glance { id: answer.id, usage: answer.usage })
+    }
+
     /// A fresh decoder for one stream. It may turn one frame into no event or into several.
     fn decoder(&self, target: &Target<'_>) -> Box<dyn StreamDecoder>;
 
@@ -54,6 +63,15 @@ pub trait ProviderDialect: Send + Sync {
     fn follow_up(&self, _body: &[u8]) -> FollowUp {
         FollowUp::Done
     }
+}
+
+/// What the receipt needs of an answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Glance {
+    /// The provider's id of the answer; empty if it gave none.
+    pub id: String,
+    /// What was used.
+    pub usage: Usage,
 }
 
 /// Reads the frames of one stream.

@@ -1,10 +1,13 @@
 //! Complete answers of `/chat/completions`.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, FinishReason, Media, Part, Signature};
-use crate::dialect::Malformed;
+use crate::dialect::{Glance, Malformed};
 use crate::{json as wire_json, opaque};
 
 use super::JSON_TOOL;
@@ -124,6 +127,34 @@ pub(super) fn decode(body: &[u8], by_tool: bool) -> Result<ChatResponse, Malform
         usage,
         extra: Extra::from_map(Family::OpenAi, rest),
     })
+}
+
+#[derive(Debug, Deserialize)]
+struct WireGlance<'a> {
+    #[serde(default, borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    choices: Option<IgnoredAny>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default, borrow)]
+    service_tier: Option<Cow<'a, str>>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+/// Reads id and usage of a body that is forwarded as it is.
+pub(super) fn glance(body: &[u8]) -> Result<Glance, Malformed> {
+    let wire: WireGlance<'_> = wire_json::read_borrowed(body).map_err(Malformed)?;
+    if let Some(error) = wire.error {
+        return Err(Malformed(fault_of(&error, 200).message));
+    }
+    if wire.choices.is_none() {
+        return Err(Malformed("no `choices`".to_owned()));
+    }
+    let mut usage = wire.usage.map(|usage| usage.usage()).unwrap_or_default();
+    usage.service_tier = wire.service_tier.map(Cow::into_owned);
+    Ok(Glance { id: wire.id.map(Cow::into_owned).unwrap_or_default(), usage })
 }
 
 /// Some providers write seconds with a fraction.

@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::chat::{ChatRequest, ChatResponse, Family};
 use crate::dialect::{
-    Edit, Flavor, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target,
+    Edit, Flavor, Framing, Glance, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target,
     Unsupported,
 };
 use crate::json;
@@ -61,6 +61,10 @@ impl ProviderDialect for Provider {
 
     fn decode(&self, target: &Target<'_>, body: &[u8]) -> Result<ChatResponse, Malformed> {
         answer::decode(body, target.quirks.schema_by_tool)
+    }
+
+    fn glance(&self, _target: &Target<'_>, body: &[u8]) -> Result<Glance, Malformed> {
+        answer::glance(body)
     }
 
     fn decoder(&self, target: &Target<'_>) -> Box<dyn StreamDecoder> {

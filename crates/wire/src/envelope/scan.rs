@@ -1,0 +1,402 @@
+//! One pass over a JSON object: where its top-level members are, and which telling words occur in it.
+//!
+//! Strings are skipped by their quotes and backslashes, which is what makes this several times cheaper than
+//! a parser that looks at each byte. Structure, literals, numbers and escapes are checked, so that two
+//! readers cannot disagree about where a member begins; raw control characters inside strings are not
+//! (the provider, or the full decoding of a translation, refuses them).
+
+use std::ops::Range;
+
+/// The deepest nesting that is read; serde_json's own limit.
+const MAX_DEPTH: u32 = 128;
+
+/// Words whose presence decides whether a body may go through as bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A member or value `cache_control`.
+    CacheControl,
+    /// `thinking_blocks`.
+    ThinkingBlocks,
+    /// `reasoning_content`.
+    ReasoningContent,
+    /// A dialect's word for a tool call or its result: the conversation holds calls, whose ids may carry state.
+    Calls,
+    /// `item_reference`.
+    ItemReference,
+    /// A string that begins with `fg1.`, the seal of [`crate::opaque`].
+    Sealed,
+}
+
+/// Which [`Mark`]s a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Marks(u8);
+
+impl Marks {
+    fn set(&mut self, mark: Mark) {
+        self.0 |= 1 << mark as u8;
+    }
+
+    pub(super) fn has(self, mark: Mark) -> bool {
+        self.0 & (1 << mark as u8) != 0
+    }
+
+    /// Looks at one string, quotes excluded. Most are told apart by their length alone.
+    fn see(&mut self, string: &[u8]) {
+        match (string.len(), string) {
+            (13, b"cache_control") => self.set(Mark::CacheControl),
+            (15, b"thinking_blocks") => self.set(Mark::ThinkingBlocks),
+            (17, b"reasoning_content") => self.set(Mark::ReasoningContent),
+            (7, b"toolUse")
+            | (8, b"tool_use")
+            | (10, b"tool_calls")
+            | (11, b"tool_result")
+            | (12, b"tool_call_id" | b"functionCall")
+            | (13, b"function_call")
+            | (16, b"custom_tool_call")
+            | (20, b"function_call_output") => self.set(Mark::Calls),
+            (14, b"item_reference") => self.set(Mark::ItemReference),
+            (_, [b'f', b'g', b'1', b'.', ..]) => self.set(Mark::Sealed),
+            _ => {}
+        }
+    }
+}
+
+/// A top-level member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The key with its quotes.
+    pub key: Range<usize>,
+    /// The value.
+    pub value: Range<usize>,
+}
+
+/// What the pass found.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub members: Vec<Found>,
+    pub marks: Marks,
+}
+
+/// Why a body is no object that can be indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bad {
+    /// Not JSON, or not an object.
+    Syntax,
+    /// Nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+/// Scans one JSON object and the white space around it.
+pub(super) fn scan(json: &[u8]) -> Result<Scan, Bad> {
+    let mut scanner = Scanner { json, at: 0, open: 0, depth: 0, marks: Marks::default() };
+    let members = scanner.object()?;
+    scanner.space();
+    if scanner.at == json.len() { Ok(Scan { members, marks: scanner.marks }) } else { Err(Bad::Syntax) }
+}
+
+struct Scanner<'a> {
+    json: &'a [u8],
+    at: usize,
+    /// The kinds of the open containers, innermost in the lowest bit: 1 is an object.
+    open: u128,
+    depth: u32,
+    marks: Marks,
+}
+
+impl Scanner<'_> {
+    fn object(&mut self) -> Result<Vec<Found>, Bad> {
+        let mut members = Vec::with_capacity(8);
+        self.space();
+        self.take(b'{')?;
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(members);
+        }
+        loop {
+            let key = self.key()?;
+            self.space();
+            let start = self.at;
+            self.value()?;
+            members.push(Found { key, value: start..self.at });
+            self.space();
+            match self.next() {
+                Some(b',') => self.space(),
+                Some(b'}') => return Ok(members),
+                _ => return Err(Bad::Syntax),
+            }
+        }
+    }
+
+    /// Passes over one value, however deep.
+    fn value(&mut self) -> Result<(), Bad> {
+        let base = self.depth;
+        loop {
+            self.space();
+            match self.next() {
+                Some(b'"') => self.string()?,
+                Some(open @ (b'{' | b'[')) => {
+                    let is_object = open == b'{';
+                    self.space();
+                    if self.peek() == Some(if is_object { b'}' } else { b']' }) {
+                        self.at += 1;
+                    } else {
+                        self.push(is_object)?;
+                        if is_object {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b't') => self.literal(b"rue")?,
+                Some(b'f') => self.literal(b"alse")?,
+                Some(b'n') => self.literal(b"ull")?,
+                Some(first @ (b'-' | b'0'..=b'9')) => self.number(first)?,
+                _ => return Err(Bad::Syntax),
+            }
+            // A value is over; so may be the containers it ends.
+            loop {
+                if self.depth == base {
+                    return Ok(());
+                }
+                self.space();
+                let in_object = self.open & 1 == 1;
+                match self.next() {
+                    Some(b',') => {
+                        if in_object {
+                            self.space();
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    Some(b'}') if in_object => self.pop(),
+                    Some(b']') if !in_object => self.pop(),
+                    _ => return Err(Bad::Syntax),
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, is_object: bool) -> Result<(), Bad> {
+        // The outermost object counts as well, and the parser refuses the limit itself.
+        if self.depth + 2 >= MAX_DEPTH {
+            return Err(Bad::TooDeep);
+        }
+        self.open = self.open << 1 | u128::from(is_object);
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn pop(&mut self) {
+        self.open >>= 1;
+        self.depth -= 1;
+    }
+
+    /// A member's name and its colon; the name's range includes the quotes.
+    fn key(&mut self) -> Result<Range<usize>, Bad> {
+        let start = self.at;
+        self.take(b'"')?;
+        self.string()?;
+        let end = self.at;
+        self.space();
+        self.take(b':')?;
+        Ok(start..end)
+    }
+
+    /// The rest of a string whose opening quote is behind us.
+    fn string(&mut self) -> Result<(), Bad> {
+        let start = self.at;
+        loop {
+            let rest = self.json.get(self.at..).ok_or(Bad::Syntax)?;
+            let offset = memchr::memchr2(b'"', b'\\', rest).ok_or(Bad::Syntax)?;
+            self.at += offset + 1;
+            if rest[offset] == b'"' {
+                self.marks.see(&self.json[start..self.at - 1]);
+                return Ok(());
+            }
+            match self.next() {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+                Some(b'u') => {
+                    let digits = self.json.get(self.at..self.at + 4).ok_or(Bad::Syntax)?;
+                    if !digits.iter().all(u8::is_ascii_hexdigit) {
+                        return Err(Bad::Syntax);
+                    }
+                    self.at += 4;
+                }
+                _ => return Err(Bad::Syntax),
+            }
+        }
+    }
+
+    fn literal(&mut self, rest: &[u8]) -> Result<(), Bad> {
+        if self.json[self.at..].starts_with(rest) {
+            self.at += rest.len();
+            Ok(())
+        } else {
+            Err(Bad::Syntax)
+        }
+    }
+
+    /// The rest of a number whose first byte is behind us. Source: RFC 8259, section 6.
+    fn number(&mut self, first: u8) -> Result<(), Bad> {
+        let leading = if first == b'-' { self.next().ok_or(Bad::Syntax)? } else { first };
+        match leading {
+            b'0' => {}
+            b'1'..=b'9' => {
+                self.digits();
+            }
+            _ => return Err(Bad::Syntax),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(Bad::Syntax);
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(Bad::Syntax);
+            }
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> usize {
+        let count = self.json[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        count
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.json.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), Bad> {
+        if self.next() == Some(byte) { Ok(()) } else { Err(Bad::Syntax) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    fn names(json: &str) -> Vec<String> {
+        let found = scan(json.as_bytes()).unwrap();
+        found.members.iter().map(|member| json[member.key.clone()].to_owned()).collect()
+    }
+
+    #[test]
+    fn members_are_found_whatever_surrounds_them() {
+        assert_eq!(
+            names(" {\"a\" : [1, {\"b\":{}}, []] ,\n\"c\":\"}\\\"\",\"d\":-1.5e+3} "),
+            ["\"a\"", "\"c\"", "\"d\""]
+        );
+        assert!(names("{ }").is_empty());
+    }
+
+    #[test]
+    fn words_are_seen_at_any_depth_and_only_whole() {
+        let marks = |json: &str| scan(json.as_bytes()).unwrap().marks;
+        assert!(
+            marks(r#"{"messages":[{"content":[{"cache_control":{"type":"ephemeral"}}]}]}"#)
+                .has(Mark::CacheControl)
+        );
+        assert!(
+            !marks(r#"{"messages":[{"content":"set \"cache_control\" please"}]}"#).has(Mark::CacheControl)
+        );
+        assert!(marks(r#"{"a":[{"tool_call_id":"x"}]}"#).has(Mark::Calls));
+        assert!(marks(r#"{"a":{"encrypted_content":"fg1.abc"}}"#).has(Mark::Sealed));
+        assert!(!marks(r#"{"a":"xfg1.abc"}"#).has(Mark::Sealed));
+    }
+
+    #[test]
+    fn nesting_has_the_parsers_own_limit() {
+        let nested = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+        for depth in [1, 100, 126, 127, 128, 200] {
+            let json = nested(depth);
+            let parses = serde_json::from_str::<Value>(&json).is_ok();
+            assert_eq!(scan(json.as_bytes()).is_ok(), parses, "{depth} levels");
+        }
+        assert_eq!(scan(nested(10_000).as_bytes()).unwrap_err(), Bad::TooDeep);
+    }
+
+    /// JSON-like text: valid pieces put together at random, so that both sides of every rule are met.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"b\\\"c\"",
+            "\"\\u00e9\"",
+            "\"\\x\"",
+            "\"",
+            "\\",
+            "1",
+            "-0",
+            "01",
+            "1.",
+            "1.5e3",
+            "1e",
+            "true",
+            "fals",
+            "null",
+            " ",
+            "\n",
+            "{\"k\":1}",
+            "[1,2]",
+            "\"é\"",
+        ]);
+        prop::collection::vec(piece, 0..14).prop_map(|pieces| format!("{{\"k\":{}}}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn the_scan_takes_what_a_parser_takes(json in pieces()) {
+            let parsed = serde_json::from_str::<IgnoredAny>(&json);
+            prop_assert_eq!(scan(json.as_bytes()).is_ok(), parsed.is_ok(), "{}", json);
+        }
+
+        #[test]
+        fn values_found_are_the_parsers(json in pieces()) {
+            let Ok(found) = scan(json.as_bytes()) else { return Ok(()) };
+            let Ok(expected) = serde_json::from_str::<Map<String, Value>>(&json) else { return Ok(()) };
+            for member in found.members {
+                let key: String = serde_json::from_str(&json[member.key]).unwrap();
+                let value: Value = serde_json::from_str(&json[member.value]).unwrap();
+                prop_assert!(expected.contains_key(&key));
+                if expected.len() == 1 {
+                    prop_assert_eq!(&expected[&key], &value);
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_break_the_scan(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = scan(&bytes);
+        }
+    }
+}
