@@ -115,12 +115,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = Connection {
-            gate: Arc::clone(&gate),
-            front: Arc::clone(&front),
-            peer,
-            stop: stop.clone(),
-        };
+        let connection =
+            Connection { gate: Arc::clone(&gate), front: Arc::clone(&front), peer, stop: stop.clone() };
         tasks.spawn(connection.run(stream, acceptor.clone()));
     }
     drop(listener);
@@ -143,13 +139,11 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         match acceptor {
             None => self.http(stream).await,
-            Some(acceptor) => {
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => self.http(stream).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!("TLS handshake took too long"),
-                }
-            }
+            Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(stream).await,
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Err(_) => tracing::debug!("TLS handshake took too long"),
+            },
         }
     }
 
@@ -177,7 +171,12 @@ impl Connection {
     }
 }
 
-async fn answer(gate: &Arc<Gate>, front: &Front, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+async fn answer(
+    gate: &Arc<Gate>,
+    front: &Front,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     let origin = head.headers.get(ORIGIN).cloned();
     let mut response = if head.method == Method::OPTIONS {
@@ -214,7 +213,8 @@ fn not_found() -> Response<Body> {
 /// Lets browsers of the allowed origins read the answer.
 fn allow_origin(front: &Front, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     let Some(origin) = origin else { return };
-    let listed = front.cors_origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
+    let listed =
+        front.cors_origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
     if !listed && !front.cors_origins.is_empty() {
         return;
     }

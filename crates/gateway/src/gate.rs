@@ -152,12 +152,13 @@ impl Deployment {
         if let Some(found) = self.resolved.read().get(&key) {
             return Ok(Arc::clone(found));
         }
-        let made = table.builder().destination(&self.config, model, via).map_err(|unusable| match unusable {
-            Unusable::NotSupported(why) => Refusal::NotImplemented(why),
-            Unusable::UnknownProvider(why) | Unusable::Incomplete(why) => {
-                Refusal::Invalid(faregate_wire::dialect::BadRequest::new("model", why))
-            }
-        })?;
+        let made =
+            table.builder().destination(&self.config, model, via).map_err(|unusable| match unusable {
+                Unusable::NotSupported(why) => Refusal::NotImplemented(why),
+                Unusable::UnknownProvider(why) | Unusable::Incomplete(why) => {
+                    Refusal::Invalid(faregate_wire::dialect::BadRequest::new("model", why))
+                }
+            })?;
         let made = Arc::new(made);
         let mut resolved = self.resolved.write();
         if resolved.len() >= MOST_RESOLVED {

@@ -24,9 +24,8 @@ type Spend = Counter<f64, AtomicU64>;
 type Histograms = Family<Labels, Histogram, MakeHistogram>;
 
 /// LiteLLM's default buckets, seconds. Source: compat, metrics §2.3.
-pub const DEFAULT_BUCKETS: [f64; 17] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 420.0, 600.0,
-];
+pub const DEFAULT_BUCKETS: [f64; 17] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 420.0, 600.0];
 
 /// Buckets of Prometheus' own client libraries, which LiteLLM uses for the latency per token.
 const LIBRARY_BUCKETS: [f64; 14] =
@@ -116,23 +115,70 @@ enum When {
 
 const WHO: [&str; 4] = ["end_user", "hashed_api_key", "api_key_alias", "requested_model"];
 const TOKEN_LABELS: &[&str] = &[
-    "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email",
-    "requested_model", "model_id", "api_provider", "org_id", "org_alias",
+    "end_user",
+    "hashed_api_key",
+    "api_key_alias",
+    "model",
+    "team",
+    "team_alias",
+    "user",
+    "user_email",
+    "requested_model",
+    "model_id",
+    "api_provider",
+    "org_id",
+    "org_alias",
 ];
 const TOKEN_LABELS_SHORT: &[&str] = &[
-    "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email",
-    "requested_model", "model_id", "api_provider",
+    "end_user",
+    "hashed_api_key",
+    "api_key_alias",
+    "model",
+    "team",
+    "team_alias",
+    "user",
+    "user_email",
+    "requested_model",
+    "model_id",
+    "api_provider",
 ];
 const DEPLOYMENT_LABELS: &[&str] = &[
-    "model_group", "requested_model", "litellm_model_name", "model_id", "api_base", "api_provider",
-    "hashed_api_key", "api_key_alias", "team", "team_alias", "client_ip", "user_agent",
+    "model_group",
+    "requested_model",
+    "litellm_model_name",
+    "model_id",
+    "api_base",
+    "api_provider",
+    "hashed_api_key",
+    "api_key_alias",
+    "team",
+    "team_alias",
+    "client_ip",
+    "user_agent",
 ];
 const LATENCY_LABELS: &[&str] = &[
-    "model_group", "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias",
-    "user", "model", "model_id", "api_provider", "service_tier", "org_id", "org_alias",
+    "model_group",
+    "end_user",
+    "hashed_api_key",
+    "api_key_alias",
+    "requested_model",
+    "team",
+    "team_alias",
+    "user",
+    "model",
+    "model_id",
+    "api_provider",
+    "service_tier",
+    "org_id",
+    "org_alias",
 ];
 const OVERHEAD_LABELS: &[&str] = &[
-    "model_group", "api_provider", "api_base", "litellm_model_name", "hashed_api_key", "api_key_alias",
+    "model_group",
+    "api_provider",
+    "api_base",
+    "litellm_model_name",
+    "hashed_api_key",
+    "api_key_alias",
     "model_id",
 ];
 
@@ -141,8 +187,22 @@ const COUNTERS: &[Declared] = &[
         name: "litellm_proxy_total_requests_metric",
         help: "Requests the proxy answered, by status code and route",
         labels: &[
-            WHO[0], WHO[1], WHO[2], WHO[3], "team", "team_alias", "user", "status_code", "user_email",
-            "route", "client_ip", "user_agent", "model_id", "api_provider", "org_id", "org_alias",
+            WHO[0],
+            WHO[1],
+            WHO[2],
+            WHO[3],
+            "team",
+            "team_alias",
+            "user",
+            "status_code",
+            "user_email",
+            "route",
+            "client_ip",
+            "user_agent",
+            "model_id",
+            "api_provider",
+            "org_id",
+            "org_alias",
         ],
         when: When::Always,
     },
@@ -150,9 +210,23 @@ const COUNTERS: &[Declared] = &[
         name: "litellm_proxy_failed_requests_metric",
         help: "Requests that did not end in success for the client",
         labels: &[
-            WHO[0], WHO[1], WHO[2], WHO[3], "team", "team_alias", "user", "user_email",
-            "exception_status", "exception_class", "route", "client_ip", "user_agent", "model_id",
-            "api_provider", "org_id", "org_alias",
+            WHO[0],
+            WHO[1],
+            WHO[2],
+            WHO[3],
+            "team",
+            "team_alias",
+            "user",
+            "user_email",
+            "exception_status",
+            "exception_class",
+            "route",
+            "client_ip",
+            "user_agent",
+            "model_id",
+            "api_provider",
+            "org_id",
+            "org_alias",
         ],
         when: When::Failed,
     },
@@ -172,9 +246,20 @@ const COUNTERS: &[Declared] = &[
         name: "litellm_deployment_failure_responses",
         help: "Upstream failures per deployment",
         labels: &[
-            "model_group", "requested_model", "litellm_model_name", "model_id", "api_base",
-            "api_provider", "exception_status", "exception_class", "hashed_api_key", "api_key_alias",
-            "team", "team_alias", "client_ip", "user_agent",
+            "model_group",
+            "requested_model",
+            "litellm_model_name",
+            "model_id",
+            "api_base",
+            "api_provider",
+            "exception_status",
+            "exception_class",
+            "hashed_api_key",
+            "api_key_alias",
+            "team",
+            "team_alias",
+            "client_ip",
+            "user_agent",
         ],
         when: When::CallFailed,
     },
@@ -220,8 +305,21 @@ const SPEND: Declared = Declared {
     name: "litellm_spend_metric",
     help: "US dollars spent",
     labels: &[
-        "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email",
-        "client_ip", "user_agent", "requested_model", "model_id", "api_provider", "service_tier", "org_id",
+        "end_user",
+        "hashed_api_key",
+        "api_key_alias",
+        "model",
+        "team",
+        "team_alias",
+        "user",
+        "user_email",
+        "client_ip",
+        "user_agent",
+        "requested_model",
+        "model_id",
+        "api_provider",
+        "service_tier",
+        "org_id",
         "org_alias",
     ],
     when: When::Answered,
@@ -256,8 +354,17 @@ const HISTOGRAMS: &[Declared] = &[
         name: "litellm_deployment_latency_per_output_token",
         help: "Seconds per output token",
         labels: &[
-            "model_group", "litellm_model_name", "model_id", "api_base", "api_provider", "hashed_api_key",
-            "api_key_alias", "team", "team_alias", "org_id", "org_alias",
+            "model_group",
+            "litellm_model_name",
+            "model_id",
+            "api_base",
+            "api_provider",
+            "hashed_api_key",
+            "api_key_alias",
+            "team",
+            "team_alias",
+            "org_id",
+            "org_alias",
         ],
         when: When::Answered,
     },
@@ -298,15 +405,7 @@ impl Metrics {
             "Streams that ended because the client left",
             client_closed.clone(),
         );
-        Self {
-            registry,
-            counters,
-            spend,
-            histograms,
-            in_flight,
-            client_closed,
-            handles: RwLock::default(),
-        }
+        Self { registry, counters, spend, histograms, in_flight, client_closed, handles: RwLock::default() }
     }
 
     /// Counts a finished request.
@@ -393,8 +492,7 @@ impl Metrics {
         });
         Handles {
             counters: counters.collect(),
-            spend: counts(SPEND.when)
-                .then(|| self.spend.get_or_create(&labels(SPEND.labels, key)).clone()),
+            spend: counts(SPEND.when).then(|| self.spend.get_or_create(&labels(SPEND.labels, key)).clone()),
             histograms: histograms.collect(),
         }
     }

@@ -34,7 +34,9 @@ pub enum Refusal {
     #[error(transparent)]
     Body(#[from] BadBody),
     /// The body is larger than allowed.
-    #[error("Request body is larger than {limit} bytes; raise general_settings.max_request_size_mb to allow it")]
+    #[error(
+        "Request body is larger than {limit} bytes; raise general_settings.max_request_size_mb to allow it"
+    )]
     TooLarge {
         /// The limit, bytes.
         limit: usize,

@@ -101,11 +101,7 @@ pub const ROUTES: &[Row] = &[
     },
     Row {
         method: "POST",
-        paths: &[
-            "/v1/responses/{id}/cancel",
-            "/responses/{id}/cancel",
-            "/openai/v1/responses/{id}/cancel",
-        ],
+        paths: &["/v1/responses/{id}/cancel", "/responses/{id}/cancel", "/openai/v1/responses/{id}/cancel"],
         operation: Operation::ResponseCancel,
         doc: "Cancel a response that is being made",
     },
@@ -339,11 +335,23 @@ mod tests {
     fn model_names_in_paths_may_hold_slashes_and_escapes() {
         let some = |text: &str| Some(text.to_owned());
         for (path, expected, subject) in [
-            ("/openai/deployments/azure/gpt-4o/chat/completions", Operation::ChatCompletions, some("azure/gpt-4o")),
+            (
+                "/openai/deployments/azure/gpt-4o/chat/completions",
+                Operation::ChatCompletions,
+                some("azure/gpt-4o"),
+            ),
             ("/engines/gpt/chat/completions", Operation::ChatCompletions, some("gpt")),
-            ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", Operation::Gemini, some("gemini-2.5-pro")),
+            (
+                "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+                Operation::Gemini,
+                some("gemini-2.5-pro"),
+            ),
             ("/models/vertex_ai/gemini:countTokens", Operation::Gemini, some("vertex_ai/gemini")),
-            ("/model/us.anthropic.claude-v1%3A0/converse", Operation::Converse, some("us.anthropic.claude-v1:0")),
+            (
+                "/model/us.anthropic.claude-v1%3A0/converse",
+                Operation::Converse,
+                some("us.anthropic.claude-v1:0"),
+            ),
             ("/bedrock/model/my%2Fmodel/converse-stream", Operation::ConverseStream, some("my/model")),
             ("/model/m/invoke-with-response-stream", Operation::InvokeStream, some("m")),
         ] {

@@ -74,8 +74,7 @@ impl Router {
             })
             .collect();
         patterns.sort_by_key(|(pattern, _)| pattern.specificity());
-        let by_id =
-            deployments.iter().enumerate().map(|(index, d)| (d.id.clone(), index)).collect();
+        let by_id = deployments.iter().enumerate().map(|(index, d)| (d.id.clone(), index)).collect();
         Self { deployments, groups, names, by_id, patterns, aliases, strategy }
     }
 

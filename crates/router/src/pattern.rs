@@ -13,10 +13,8 @@ pub(crate) struct Pattern {
 impl Pattern {
     /// Reads a name; `None` if it has no `*`.
     pub(crate) fn of(name: &str) -> Option<Self> {
-        name.contains('*').then(|| Self {
-            pieces: name.split('*').map(str::to_owned).collect(),
-            length: name.len(),
-        })
+        name.contains('*')
+            .then(|| Self { pieces: name.split('*').map(str::to_owned).collect(), length: name.len() })
     }
 
     /// Longest first, then fewest wildcards.

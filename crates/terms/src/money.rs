@@ -143,10 +143,8 @@ fn decimal(text: &str, scale: i32) -> Result<i128, BadAmount> {
         if !digit.is_ascii_digit() {
             return Err(bad());
         }
-        value = value
-            .checked_mul(10)
-            .and_then(|v| v.checked_add(i128::from(digit - b'0')))
-            .ok_or_else(huge)?;
+        value =
+            value.checked_mul(10).and_then(|v| v.checked_add(i128::from(digit - b'0'))).ok_or_else(huge)?;
     }
     let fraction_digits = i32::try_from(fraction.len()).map_err(|_| huge())?;
     let shift = scale.saturating_add(exponent).saturating_sub(fraction_digits);

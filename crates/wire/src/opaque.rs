@@ -48,14 +48,13 @@ pub fn open_id(id: &str) -> (String, Option<Signature>) {
     let Some((plain, sealed)) = id.split_once(ID_MARK) else {
         return (id.to_owned(), None);
     };
-    let signature = URL_SAFE_NO_PAD
-        .decode(sealed)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|text| {
-            let (family, data) = text.split_once('.')?;
-            Some(Signature { family: family_of(family)?, data: data.to_owned() })
-        });
+    let signature =
+        URL_SAFE_NO_PAD.decode(sealed).ok().and_then(|bytes| String::from_utf8(bytes).ok()).and_then(
+            |text| {
+                let (family, data) = text.split_once('.')?;
+                Some(Signature { family: family_of(family)?, data: data.to_owned() })
+            },
+        );
     (plain.to_owned(), signature)
 }
 

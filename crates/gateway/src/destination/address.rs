@@ -56,8 +56,11 @@ mod tests {
             ("https://api.anthropic.com", "/v1/messages", "https://api.anthropic.com/v1/messages"),
             ("https://h/anthropic/v1", "/v1/messages", "https://h/anthropic/v1/messages"),
             ("https://api.cohere.com/v2/chat", "/v2/chat", "https://api.cohere.com/v2/chat"),
-            ("https://r.openai.azure.com", "/openai/deployments/d/chat/completions?api-version=1",
-             "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"),
+            (
+                "https://r.openai.azure.com",
+                "/openai/deployments/d/chat/completions?api-version=1",
+                "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=1",
+            ),
             ("http://h:1/x?k=v", "/chat/completions", "http://h:1/x/chat/completions?k=v"),
             ("http://127.0.0.1:9", "/api/chat", "http://127.0.0.1:9/api/chat"),
         ] {

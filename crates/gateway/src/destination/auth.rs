@@ -58,10 +58,7 @@ pub(super) fn spec(
             Some(key) => AuthSpec::Bearer(key),
             None => AuthSpec::Aws(aws(params, region)),
         },
-        Scheme::GoogleOauth => AuthSpec::Google {
-            credentials: google(params, env),
-            scopes: Vec::new(),
-        },
+        Scheme::GoogleOauth => AuthSpec::Google { credentials: google(params, env), scopes: Vec::new() },
         Scheme::IbmIam | Scheme::ClientCredentials | Scheme::OciSignature => {
             return Err(Unusable::NotSupported(format!(
                 "the auth scheme of provider `{}` ({}) is not supported yet",

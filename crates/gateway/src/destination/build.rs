@@ -75,9 +75,8 @@ impl Builder<'_> {
         via: Via,
     ) -> Result<Destination, Unusable> {
         let params = &deployment.params;
-        let found =
-            resolve(model, params.provider.as_deref(), params.api_base.as_deref(), self.catalog)
-                .map_err(|unknown| Unusable::UnknownProvider(unknown.to_string()))?;
+        let found = resolve(model, params.provider.as_deref(), params.api_base.as_deref(), self.catalog)
+            .map_err(|unknown| Unusable::UnknownProvider(unknown.to_string()))?;
         let provider = found.provider;
         let base_model = deployment.info.base_model.as_deref();
         let info = base_model
@@ -144,16 +143,29 @@ impl Builder<'_> {
                 if provider.has(Quirk::AnthropicForClaude) && model.starts_with("claude") {
                     let base = self.base(deployment, provider)?;
                     let base = format!("{}/anthropic", base.trim_end_matches('/'));
-                    return Ok(Form { dialect: Dialect::Anthropic, shape: Shape::Plain, model, base, region: None });
+                    return Ok(Form {
+                        dialect: Dialect::Anthropic,
+                        shape: Shape::Plain,
+                        model,
+                        base,
+                        region: None,
+                    });
                 }
                 if provider.has(Quirk::AzureFoundryPath) {
                     return self.foundry(deployment, provider, model);
                 }
                 if via == Via::Messages
                     && provider.dialect(Operation::Messages) == Some(Listed::Anthropic)
-                    && Dialect::Anthropic.provider().is_some() {
+                    && Dialect::Anthropic.provider().is_some()
+                {
                     let base = self.messages_base(deployment, provider)?;
-                    return Ok(Form { dialect: Dialect::Anthropic, shape: Shape::Plain, model, base, region: None });
+                    return Ok(Form {
+                        dialect: Dialect::Anthropic,
+                        shape: Shape::Plain,
+                        model,
+                        base,
+                        region: None,
+                    });
                 }
                 let (dialect, model) = openai_dialect(provider, &model, via, info);
                 plain(dialect, model)
@@ -239,8 +251,16 @@ impl Builder<'_> {
         } else if starts(&["jamba"]) {
             (Dialect::OpenAiChat, "v1beta1")
         } else if starts(&[
-            "mistral", "codestral", "meta/", "deepseek-ai", "qwen", "openai/", "minimaxai/", "moonshotai/",
-            "zai-org/", "google/gemma-",
+            "mistral",
+            "codestral",
+            "meta/",
+            "deepseek-ai",
+            "qwen",
+            "openai/",
+            "minimaxai/",
+            "moonshotai/",
+            "zai-org/",
+            "google/gemma-",
         ]) {
             (Dialect::OpenAiChat, "v1")
         } else if starts(&["gemini"]) || is_endpoint {
@@ -322,8 +342,11 @@ impl Builder<'_> {
             (None, Some(base)) => self.filled(base, deployment, provider)?,
             (None, None) => {
                 let names = provider.base_url_env.join(" or ");
-                let or_env =
-                    if names.is_empty() { String::new() } else { format!(" or the environment variable {names}") };
+                let or_env = if names.is_empty() {
+                    String::new()
+                } else {
+                    format!(" or the environment variable {names}")
+                };
                 return Err(Unusable::Incomplete(format!(
                     "provider `{}` has no fixed address; set litellm_params.api_base{or_env}",
                     provider.name
@@ -332,7 +355,9 @@ impl Builder<'_> {
         };
         for quirk in &provider.quirks {
             match quirk {
-                Quirk::EnsureBaseSuffix(suffix) if !base.trim_end_matches('/').ends_with(suffix.trim_end_matches('/')) => {
+                Quirk::EnsureBaseSuffix(suffix)
+                    if !base.trim_end_matches('/').ends_with(suffix.trim_end_matches('/')) =>
+                {
                     base = format!("{}{suffix}", base.trim_end_matches('/'));
                 }
                 Quirk::ReplaceBaseSuffix(change) if base.trim_end_matches('/').ends_with(change.from) => {
@@ -360,7 +385,12 @@ impl Builder<'_> {
     }
 
     /// Fills `{region}` and `{account_id}` in a row's base URL.
-    fn filled(&self, base: &str, deployment: &DeploymentConfig, provider: &Provider) -> Result<String, Unusable> {
+    fn filled(
+        &self,
+        base: &str,
+        deployment: &DeploymentConfig,
+        provider: &Provider,
+    ) -> Result<String, Unusable> {
         let mut base = base.to_owned();
         if base.contains("{region}") {
             let region = aws_region(deployment.params.aws.region_name.as_deref(), self.env);
@@ -514,16 +544,21 @@ fn prefixed_by_quirk(provider: &Provider, model: String) -> String {
 fn is_region(text: &str) -> bool {
     let mut parts = text.split('-');
     let short = parts.next().is_some_and(|geo| geo.len() == 2 && geo.bytes().all(|b| b.is_ascii_lowercase()));
-    short && text.rsplit('-').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) && !last.is_empty())
+    short
+        && text
+            .rsplit('-')
+            .next()
+            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) && !last.is_empty())
 }
 
 fn abilities(form: &Form, deployment: &DeploymentConfig, info: Option<&ModelInfo>) -> Abilities {
     let own = |name: &str| deployment.info.supports.iter().find(|(key, _)| key == name).map(|(_, has)| *has);
     let flag = |name: &str| own(name).or_else(|| info.and_then(|info| info.flag(name)));
     let is = |name: &str| flag(name).unwrap_or(false);
-    let max = deployment.info.max_output_tokens.or_else(|| {
-        info.and_then(|info| info.max_output_tokens.or(info.max_tokens))
-    });
+    let max = deployment
+        .info
+        .max_output_tokens
+        .or_else(|| info.and_then(|info| info.max_output_tokens.or(info.max_tokens)));
     let json_schema = match form.dialect {
         Dialect::Anthropic | Dialect::Bedrock => Some(is("supports_native_structured_output")),
         _ => flag("supports_response_schema"),
@@ -549,7 +584,8 @@ fn prices(deployment: &DeploymentConfig, info: Option<&ModelInfo>) -> Result<Opt
         return Ok(listed.cloned());
     }
     let text = json::text(&own.0);
-    let own = Prices::from_json(&text).map_err(|bad| Unusable::Incomplete(format!("litellm_params: {bad}")))?;
+    let own =
+        Prices::from_json(&text).map_err(|bad| Unusable::Incomplete(format!("litellm_params: {bad}")))?;
     Ok(Some(listed.map_or_else(|| own.clone(), |listed| own.over(listed))))
 }
 

@@ -19,8 +19,17 @@ const O_SERIES: FamilyRules = FamilyRules {
 
 const GPT_5: FamilyRules = FamilyRules {
     unsupported: &[
-        "presence_penalty", "frequency_penalty", "stop", "logit_bias", "modalities", "prediction", "audio",
-        "web_search_options", "logprobs", "top_logprobs", "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "stop",
+        "logit_bias",
+        "modalities",
+        "prediction",
+        "audio",
+        "web_search_options",
+        "logprobs",
+        "top_logprobs",
+        "top_p",
     ],
     temperature_fixed: true,
     max_completion_tokens: true,
@@ -29,7 +38,13 @@ const GPT_5: FamilyRules = FamilyRules {
 /// GPT-5 models that can switch reasoning off also take the sampling parameters that go with that.
 const GPT_5_NONE_EFFORT: FamilyRules = FamilyRules {
     unsupported: &[
-        "presence_penalty", "frequency_penalty", "stop", "logit_bias", "modalities", "prediction", "audio",
+        "presence_penalty",
+        "frequency_penalty",
+        "stop",
+        "logit_bias",
+        "modalities",
+        "prediction",
+        "audio",
         "web_search_options",
     ],
     temperature_fixed: false,
@@ -45,10 +60,13 @@ pub(super) fn rules(model: &str, none_effort: bool) -> Option<FamilyRules> {
     };
     let is_o = digit_after("o") || model.starts_with("o_series/");
     let is_gpt5 = model.starts_with("gpt5_series/")
-        || name.strip_prefix("gpt-").and_then(|rest| {
-            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse::<u32>().ok()
-        }).is_some_and(|major| major >= 5)
+        || name
+            .strip_prefix("gpt-")
+            .and_then(|rest| {
+                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse::<u32>().ok()
+            })
+            .is_some_and(|major| major >= 5)
             && !name.contains("chat");
     match (is_o, is_gpt5) {
         (true, _) => Some(O_SERIES),

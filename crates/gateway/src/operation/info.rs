@@ -118,12 +118,14 @@ fn group(table: &Table, name: &str) -> Value {
             .iter()
             .filter_map(|facts| facts.get(key)?.as_f64())
             .fold(None, |best: Option<f64>, next| Some(best.map_or(next, |best| best.max(next))))
-            .map_or(Value::Null, |n| if n.fract() == 0.0 && n.abs() < 1e15 { json!(n as i64) } else { json!(n) })
+            .map_or(
+                Value::Null,
+                |n| if n.fract() == 0.0 && n.abs() < 1e15 { json!(n as i64) } else { json!(n) },
+            )
     };
     let any = |key: &str| facts.iter().any(|facts| facts.get(key) == Some(&Value::Bool(true)));
-    let sum = |pick: fn(&Deployment) -> Option<u64>| {
-        members.iter().filter_map(|deployment| pick(deployment)).max()
-    };
+    let sum =
+        |pick: fn(&Deployment) -> Option<u64>| members.iter().filter_map(|deployment| pick(deployment)).max();
     let mut providers: Vec<&str> = destinations.iter().map(|d| d.provider.name).collect();
     providers.sort_unstable();
     providers.dedup();

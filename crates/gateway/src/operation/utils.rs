@@ -26,8 +26,9 @@ use crate::stage::plan::plan;
 /// # Errors
 /// 400 if the model is not named or leads to no provider.
 pub fn supported_params(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
-    let model = info::query(arrival, "model")
-        .ok_or_else(|| BadRequest::new("model", "name the model: /utils/supported_openai_params?model=..."))?;
+    let model = info::query(arrival, "model").ok_or_else(|| {
+        BadRequest::new("model", "name the model: /utils/supported_openai_params?model=...")
+    })?;
     let destination = destination(table, arrival.found.route, &model, Via::Chat)?;
     Ok(answer_json(&json!({ "supported_openai_params": info::supported(&destination) })))
 }
@@ -62,11 +63,7 @@ pub fn destination(
 ///
 /// # Errors
 /// As the call itself would fail.
-pub fn transform_request(
-    table: &Table,
-    arrival: &Arrival,
-    body: Bytes,
-) -> Result<Response<Body>, Refusal> {
+pub fn transform_request(table: &Table, arrival: &Arrival, body: Bytes) -> Result<Response<Body>, Refusal> {
     let envelope = Envelope::index(body)?;
     let inner: Map<String, Value> = envelope.get("request_body").ok_or_else(|| {
         BadRequest::new("request_body", "`request_body` must hold the request to be transformed")

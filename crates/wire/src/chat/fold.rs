@@ -2,9 +2,7 @@
 
 use faregate_terms::Usage;
 
-use super::{
-    ChatResponse, Choice, Event, Extra, FinishReason, Media, Part, PartKind, Signature,
-};
+use super::{ChatResponse, Choice, Event, Extra, FinishReason, Media, Part, PartKind, Signature};
 
 /// Collects the events of one stream into the answer they spell.
 #[derive(Debug, Default)]
@@ -216,9 +214,7 @@ fn unfold_part(choice: u32, part: u32, source: &Part, events: &mut Vec<Event>) {
         Part::Text { text, signature, .. } => {
             (PartKind::Text, Some(Event::Text { part, delta: text.clone() }), signature.clone())
         }
-        Part::Refusal { text } => {
-            (PartKind::Refusal, Some(Event::Text { part, delta: text.clone() }), None)
-        }
+        Part::Refusal { text } => (PartKind::Refusal, Some(Event::Text { part, delta: text.clone() }), None),
         Part::Reasoning { signature: Some(signature), redacted: true, id, .. } => {
             (PartKind::Redacted { signature: signature.clone(), id: id.clone() }, None, None)
         }

@@ -101,14 +101,9 @@ impl Current {
 
 /// Appends one message: an event, or an exception, with a JSON payload.
 pub fn aws_frame(event: &str, exception: bool, payload: &[u8], out: &mut Vec<u8>) {
-    let (kind, name) = if exception {
-        ("exception", ":exception-type")
-    } else {
-        ("event", ":event-type")
-    };
-    let header = |name: &'static str, value: &str| {
-        Header::new(name, HeaderValue::String(value.to_owned().into()))
-    };
+    let (kind, name) = if exception { ("exception", ":exception-type") } else { ("event", ":event-type") };
+    let header =
+        |name: &'static str, value: &str| Header::new(name, HeaderValue::String(value.to_owned().into()));
     let message = Message::new(Bytes::copy_from_slice(payload))
         .add_header(header(name, event))
         .add_header(header(":content-type", "application/json"))

@@ -173,7 +173,8 @@ fn tool(tool: &Tool, losses: &mut Losses) -> Option<Value> {
             if let Some(uses) = max_uses {
                 out.insert("max_uses".to_owned(), json!(uses));
             }
-            for (key, domains) in [("allowed_domains", allowed_domains), ("blocked_domains", blocked_domains)] {
+            for (key, domains) in [("allowed_domains", allowed_domains), ("blocked_domains", blocked_domains)]
+            {
                 if !domains.is_empty() {
                     out.insert(key.to_owned(), json!(domains));
                 }

@@ -97,9 +97,9 @@ fn block(part: &Part, losses: &mut Losses) -> Option<Value> {
             })
         }
         Part::Refusal { text } => Some(json!({"type": "text", "text": text})),
-        Part::Reasoning { signature: Some(signature), redacted: true, .. } => Some(
-            json!({"type": "redacted_thinking", "data": opaque::seal(signature, Family::Anthropic)}),
-        ),
+        Part::Reasoning { signature: Some(signature), redacted: true, .. } => {
+            Some(json!({"type": "redacted_thinking", "data": opaque::seal(signature, Family::Anthropic)}))
+        }
         Part::Reasoning { text, signature, .. } => {
             let sealed = signature.as_ref().map(|it| opaque::seal(it, Family::Anthropic));
             Some(json!({"type": "thinking", "thinking": text, "signature": sealed.unwrap_or_default()}))

@@ -103,7 +103,9 @@ fn document(mut block: Members) -> Result<Part, BadRequest> {
 fn source(mut source: Members) -> Result<Media, BadRequest> {
     let kind = source.need_text("type")?;
     match kind.as_str() {
-        "base64" => Ok(Media::Base64 { mime: source.need_text("media_type")?, data: source.need_text("data")? }),
+        "base64" => {
+            Ok(Media::Base64 { mime: source.need_text("media_type")?, data: source.need_text("data")? })
+        }
         "text" => {
             let mime = source.text("media_type")?.unwrap_or_else(|| "text/plain".to_owned());
             Ok(Media::Base64 { mime, data: STANDARD.encode(source.need_text("data")?) })

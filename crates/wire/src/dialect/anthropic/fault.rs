@@ -33,7 +33,8 @@ pub(super) fn fault(head: &Head<'_>, body: &[u8]) -> Fault {
 pub(super) fn in_stream(error: &Value) -> Fault {
     let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
     let kind = text("type");
-    let message = text("message").unwrap_or_else(|| "the provider reports an error without a message".to_owned());
+    let message =
+        text("message").unwrap_or_else(|| "the provider reports an error without a message".to_owned());
     let mut fault = Fault::new(class(status_of(kind.as_deref()), kind.as_deref(), &message), message);
     fault.kind = kind;
     fault

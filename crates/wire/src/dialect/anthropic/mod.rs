@@ -26,4 +26,3 @@ pub use provider::Provider;
 ///
 /// Source: LiteLLM uses the same name, so recorded conversations keep their meaning.
 const JSON_TOOL: &str = "json_tool_call";
-

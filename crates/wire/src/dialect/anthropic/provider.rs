@@ -7,7 +7,8 @@ use faregate_terms::Fault;
 
 use crate::chat::{ChatRequest, ChatResponse, Family};
 use crate::dialect::{
-    Edit, Flavor, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target, Unsupported,
+    Edit, Flavor, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target,
+    Unsupported,
 };
 use crate::json as wire_json;
 

@@ -34,8 +34,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Malformed> {
         finish = FinishReason::Stop;
     }
     let mut extra = Extra::default();
-    for (key, value) in
-        [("container", message.container), ("context_management", message.context_management)]
+    for (key, value) in [("container", message.container), ("context_management", message.context_management)]
     {
         if let Some(value) = value {
             extra.put(Family::Anthropic, key, value);
@@ -101,7 +100,8 @@ fn part(mut block: Map<String, Value>) -> Part {
         }
         "tool_use" => {
             let (id, name) = (take("id"), take("name"));
-            let arguments = block.shift_remove("input").map_or_else(String::new, |input| wire_json::text(&input));
+            let arguments =
+                block.shift_remove("input").map_or_else(String::new, |input| wire_json::text(&input));
             block.shift_remove("type");
             let extra = Extra::from_map(Family::Anthropic, block);
             Part::ToolCall { id, name, arguments, signature: None, cache: None, extra }

@@ -46,10 +46,20 @@ enum Kind {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Wire {
-    MessageStart { message: Start },
-    ContentBlockStart { index: u32, content_block: Map<String, Value> },
-    ContentBlockDelta { index: u32, delta: Delta },
-    ContentBlockStop { index: u32 },
+    MessageStart {
+        message: Start,
+    },
+    ContentBlockStart {
+        index: u32,
+        content_block: Map<String, Value>,
+    },
+    ContentBlockDelta {
+        index: u32,
+        delta: Delta,
+    },
+    ContentBlockStop {
+        index: u32,
+    },
     MessageDelta {
         delta: End,
         #[serde(default)]
@@ -57,7 +67,9 @@ enum Wire {
     },
     MessageStop,
     Ping,
-    Error { error: Value },
+    Error {
+        error: Value,
+    },
     #[serde(other)]
     Unknown,
 }
@@ -75,11 +87,21 @@ struct Start {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Delta {
-    TextDelta { text: String },
-    InputJsonDelta { partial_json: String },
-    ThinkingDelta { thinking: String },
-    SignatureDelta { signature: String },
-    CitationsDelta { citation: Value },
+    TextDelta {
+        text: String,
+    },
+    InputJsonDelta {
+        partial_json: String,
+    },
+    ThinkingDelta {
+        thinking: String,
+    },
+    SignatureDelta {
+        signature: String,
+    },
+    CitationsDelta {
+        citation: Value,
+    },
     #[serde(other)]
     Unknown,
 }
@@ -173,7 +195,11 @@ impl Decoder {
                 for known in ["type", "id", "name", "input"] {
                     block.shift_remove(known);
                 }
-                Some(PartKind::ToolCall { id, name, extra: Extra::from_map(Family::Anthropic, block.clone()) })
+                Some(PartKind::ToolCall {
+                    id,
+                    name,
+                    extra: Extra::from_map(Family::Anthropic, block.clone()),
+                })
             }
             Kind::Foreign if text(&block, "type") == "redacted_thinking" => {
                 let signature = Signature { family: Family::Anthropic, data: text(&block, "data") };

@@ -12,8 +12,8 @@ use crate::dialect::{ErrorNote, Reply, StreamEncoder};
 use crate::frame::aws_frame;
 use crate::{json as wire_json, opaque};
 
-use super::client::{error_value, message_id};
 use super::citations;
+use super::client::{error_value, message_id};
 use super::invoke::exception;
 use super::types::{UsageOut, stop_reason};
 

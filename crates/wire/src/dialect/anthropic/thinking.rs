@@ -39,11 +39,7 @@ impl Plan {
 }
 
 /// Decides, noting what is lost.
-pub(in crate::dialect) fn plan(
-    request: &ChatRequest,
-    target: &Target<'_>,
-    losses: &mut Losses,
-) -> Plan {
+pub(in crate::dialect) fn plan(request: &ChatRequest, target: &Target<'_>, losses: &mut Losses) -> Plan {
     let sampling = &request.sampling;
     let mut plan = Plan {
         max_tokens: sampling
@@ -124,12 +120,7 @@ fn choose(
 }
 
 /// The budget, which must be below `max_tokens`; `None` if there is no room for the least one.
-fn budget(
-    reasoning: &Reasoning,
-    request: &ChatRequest,
-    plan: &mut Plan,
-    losses: &mut Losses,
-) -> Option<u64> {
+fn budget(reasoning: &Reasoning, request: &ChatRequest, plan: &mut Plan, losses: &mut Losses) -> Option<u64> {
     let effort = reasoning.effort.as_ref().unwrap_or(&Effort::Medium);
     let wanted = reasoning.budget.unwrap_or_else(|| effort.budget()).max(LEAST_BUDGET);
     if wanted < plan.max_tokens {

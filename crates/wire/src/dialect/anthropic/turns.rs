@@ -61,7 +61,9 @@ fn add(turns: &mut Vec<(&'static str, Vec<Value>)>, role: &'static str, content:
 
 /// The API refuses a final assistant text that ends in white space.
 fn trim_last(turns: &mut [(&'static str, Vec<Value>)]) {
-    let Some(("assistant", content)) = turns.last_mut().map(|(role, content)| (*role, content)) else { return };
+    let Some(("assistant", content)) = turns.last_mut().map(|(role, content)| (*role, content)) else {
+        return;
+    };
     if let Some(text) = content.last_mut().and_then(|block| block.get_mut("text"))
         && let Some(trimmed) = text.as_str().map(|text| text.trim_end().to_owned())
     {
@@ -164,7 +166,11 @@ fn typed(kind: &str) -> Map<String, Value> {
     Map::from_iter([("type".to_owned(), json!(kind))])
 }
 
-fn finish(mut block: Map<String, Value>, cache: Option<&crate::chat::CacheHint>, extra: &Extra) -> Option<Value> {
+fn finish(
+    mut block: Map<String, Value>,
+    cache: Option<&crate::chat::CacheHint>,
+    extra: &Extra,
+) -> Option<Value> {
     for (key, value) in extra.of(Family::Anthropic).into_iter().flatten() {
         block.entry(key.clone()).or_insert_with(|| value.clone());
     }

@@ -68,10 +68,11 @@ impl WireUsage {
         let one_hour =
             self.cache_creation.as_ref().map_or(0, |parts| parts.ephemeral_1h_input_tokens).min(written);
         // The split is absent on Vertex and Bedrock; the total counts.
-        let written =
-            written.max(self.cache_creation.as_ref().map_or(0, |parts| {
-                parts.ephemeral_5m_input_tokens + parts.ephemeral_1h_input_tokens
-            }));
+        let written = written.max(
+            self.cache_creation
+                .as_ref()
+                .map_or(0, |parts| parts.ephemeral_5m_input_tokens + parts.ephemeral_1h_input_tokens),
+        );
         let read = self.cache_read_input_tokens.unwrap_or(0);
         Usage {
             input: self.input_tokens.unwrap_or(0) + written + read,
