@@ -53,7 +53,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     };
     // The file's own environment_variables count from here on.
     let (environment, _) = ServeEnv::read(&snapshot.env);
-    logging::start(&flags, &environment, &snapshot);
+    let _log = logging::start(&flags, &environment, &snapshot).context("the log cannot be started")?;
     for finding in dotenv_findings.iter().chain(&findings) {
         tracing::warn!("{finding}");
     }

@@ -12,6 +12,7 @@ use faregate_upstream::{EnvView, Upstream, aws_region};
 use faregate_wire::chat::ChatRequest;
 use faregate_wire::dialect::{Abilities, ClientCall, Dialect};
 use faregate_wire::json;
+use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::{Destination, Shape, Via, auth, family, quirks};
@@ -119,6 +120,8 @@ impl Builder<'_> {
             extra_body: extra_body(deployment),
             rewrites,
             project: self.project(deployment),
+            labels: OnceLock::new(),
+            urls: RwLock::default(),
             model: form.model,
             info,
         })

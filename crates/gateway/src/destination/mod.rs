@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::Uri;
 use memchr::memmem::Finder;
+use parking_lot::RwLock;
 
 use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, cost};
 use faregate_terms::{DeploymentId, Fault, FaultClass, PicoUsd, Usage};
@@ -26,6 +27,7 @@ use faregate_wire::envelope::{Envelope, Mark, join};
 use crate::call::Call;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
+use crate::stage::labels::Labels;
 use crate::stage::params::ParamRules;
 
 pub use build::{Builder, Unusable};
@@ -82,6 +84,9 @@ pub struct Destination {
     pub(crate) rewrites: bool,
     /// Google's project when the configuration names none: asked of the credential, once.
     pub(crate) project: OnceLock<String>,
+    pub(crate) labels: OnceLock<Labels>,
+    /// URLs by path, put together before.
+    pub(crate) urls: RwLock<Vec<(String, Uri)>>,
 }
 
 /// The shape of the URL; owned form of [`Flavor`].
@@ -167,9 +172,24 @@ impl Destination {
     /// # Errors
     /// If the configured base does not make a URL.
     pub fn url(&self, path: &str) -> Result<Uri, Fault> {
-        address::join(&self.base, path).map_err(|text| {
+        /// Paths of one destination are few, unless they name things.
+        const MOST: usize = 8;
+        if let Some((_, url)) = self.urls.read().iter().find(|(known, _)| known == path) {
+            return Ok(url.clone());
+        }
+        let url = address::join(&self.base, path).map_err(|text| {
             Fault::new(FaultClass::BadRequest, format!("api_base does not make a URL: {text}"))
-        })
+        })?;
+        let mut urls = self.urls.write();
+        if urls.len() < MOST {
+            urls.push((path.to_owned(), url.clone()));
+        }
+        Ok(url)
+    }
+
+    /// What it says of itself in every answer.
+    pub(crate) fn labels(&self) -> &Labels {
+        self.labels.get_or_init(|| Labels::of(self))
     }
 
     /// An absolute URL the provider asks us to call next; only on the host we called in the first place,

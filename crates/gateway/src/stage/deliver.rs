@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use faregate_terms::Usage;
@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::admit::Admitted;
 use crate::stage::attempt::Answer;
+use crate::stage::labels::{self, describe, put};
 use crate::stage::pump::render;
 
 /// Renders `answer` for the client and lets the admitted request go with it.
@@ -66,7 +67,7 @@ fn whole(call: &Arc<Call>, mut admitted: Admitted, body: Bytes, upstream: &Heade
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     describe(call, &admitted, upstream, &mut headers);
     if let Some(cost) = admitted.meter.price() {
-        put(&mut headers, "x-litellm-response-cost", &cost.to_string());
+        put(&mut headers, &labels::COST, &cost.to_string());
     }
     admitted.complete();
     respond(StatusCode::OK, headers, Body::full(body))
@@ -77,20 +78,20 @@ pub fn refuse(operation: Operation, refusal: &Refusal, call_id: &str) -> Respons
     let note = refusal.note(call_id);
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    put(&mut headers, "x-litellm-call-id", call_id);
-    put(&mut headers, "x-litellm-version", env!("CARGO_PKG_VERSION"));
-    put(&mut headers, "x-litellm-response-cost", "0");
+    put(&mut headers, &labels::CALL_ID, call_id);
+    headers.insert(labels::VERSION.clone(), labels::OUR_VERSION);
+    put(&mut headers, &labels::COST, "0");
     if let Some(wait) = refusal.retry_after() {
-        put(&mut headers, "retry-after", &wait.as_secs_f64().ceil().to_string());
+        put(&mut headers, &RETRY_AFTER, &wait.as_secs_f64().ceil().to_string());
     }
     if let Refusal::WrongMethod(methods) = refusal {
-        put(&mut headers, "allow", &methods.join(", "));
+        put(&mut headers, &ALLOW, &methods.join(", "));
     }
     let client = crate::stage::decode::client_of(operation).map(|(_, client)| client);
     let body = match client {
         Some(client) => {
             for (name, value) in client.error_headers(&note) {
-                put(&mut headers, name, &value);
+                put(&mut headers, &HeaderName::from_static(name), &value);
             }
             client.error(&note)
         }
@@ -118,78 +119,4 @@ pub fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<B
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Headers about the answer. Source: compat, behaviour §6.
-fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, out: &mut HeaderMap) {
-    let meter = &admitted.meter;
-    put(out, "x-litellm-call-id", call.arrival.id.as_str());
-    put(out, "x-litellm-version", env!("CARGO_PKG_VERSION"));
-    if let Some(destination) = &meter.destination {
-        put(out, "x-litellm-model-id", destination.deployment.as_str());
-        put(out, "x-litellm-model-name", &destination.model);
-        put(out, "x-litellm-model-api-base", destination.base.split('?').next().unwrap_or_default());
-    }
-    if let Some(group) = &meter.group {
-        put(out, "x-litellm-model-group", group.as_str());
-    }
-    let retries = meter.attempts.iter().filter(|attempt| attempt.fault.is_some()).count();
-    put(out, "x-litellm-attempted-retries", itoa::Buffer::new().format(retries));
-    put(out, "x-litellm-attempted-fallbacks", "0");
-    let duration = admitted.elapsed();
-    let waiting: std::time::Duration = meter.upstream_time;
-    put(out, "x-litellm-response-duration-ms", &milliseconds(duration));
-    if !waiting.is_zero() {
-        put(out, "x-litellm-overhead-duration-ms", &milliseconds(duration.saturating_sub(waiting)));
-    }
-    if !meter.losses.is_empty() {
-        put(out, "x-faregate-losses", &meter.losses.join(","));
-    }
-    forward(upstream, out);
-}
-
-/// The provider's headers, marked as such; its rate limits also under their own names.
-fn forward(upstream: &HeaderMap, out: &mut HeaderMap) {
-    for (name, value) in upstream {
-        let text = name.as_str();
-        if HIDDEN.contains(&text) {
-            continue;
-        }
-        if text.starts_with("x-ratelimit-") {
-            out.insert(name.clone(), value.clone());
-        }
-        if let Ok(name) = HeaderName::try_from(format!("llm_provider-{text}")) {
-            out.append(name, value.clone());
-        }
-    }
-}
-
-/// Hop-by-hop, length, encoding and cookie headers.
-const HIDDEN: &[&str] = &[
-    "connection",
-    "content-encoding",
-    "content-length",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-fn milliseconds(duration: std::time::Duration) -> String {
-    let micros = duration.as_micros();
-    format!("{}.{:03}", micros / 1000, micros % 1000)
-}
-
-/// Sets a header unless the value is empty or cannot be sent.
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if value.is_empty() {
-        return;
-    }
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod deliver;
 mod forward;
 pub mod identify;
+pub(crate) mod labels;
 pub mod params;
 pub mod plan;
 pub mod pump;

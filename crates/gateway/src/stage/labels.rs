@@ -1,0 +1,214 @@
+//! The headers that describe an answer. Source: compat, behaviour §6.
+//!
+//! Names are parsed once for the process and what a destination says of itself once per destination, since
+//! these headers go out with every answer.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::RwLock;
+
+use crate::call::Call;
+use crate::destination::Destination;
+use crate::stage::admit::Admitted;
+
+pub(super) static CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+pub(super) static VERSION: HeaderName = HeaderName::from_static("x-litellm-version");
+pub(super) static COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
+static MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
+static MODEL_NAME: HeaderName = HeaderName::from_static("x-litellm-model-name");
+static API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");
+static GROUP: HeaderName = HeaderName::from_static("x-litellm-model-group");
+static RETRIES: HeaderName = HeaderName::from_static("x-litellm-attempted-retries");
+static FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallbacks");
+static DURATION: HeaderName = HeaderName::from_static("x-litellm-response-duration-ms");
+static OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
+static LOSSES: HeaderName = HeaderName::from_static("x-faregate-losses");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// The value of [`VERSION`].
+pub(super) const OUR_VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
+
+/// What a destination says of itself in every answer.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    model_id: Option<HeaderValue>,
+    model_name: Option<HeaderValue>,
+    api_base: Option<HeaderValue>,
+}
+
+impl Labels {
+    pub(crate) fn of(destination: &Destination) -> Self {
+        Self {
+            model_id: value(destination.deployment.as_str()),
+            model_name: value(&destination.model),
+            api_base: value(destination.base.split('?').next().unwrap_or_default()),
+        }
+    }
+}
+
+/// Headers about the answer and those of the provider.
+pub(super) fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, out: &mut HeaderMap) {
+    let meter = &admitted.meter;
+    put(out, &CALL_ID, call.arrival.id.as_str());
+    out.insert(VERSION.clone(), OUR_VERSION);
+    if let Some(destination) = &meter.destination {
+        let labels = destination.labels();
+        for (name, label) in
+            [(&MODEL_ID, &labels.model_id), (&MODEL_NAME, &labels.model_name), (&API_BASE, &labels.api_base)]
+        {
+            if let Some(label) = label {
+                out.insert(name.clone(), label.clone());
+            }
+        }
+    }
+    if let Some(group) = &meter.group {
+        put(out, &GROUP, group.as_str());
+    }
+    let retries = meter.attempts.iter().filter(|attempt| attempt.fault.is_some()).count();
+    out.insert(RETRIES.clone(), HeaderValue::from(retries));
+    out.insert(FALLBACKS.clone(), HeaderValue::from_static("0"));
+    let duration = admitted.elapsed();
+    let waiting: Duration = meter.upstream_time;
+    put(out, &DURATION, Milliseconds::of(duration).text());
+    if !waiting.is_zero() {
+        put(out, &OVERHEAD, Milliseconds::of(duration.saturating_sub(waiting)).text());
+    }
+    if !meter.losses.is_empty() {
+        put(out, &LOSSES, &meter.losses.join(","));
+    }
+    forward(upstream, out);
+}
+
+/// Sets a header unless the value is empty or cannot be sent.
+pub(super) fn put(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
+    if let Some(value) = value(text) {
+        headers.insert(name.clone(), value);
+    }
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())
+}
+
+/// The provider's headers, marked as such; its rate limits also under their own names.
+fn forward(upstream: &HeaderMap, out: &mut HeaderMap) {
+    for (name, value) in upstream {
+        if is_hidden(name) {
+            continue;
+        }
+        if name.as_str().starts_with("x-ratelimit-") {
+            out.insert(name.clone(), value.clone());
+        }
+        if let Some(name) = marked(name) {
+            out.append(name, value.clone());
+        }
+    }
+}
+
+/// Hop-by-hop, length, encoding and cookie headers.
+fn is_hidden(name: &HeaderName) -> bool {
+    static HIDDEN: [HeaderName; 10] = [
+        CONNECTION,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        SET_COOKIE,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    HIDDEN.contains(name) || *name == KEEP_ALIVE
+}
+
+/// `llm_provider-` before the name of a provider's header. Providers send the same few names all the time.
+fn marked(name: &HeaderName) -> Option<HeaderName> {
+    static KNOWN: LazyLock<RwLock<HashMap<HeaderName, HeaderName>>> = LazyLock::new(RwLock::default);
+    /// A provider that makes names up must not fill our memory.
+    const MOST: usize = 1024;
+    if let Some(known) = KNOWN.read().get(name) {
+        return Some(known.clone());
+    }
+    let made = HeaderName::try_from(format!("llm_provider-{name}")).ok()?;
+    let mut known = KNOWN.write();
+    if known.len() < MOST {
+        known.insert(name.clone(), made.clone());
+    }
+    Some(made)
+}
+
+/// A duration as milliseconds with three decimals, written without an allocation.
+struct Milliseconds {
+    digits: [u8; 24],
+    start: usize,
+}
+
+impl Milliseconds {
+    fn of(duration: Duration) -> Self {
+        let mut left = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let (mut digits, mut start) = ([0; 24], 24);
+        // Three decimals, the point, and at least one digit before it.
+        for place in 0.. {
+            if place == 3 {
+                start -= 1;
+                digits[start] = b'.';
+            }
+            start -= 1;
+            digits[start] = b'0' + u8::try_from(left % 10).unwrap_or_default();
+            left /= 10;
+            if place >= 3 && left == 0 {
+                break;
+            }
+        }
+        Self { digits, start }
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_have_three_decimals() {
+        for (micros, text) in [(0, "0.000"), (7, "0.007"), (1_000, "1.000"), (12_345_678, "12345.678")] {
+            assert_eq!(Milliseconds::of(Duration::from_micros(micros)).text(), text);
+        }
+        assert_eq!(Milliseconds::of(Duration::MAX).text(), "18446744073709551.615");
+    }
+
+    #[test]
+    fn a_providers_headers_come_marked_and_its_limits_twice() {
+        let mut upstream = HeaderMap::new();
+        for (name, value) in [
+            ("x-request-id", "r1"),
+            ("x-ratelimit-remaining-requests", "9"),
+            ("set-cookie", "a=b"),
+            ("content-length", "3"),
+        ] {
+            upstream.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut out = HeaderMap::new();
+        forward(&upstream, &mut out);
+        let names: Vec<&str> = out.keys().map(HeaderName::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "llm_provider-x-request-id",
+                "x-ratelimit-remaining-requests",
+                "llm_provider-x-ratelimit-remaining-requests"
+            ]
+        );
+    }
+}
