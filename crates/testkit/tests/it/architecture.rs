@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faregate-wire", &["faregate-terms"]),
     ("faregate-catalog", &["faregate-terms"]),
     ("faregate-router", &["faregate-terms"]),
+    ("faregate-state", &["faregate-terms"]),
     ("faregate-upstream", &["faregate-terms"]),
     ("faregate-config", &["faregate-terms"]),
     (
@@ -46,6 +47,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("hyper-rustls", &["faregate-upstream"]),
     ("mimalloc", &["faregate", "faregate-loadgen"]),
     ("notify", &["faregate"]),
+    ("redis", &["faregate-state"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
