@@ -1,1 +1,8 @@
-//! What replicas share.
+//! What replicas share: limits, and the small pieces that jobs, routing and caches agree through.
+//!
+//! Everything is local first: the request path decides in memory, and a background task keeps replicas in
+//! step over Redis or another store. Nothing here knows HTTP, SQL or configuration. Start with
+//! [`limits::Limits`].
+
+pub mod clock;
+pub mod limits;

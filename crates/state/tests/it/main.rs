@@ -1,0 +1,8 @@
+//! The crate from outside.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod alone;
+mod model;
+mod replicas;
+mod support;

@@ -1,0 +1,627 @@
+//! All counters of this replica, sharded; the one place that locks them.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use super::counter::{Counter, Fit, Mode, Now};
+use super::lease::{Exchange, Kind, LEASE_TTL_MS, PARALLEL_TTL_MS, Statement};
+use super::limit::{Actual, Ask, Cause, Denied, Estimate, Limit, Meter, Name, Rule, Standing};
+use super::settings::Settings;
+use crate::clock::Clock;
+
+const SHARDS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Book {
+    shards: Box<[Mutex<Shard>]>,
+    clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    /// True if a store shared with other replicas backs the counters.
+    shared: bool,
+    /// Number of the last statement made.
+    seq: AtomicU64,
+    /// When the shared store last answered, on the steady clock, in milliseconds.
+    heard_ms: AtomicU64,
+    /// The store is late.
+    away: AtomicBool,
+    /// The store failed.
+    dead: AtomicBool,
+    /// Somebody waits for a lease.
+    pub urgent: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    counters: HashMap<Name, Counter, BuildHasherDefault<Passed>>,
+    /// Counters whose state the store has to hear of.
+    dirty: Vec<Name>,
+}
+
+/// Names carry their hash.
+#[derive(Debug, Default)]
+struct Passed(u64);
+
+impl Hasher for Passed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// What is being tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A new request: all limits.
+    Admit,
+    /// More of what is held already: budgets; only those that must not be passed can refuse.
+    Grow,
+}
+
+/// A request that waits for room at a counter.
+#[derive(Debug)]
+struct Waiting {
+    name: Name,
+    since: u64,
+    demand: i128,
+    wake: Arc<Notify>,
+}
+
+/// One request's waits; leaves them all when dropped.
+#[derive(Debug)]
+pub(super) struct Waits<'a> {
+    book: &'a Book,
+    joined: SmallVec<[Waiting; 2]>,
+    started: Duration,
+}
+
+/// One counter that a hold counts in.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub limit: Limit,
+    /// What was counted in a rate.
+    pub counted: i128,
+    /// The window it was counted in.
+    pub turn: u32,
+}
+
+pub(super) type Lines = SmallVec<[Line; 12]>;
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Counted, holding this many pico-dollars.
+    Held(Lines, i128),
+    /// Wait for this.
+    Wait(Arc<Notify>),
+    Denied(Box<Denied>),
+}
+
+/// Why a line does not let a request pass.
+struct Refused<'a> {
+    limit: &'a Limit,
+    cause: Cause,
+    ask: Ask,
+}
+
+impl Book {
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, shared: bool) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self {
+            shards,
+            clock,
+            settings,
+            shared,
+            seq: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            urgent: Notify::new(),
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        Now {
+            wall_ms: self.clock.wall_ms(),
+            steady: self.clock.steady(),
+            heard: Duration::from_millis(self.heard_ms.load(Ordering::Acquire)),
+        }
+    }
+
+    fn place(name: &Name) -> usize {
+        // The map uses the lowest and the highest bits.
+        (name.hash_value() >> 32) as usize % SHARDS
+    }
+
+    fn lock(&self, name: &Name) -> MutexGuard<'_, Shard> {
+        self.shards[Self::place(name)].lock()
+    }
+
+    pub fn waits(&self) -> Waits<'_> {
+        Waits { book: self, joined: SmallVec::new(), started: self.clock.steady() }
+    }
+
+    /// Tries to count a request in all its limits at once, or in none.
+    pub fn attempt(
+        &self,
+        limits: &[Limit],
+        estimate: &Estimate,
+        purpose: Purpose,
+        waits: &mut Waits<'_>,
+    ) -> Outcome {
+        let now = self.now();
+        let elapsed = now.steady.saturating_sub(waits.started);
+        let mut shards = self.lock_all(limits);
+        let mut refused: Option<Refused<'_>> = None;
+        let mut short: SmallVec<[(&Limit, Ask); 4]> = SmallVec::new();
+        let mut cost = estimate.likely.pico().max(estimate.least.pico()).max(0);
+        for limit in limits {
+            if purpose == Purpose::Grow && limit.meter() != Meter::Budget {
+                continue;
+            }
+            let ask = limit.row().ask(estimate);
+            let counter = self.counter(shards.of(limit.name()), limit, now);
+            counter.refresh(limit, now);
+            let fit = if purpose == Purpose::Grow && !counter.must_hold() {
+                Fit::Yes(ask.likely)
+            } else {
+                self.judge(counter, ask, elapsed, waits.since(limit.name()), now)
+            };
+            let cause = match fit {
+                Fit::Yes(most) if limit.meter() == Meter::Budget => {
+                    cost = cost.min(most);
+                    continue;
+                }
+                Fit::Yes(_) => continue,
+                Fit::Held | Fit::Lease => {
+                    short.push((limit, ask));
+                    continue;
+                }
+                Fit::No => Cause::Over,
+                Fit::Away => Cause::StoreAway,
+            };
+            let rank = |limit: &Limit| (limit.meter() != Meter::Budget, limit.scope().scope.rank());
+            if refused.as_ref().is_none_or(|first| rank(limit) < rank(first.limit)) {
+                refused = Some(Refused { limit, cause, ask });
+            }
+        }
+        if let Some(refused) = refused {
+            let counter = self.counter(shards.of(refused.limit.name()), refused.limit, now);
+            return Outcome::Denied(Box::new(denied(counter, &refused, now)));
+        }
+        if !short.is_empty() {
+            return Outcome::Wait(self.join(&mut shards, &short, waits, now));
+        }
+        Outcome::Held(self.commit(&mut shards, limits, estimate, cost, purpose, now), cost)
+    }
+
+    fn judge(&self, counter: &Counter, ask: Ask, elapsed: Duration, since: u64, now: Now) -> Fit {
+        let mode = Mode::Leased { since };
+        let mut fit = counter.fit(ask, mode, now);
+        if fit == Fit::Lease {
+            if counter.news(mode) {
+                // Others were asked to give back what they do not use; they have had their time.
+                if elapsed >= self.settings.recall_wait {
+                    fit = counter.blocked(ask);
+                }
+            } else if counter.must_hold() {
+                if self.dead.load(Ordering::Acquire) || elapsed >= self.settings.strict_wait {
+                    return Fit::Away;
+                }
+            } else if self.away.load(Ordering::Acquire) || elapsed >= self.settings.cold_wait {
+                fit = counter.fit(ask, Mode::Alone, now);
+            }
+        }
+        if fit == Fit::Held && elapsed >= self.settings.patience { Fit::No } else { fit }
+    }
+
+    /// Counts in every line; nothing can fail any more.
+    fn commit(
+        &self,
+        shards: &mut Locked<'_>,
+        limits: &[Limit],
+        estimate: &Estimate,
+        cost: i128,
+        purpose: Purpose,
+        now: Now,
+    ) -> Lines {
+        let mut lines = Lines::new();
+        for (index, limit) in limits.iter().enumerate() {
+            let budget = limit.meter() == Meter::Budget;
+            if purpose == Purpose::Grow && !budget
+                || limits[..index].iter().any(|one| one.name() == limit.name())
+            {
+                continue;
+            }
+            let shard = shards.of(limit.name());
+            let Some(counter) = shard.counters.get_mut(limit.name()) else { continue };
+            let counted = if budget { cost } else { limit.row().ask(estimate).likely };
+            counter.commit(counted, now);
+            lines.push(Line { limit: limit.clone(), counted, turn: counter.turn });
+            self.changed(shard, limit.name());
+        }
+        lines
+    }
+
+    /// Notes that the store has to hear of a counter.
+    fn changed(&self, shard: &mut Shard, name: &Name) {
+        let Some(counter) = shard.counters.get_mut(name) else { return };
+        let room = counter.spent + counter.held;
+        if let Some(share) = &mut counter.share {
+            if !share.queued {
+                share.queued = true;
+                shard.dirty.push(name.clone());
+            }
+            // A lease that runs low is renewed before somebody has to wait for it.
+            if share.known && share.fair > 0 && (share.allowance - room) * 4 < share.fair {
+                self.urgent.notify_one();
+            }
+        }
+    }
+
+    fn join(
+        &self,
+        shards: &mut Locked<'_>,
+        short: &[(&Limit, Ask)],
+        waits: &mut Waits<'_>,
+        now: Now,
+    ) -> Arc<Notify> {
+        let mut first = None;
+        for (limit, ask) in short {
+            let shard = shards.of(limit.name());
+            let counter = self.counter(shard, limit, now);
+            let wake = Arc::clone(counter.wake.get_or_insert_default());
+            if !waits.joined.iter().any(|one| one.name == *limit.name()) {
+                counter.waiting += 1;
+                if let Some(share) = &mut counter.share {
+                    share.demand += ask.likely;
+                }
+                let since = self.seq.load(Ordering::Acquire);
+                let (name, wake) = (limit.name().clone(), Arc::clone(&wake));
+                waits.joined.push(Waiting { name, since, demand: ask.likely, wake });
+            }
+            self.changed(shard, limit.name());
+            first.get_or_insert(wake);
+        }
+        if self.shared {
+            self.urgent.notify_one();
+        }
+        first.unwrap_or_default()
+    }
+
+    fn leave(&self, waiting: &Waiting) {
+        let mut shard = self.lock(&waiting.name);
+        if let Some(counter) = shard.counters.get_mut(&waiting.name) {
+            counter.waiting = counter.waiting.saturating_sub(1);
+            if counter.waiting == 0 {
+                counter.wake = None;
+            } else {
+                // A signal meant for somebody may have come to one who no longer needs it.
+                waiting.wake.notify_one();
+            }
+            if let Some(share) = &mut counter.share {
+                share.demand -= waiting.demand;
+            }
+        }
+    }
+
+    /// Adds as much of `more` as the lines can bear; returns how much that was.
+    pub fn raise(&self, lines: &[Line], more: i128) -> i128 {
+        let now = self.now();
+        let limits: SmallVec<[Limit; 12]> = budgets(lines).map(|line| line.limit.clone()).collect();
+        let mut shards = self.lock_all(&limits);
+        let mut most = more.max(0);
+        for limit in &limits {
+            let counter = self.counter(shards.of(limit.name()), limit, now);
+            counter.turn_over(now);
+            if counter.must_hold() {
+                most = most.min(counter.room(Mode::Alone, now).max(0));
+            }
+        }
+        for limit in &limits {
+            let shard = shards.of(limit.name());
+            if let Some(counter) = shard.counters.get_mut(limit.name()) {
+                counter.held += most;
+                self.changed(shard, limit.name());
+            }
+        }
+        most
+    }
+
+    /// Ends a hold: what it held becomes what it used.
+    pub fn settle(&self, lines: &[Line], held: i128, actual: Option<&Actual>) {
+        let now = self.now();
+        for line in lines {
+            let mut shard = self.lock(line.limit.name());
+            let Some(counter) = shard.counters.get_mut(line.limit.name()) else { continue };
+            counter.turn_over(now);
+            counter.touched = now.steady;
+            let used = actual.copied().unwrap_or_default();
+            match line.limit.meter() {
+                Meter::Budget => {
+                    counter.held -= held;
+                    counter.spent += used.cost.pico();
+                }
+                Meter::Parallel => counter.held -= line.counted,
+                Meter::Tokens(kind) if counter.turn == line.turn => {
+                    let used = i128::from(kind.of(used.input_tokens, used.output_tokens));
+                    counter.spent = (counter.spent + used - line.counted).max(0);
+                }
+                // What was counted in a window that is over has gone with it.
+                Meter::Tokens(_) | Meter::Requests => {}
+            }
+            if let Some(wake) = &counter.wake {
+                wake.notify_one();
+            }
+            self.changed(&mut shard, line.limit.name());
+        }
+    }
+
+    /// Counts what was used without a hold, whatever the limits say.
+    pub fn book(&self, limits: &[Limit], actual: &Actual) {
+        let now = self.now();
+        for limit in limits {
+            let mut shard = self.lock(limit.name());
+            let counter = self.counter(&mut shard, limit, now);
+            counter.refresh(limit, now);
+            match limit.meter() {
+                Meter::Budget => counter.spent += actual.cost.pico(),
+                Meter::Requests => counter.commit(1, now),
+                Meter::Tokens(kind) => {
+                    counter.commit(i128::from(kind.of(actual.input_tokens, actual.output_tokens)), now);
+                }
+                Meter::Parallel => {}
+            }
+            self.changed(&mut shard, limit.name());
+        }
+    }
+
+    pub fn standing(&self, limit: &Limit) -> Standing {
+        let now = self.now();
+        let mut shard = self.lock(limit.name());
+        match shard.counters.get_mut(limit.name()) {
+            Some(counter) => {
+                counter.turn_over(now);
+                counter.standing(now)
+            }
+            None => Counter::new(limit, now, self.shared).standing(now),
+        }
+    }
+
+    /// What the strict budgets among the lines leave beyond what they hold.
+    pub fn affordable(&self, lines: &[Line]) -> Option<i128> {
+        let now = self.now();
+        let rooms = budgets(lines).filter(|line| line.limit.row().rule == Rule::Within).map(|line| {
+            let mut shard = self.lock(line.limit.name());
+            let counter = self.counter(&mut shard, &line.limit, now);
+            counter.turn_over(now);
+            counter.room(Mode::Alone, now).max(0)
+        });
+        rooms.min()
+    }
+
+    fn counter<'a>(&self, shard: &'a mut Shard, limit: &Limit, now: Now) -> &'a mut Counter {
+        if shard.counters.len() >= self.settings.capacity / SHARDS
+            && !shard.counters.contains_key(limit.name())
+        {
+            shard.make_room(self.settings.capacity / SHARDS, now, self.settings.idle);
+        }
+        shard.counters.entry(limit.name().clone()).or_insert_with(|| Counter::new(limit, now, self.shared))
+    }
+
+    fn lock_all(&self, limits: &[Limit]) -> Locked<'_> {
+        let mut places: SmallVec<[usize; 16]> =
+            limits.iter().map(|limit| Self::place(limit.name())).collect();
+        // Always in this order: two requests never wait for each other.
+        places.sort_unstable();
+        places.dedup();
+        Locked(places.into_iter().map(|place| (place, self.shards[place].lock())).collect())
+    }
+
+    /// Counters known to this replica.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().counters.len()).sum()
+    }
+
+    /// Forgets counters that nobody used for so long.
+    pub fn sweep(&self, after: Duration) {
+        let now = self.now();
+        for shard in &self.shards {
+            shard.lock().forget(now, after);
+        }
+    }
+}
+
+/// The half that talks to the shared store.
+impl Book {
+    /// What the store has to hear, at most `most` statements.
+    pub fn statements(&self, most: usize) -> Vec<Statement> {
+        let now = self.now();
+        let mut batch = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let take = shard.dirty.len().min(most - batch.len());
+            let from = shard.dirty.len() - take;
+            for name in shard.dirty.split_off(from) {
+                let Some(counter) = shard.counters.get_mut(&name) else { continue };
+                counter.turn_over(now);
+                let seq = self.seq.fetch_add(1, Ordering::AcqRel) + 1;
+                batch.extend(counter.statement(seq));
+            }
+        }
+        batch
+    }
+
+    /// True if there is something to state.
+    pub fn unstated(&self) -> bool {
+        self.shards.iter().any(|shard| !shard.lock().dirty.is_empty())
+    }
+
+    /// Takes the answers to a batch in and wakes who waited for them.
+    pub fn answers(&self, batch: &[Statement], exchange: &Exchange, sent: Duration) {
+        let now = self.now();
+        self.void(now.heard, sent);
+        for (statement, answer) in batch.iter().zip(&exchange.answers) {
+            let mut shard = self.lock(&statement.name);
+            let Some(counter) = shard.counters.get_mut(&statement.name) else { continue };
+            if statement.leave {
+                if counter.folded(statement) {
+                    shard.counters.remove(&statement.name);
+                }
+                continue;
+            }
+            counter.answer(statement, answer, now, exchange.replicas);
+            if let Some(wake) = &counter.wake {
+                wake.notify_waiters();
+            }
+        }
+        for name in &exchange.wanted {
+            let mut shard = self.lock(name);
+            let Some(counter) = shard.counters.get_mut(name) else { continue };
+            let used = counter.spent + counter.held;
+            if let Some(share) = &mut counter.share
+                && share.allowance > used
+                && counter.waiting == 0
+            {
+                share.recalled = true;
+                self.changed(&mut shard, name);
+            }
+        }
+        self.heard_ms.store(u64::try_from(sent.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.away.store(false, Ordering::Release);
+        self.dead.store(false, Ordering::Release);
+    }
+
+    /// After a long silence the store may have given leases of this replica to others.
+    fn void(&self, heard: Duration, sent: Duration) {
+        let silent = i64::try_from(sent.saturating_sub(heard).as_millis()).unwrap_or(i64::MAX);
+        if heard.is_zero() || silent <= PARALLEL_TTL_MS {
+            return;
+        }
+        for shard in &self.shards {
+            for counter in shard.lock().counters.values_mut() {
+                let (kind, used) = (counter.kind(), counter.spent + counter.held);
+                let lost = silent > LEASE_TTL_MS || kind == Kind::Parallel;
+                if let Some(share) = &mut counter.share
+                    && lost
+                {
+                    share.allowance = share.allowance.min(used);
+                }
+            }
+        }
+    }
+
+    /// Has everything stated again: the store does not know this replica.
+    pub fn restate(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let names: Vec<Name> = shard.counters.keys().cloned().collect();
+            for name in names {
+                self.changed(&mut shard, &name);
+            }
+        }
+    }
+
+    /// An exchange failed: what it stated is still to be stated.
+    pub fn failed(&self, batch: &[Statement]) {
+        self.away.store(true, Ordering::Release);
+        self.dead.store(true, Ordering::Release);
+        for statement in batch {
+            let mut shard = self.lock(&statement.name);
+            self.changed(&mut shard, &statement.name);
+            if let Some(wake) = shard.counters.get(&statement.name).and_then(|counter| counter.wake.clone()) {
+                wake.notify_waiters();
+            }
+        }
+    }
+
+    /// The store takes longer than requests wait.
+    pub fn late(&self) {
+        self.away.store(true, Ordering::Release);
+    }
+
+    /// True while the store does not answer in time.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+}
+
+impl Shard {
+    /// Drops idle counters; shared ones leave the store first.
+    fn forget(&mut self, now: Now, after: Duration) {
+        let dirty = &mut self.dirty;
+        self.counters.retain(|name, counter| {
+            if !counter.idle(now, after) {
+                return true;
+            }
+            let Some(share) = &mut counter.share else { return false };
+            share.leaving = true;
+            if !share.queued {
+                share.queued = true;
+                dirty.push(name.clone());
+            }
+            true
+        });
+    }
+
+    /// Makes room for one more: counters idle for long go, then for less long. Those in use stay.
+    fn make_room(&mut self, capacity: usize, now: Now, after: Duration) {
+        let mut after = after;
+        while self.counters.len() >= capacity {
+            self.forget(now, after);
+            if after.is_zero() {
+                break;
+            }
+            after = if after < Duration::from_secs(1) { Duration::ZERO } else { after / 4 };
+        }
+    }
+}
+
+impl Waits<'_> {
+    fn since(&self, name: &Name) -> u64 {
+        self.joined.iter().find(|one| one.name == *name).map_or(u64::MAX, |one| one.since)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        for waiting in &self.joined {
+            self.book.leave(waiting);
+        }
+    }
+}
+
+struct Locked<'a>(SmallVec<[(usize, MutexGuard<'a, Shard>); 12]>);
+
+impl Locked<'_> {
+    #[expect(clippy::expect_used, reason = "every limit's shard was locked, from the same names")]
+    fn of(&mut self, name: &Name) -> &mut Shard {
+        let place = Book::place(name);
+        let found = self.0.iter_mut().find(|(at, _)| *at == place);
+        &mut found.expect("the shard of each limit is locked").1
+    }
+}
+
+fn budgets(lines: &[Line]) -> impl Iterator<Item = &Line> {
+    lines.iter().filter(|line| line.limit.meter() == Meter::Budget)
+}
+
+fn denied(counter: &Counter, refused: &Refused<'_>, now: Now) -> Denied {
+    let standing = counter.standing(now);
+    let retry_after = match (refused.cause, counter.kind(), counter.closes) {
+        (Cause::StoreAway, _, _) => Some(Duration::from_secs(1)),
+        (_, Kind::Rate, Some(end)) => Some(end.saturating_sub(now.steady)),
+        _ => None,
+    };
+    Denied { standing, asked: refused.ask.likely, cause: refused.cause, retry_after }
+}

@@ -1,0 +1,48 @@
+//! Time and size bounds of limits.
+
+use std::time::Duration;
+
+/// Bounds; the defaults suit production.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How long a request may wait, before it is refused, for requests in flight to use less than they hold.
+    /// Zero refuses at once.
+    pub patience: Duration,
+    /// How long a request waits for the first lease of a counter before this replica decides alone.
+    pub cold_wait: Duration,
+    /// The same for budgets that must not be passed: after it the request is refused as
+    /// [`Cause::StoreAway`](super::Cause::StoreAway).
+    pub strict_wait: Duration,
+    /// How long a request waits for other replicas to give back leases that they do not use.
+    pub recall_wait: Duration,
+    /// How long an exchange with the store may take before requests stop waiting for it.
+    pub deadline: Duration,
+    /// How long an exchange may take at all.
+    pub timeout: Duration,
+    /// How often a request that waits looks again, even if nothing is heard.
+    pub retry: Duration,
+    /// Pause between exchanges when nobody waits.
+    pub tick: Duration,
+    /// Counters kept; those idle for longest go first.
+    pub capacity: usize,
+    /// Time after which an unused counter is forgotten. Spend of a forgotten counter has to be on record by
+    /// then, because it starts again from the record.
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            patience: Duration::ZERO,
+            cold_wait: Duration::from_millis(50),
+            strict_wait: Duration::from_secs(5),
+            recall_wait: Duration::from_millis(500),
+            deadline: Duration::from_millis(50),
+            timeout: Duration::from_secs(5),
+            retry: Duration::from_millis(25),
+            tick: Duration::from_millis(100),
+            capacity: 1_000_000,
+            idle: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The background half of shared limits: states what changed, takes the answers in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::book::Book;
+use super::lease::{Exchange, SharedCounters, Statement, StoreError};
+
+/// Statements in one exchange.
+const BATCH: usize = 512;
+/// Pause between exchanges while somebody waits: lets statements gather.
+const GATHER: Duration = Duration::from_millis(2);
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Ticks between sweeps of idle counters.
+const SWEEP_TICKS: u32 = 300;
+
+/// Keeps one replica's counters and the shared store together. Start [`Sync::run`] once, as a task that is
+/// awaited at shutdown.
+pub struct Sync {
+    book: Arc<Book>,
+    store: Arc<dyn SharedCounters>,
+    replica: String,
+}
+
+impl Sync {
+    pub(super) fn new(book: Arc<Book>, store: Arc<dyn SharedCounters>) -> Self {
+        Self { book, store, replica: uuid::Uuid::new_v4().simple().to_string() }
+    }
+
+    /// Runs until `stop`, then states everything a last time and gives all leases back.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = self.book.settings.tick;
+        let mut ticks = 0u32;
+        loop {
+            let failing = pause > self.book.settings.tick;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.book.urgent.notified(), if !failing => tokio::time::sleep(GATHER).await,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = if self.round().await { self.book.settings.tick } else { (pause * 2).min(LONGEST_PAUSE) };
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(SWEEP_TICKS) {
+                self.book.sweep(self.book.settings.idle);
+            }
+        }
+        self.book.sweep(Duration::ZERO);
+        while self.book.unstated() && self.round().await {}
+    }
+
+    /// One exchange. False if it failed.
+    async fn round(&self) -> bool {
+        let batch = self.book.statements(BATCH);
+        let sent = self.book.now().steady;
+        match self.exchange(&batch).await {
+            Ok(exchange) if exchange.answers.len() == batch.len() => {
+                self.book.answers(&batch, &exchange, sent);
+                if !exchange.known {
+                    self.book.restate();
+                }
+                true
+            }
+            Ok(_) => {
+                tracing::warn!("the shared store of limits left statements without an answer");
+                self.book.failed(&batch);
+                false
+            }
+            Err(error) => {
+                if !self.book.is_away() {
+                    tracing::warn!(%error, "limits are decided by this replica alone until the store answers");
+                }
+                self.book.failed(&batch);
+                false
+            }
+        }
+    }
+
+    async fn exchange(&self, batch: &[Statement]) -> Result<Exchange, StoreError> {
+        let settings = &self.book.settings;
+        let mut exchange = self.store.exchange(&self.replica, batch);
+        if let Ok(done) = timeout(settings.deadline, &mut exchange).await {
+            return done;
+        }
+        self.book.late();
+        match timeout(settings.timeout, exchange).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreError(format!("no answer within {:?}", settings.timeout))),
+        }
+    }
+}
