@@ -20,7 +20,7 @@ const MAX_LIST: usize = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// If a certificate file cannot be read or a proxy URL is none.
-pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot) -> anyhow::Result<Upstream> {
+pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> anyhow::Result<Upstream> {
     let settings = UpstreamSettings {
         ssl_verify: verify(environment.ssl_verify.as_ref().or(snapshot.litellm.ssl_verify.as_ref())),
         ca_file: environment.ssl_cert_file.clone(),
@@ -29,6 +29,7 @@ pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot) -> anyhow::Result<U
             https: environment.https_proxy.clone(),
             no: environment.no_proxy.clone(),
         },
+        workers,
         ..UpstreamSettings::default()
     };
     Upstream::new(&settings).context("cannot set up connections to providers")

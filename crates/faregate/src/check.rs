@@ -84,7 +84,7 @@ pub fn check(path: &Path, env: &Env, strictness: Strictness) -> anyhow::Result<C
     if let Some(draft) = &reading.draft {
         let (environment, warnings) = ServeEnv::read(&draft.env);
         findings.extend(warnings);
-        let upstream = assemble::upstream(&environment, draft)?;
+        let upstream = assemble::upstream(&environment, draft, 0)?;
         let (_, skipped) = assemble::table(draft, &upstream, &Arc::new(Catalog::built_in()), None);
         findings.extend(skipped);
     }

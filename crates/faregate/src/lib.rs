@@ -15,3 +15,4 @@ pub mod models;
 pub mod probe;
 pub mod reload;
 pub mod serve;
+pub mod workers;

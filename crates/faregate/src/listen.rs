@@ -33,6 +33,8 @@ use faregate_gateway::refusal::Refusal;
 use faregate_gateway::routes::{Lookup, Operation, find};
 use faregate_gateway::stage::deliver::{refuse, respond};
 
+use crate::workers::Workers;
+
 /// A client that does not finish its request head in this time is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for a TLS handshake.
@@ -94,6 +96,7 @@ pub fn tls(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
 /// Serves until `stop`, then lets requests in flight finish for at most `drain`.
 pub async fn serve(
     listener: TcpListener,
+    workers: Workers,
     gate: Arc<Gate>,
     front: Front,
     acceptor: Option<TlsAcceptor>,
@@ -115,9 +118,20 @@ pub async fn serve(
                 continue;
             }
         };
+        let (Some(place), Ok(stream)) = (workers.place(), stream.into_std()) else { continue };
         let connection =
             Connection { gate: Arc::clone(&gate), front: Arc::clone(&front), peer, stop: stop.clone() };
-        tasks.spawn(connection.run(stream, acceptor.clone()));
+        let (runtime, acceptor) = (place.runtime().clone(), acceptor.clone());
+        tasks.spawn_on(
+            async move {
+                let _place = place;
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => connection.run(stream, acceptor).await,
+                    Err(error) => tracing::warn!(%error, "cannot serve a connection"),
+                }
+            },
+            &runtime,
+        );
     }
     drop(listener);
     tasks.close();

@@ -1,6 +1,7 @@
 //! `faregate`: from flags to a running gateway, and its end.
 
 use std::io::Write;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::demo::Demo;
 use crate::listen::{self, Front};
 use crate::master_key::{self, Rules};
 use crate::reload::Reloader;
+use crate::workers::Workers;
 use crate::{assemble, check, data_dir, logging};
 
 /// Requests in flight get this long at shutdown when nobody says otherwise.
@@ -29,7 +31,9 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 /// # Errors
 /// Why it cannot start, with the remedy.
 pub fn run(flags: Serve) -> anyhow::Result<ExitCode> {
+    // Connections are served by threads of their own; this runtime accepts them and does the jobs.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .max_blocking_threads(8)
         .thread_name("faregate")
@@ -71,7 +75,9 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     if master_key.is_none() {
         tracing::warn!("no master key: everybody who reaches this address may use every model");
     }
-    let upstream = assemble::upstream(&environment, &snapshot)?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = Workers::start(cores).context("cannot start the threads that serve connections")?;
+    let upstream = assemble::upstream(&environment, &snapshot, cores)?;
     let catalog = Arc::new(assemble::catalog(&environment, &upstream).await?);
     let (table, skipped) = assemble::table(&snapshot, &upstream, &catalog, master_key.clone());
     skipped.iter().for_each(|finding| tracing::warn!("{finding}"));
@@ -113,7 +119,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         cors_credentials: environment.cors_allow_credentials.unwrap_or(false),
     };
     let drain = environment.graceful_shutdown_timeout.unwrap_or(DEFAULT_DRAIN);
-    listen::serve(listener, gate, front, acceptor, stop, drain).await;
+    listen::serve(listener, workers, gate, front, acceptor, stop, drain).await;
     signals.await?;
     if let Some(reloading) = reloading {
         reloading.await?;

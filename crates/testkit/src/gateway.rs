@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use faregate::workers::Workers;
 use faregate::{assemble, listen};
 use faregate_catalog::Catalog;
 use faregate_config::{Env, ServeEnv, Snapshot, Strictness, read_text};
@@ -52,8 +53,15 @@ impl Gateway {
         let listener = listen::bind("127.0.0.1", 0).await.expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("a bound listener has an address");
         let stop = CancellationToken::new();
-        let serving =
-            listen::serve(listener, Arc::clone(&gate), listen::Front::default(), None, stop.clone(), DRAIN);
+        let serving = listen::serve(
+            listener,
+            Workers::here(),
+            Arc::clone(&gate),
+            listen::Front::default(),
+            None,
+            stop.clone(),
+            DRAIN,
+        );
         Self { address, gate, serving: tokio::spawn(serving), stop }
     }
 
@@ -132,7 +140,7 @@ fn snapshot(config_yaml: &str, env: &Env) -> Snapshot {
 #[expect(clippy::expect_used, reason = "a test cannot go on without its gateway")]
 fn table(snapshot: &Snapshot) -> Table {
     let (environment, _) = ServeEnv::read(&snapshot.env);
-    let upstream = assemble::upstream(&environment, snapshot).expect("connections can be set up");
+    let upstream = assemble::upstream(&environment, snapshot, 0).expect("connections can be set up");
     let key = snapshot.master_key().unwrap_or_else(|| Secret::new(MASTER_KEY));
     let (table, findings) = assemble::table(snapshot, &upstream, &Arc::new(Catalog::built_in()), Some(key));
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::error::{SendError, Wait, innermost};
 
 /// A streaming body. Nothing is read ahead of the consumer beyond one read of the connection.
@@ -25,9 +26,9 @@ pub struct Body {
     idle: Option<Duration>,
     /// When the whole answer must be there, and the limit that said so.
     total: Option<(Instant, Duration)>,
-    alarm: Option<Pin<Box<Sleep>>>,
-    /// What the alarm means, while we wait for bytes.
-    armed: Option<(Wait, Duration)>,
+    /// Since when we have been waiting for bytes; nobody waits while they keep coming.
+    waiting_since: Option<Instant>,
+    alarm: Alarm,
 }
 
 impl Body {
@@ -37,7 +38,7 @@ impl Body {
         idle: Option<Duration>,
         total: Option<(Instant, Duration)>,
     ) -> Self {
-        Self { inner: Some(inner), host, idle, total, alarm: None, armed: None }
+        Self { inner: Some(inner), host, idle, total, waiting_since: None, alarm: Alarm::default() }
     }
 
     /// The next piece of the body; `None` at its end. Cancel-safe.
@@ -80,19 +81,11 @@ impl Body {
         Ok(whole.freeze())
     }
 
-    /// Starts the clock for the bytes we are about to wait for; it is not touched while they keep coming.
-    fn arm(&mut self) {
-        let now = Instant::now();
-        let idle = self.idle.and_then(|idle| Some((now.checked_add(idle)?, Wait::Idle, idle)));
+    /// The limit that ends the wait for bytes first: when, which, and how long it is.
+    fn limit(&self, since: Instant) -> Option<(Instant, Wait, Duration)> {
+        let idle = self.idle.and_then(|idle| Some((since.checked_add(idle)?, Wait::Idle, idle)));
         let total = self.total.map(|(at, limit)| (at, Wait::Total, limit));
-        let Some((at, wait, limit)) = idle.into_iter().chain(total).min_by_key(|(at, ..)| *at) else {
-            return;
-        };
-        match &mut self.alarm {
-            Some(alarm) => alarm.as_mut().reset(at),
-            None => self.alarm = Some(Box::pin(sleep_until(at))),
-        }
-        self.armed = Some((wait, limit));
+        idle.into_iter().chain(total).min_by_key(|(at, ..)| *at)
     }
 }
 
@@ -108,7 +101,7 @@ impl http_body::Body for Body {
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.armed = None;
+                this.waiting_since = None;
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(Some(Err(error))) => {
@@ -122,11 +115,10 @@ impl http_body::Body for Body {
             }
             Poll::Pending => {}
         }
-        if this.armed.is_none() {
-            this.arm();
-        }
-        let (Some((wait, after)), Some(alarm)) = (this.armed, &mut this.alarm) else { return Poll::Pending };
-        if alarm.as_mut().poll(cx).is_pending() {
+        let now = Instant::now();
+        let since = *this.waiting_since.get_or_insert(now);
+        let Some((at, wait, after)) = this.limit(since) else { return Poll::Pending };
+        if this.alarm.poll_at(at, now, cx).is_pending() {
             return Poll::Pending;
         }
         this.inner = None;

@@ -19,7 +19,7 @@ use crate::env::EnvView;
 use crate::error::{BuildError, SendError, Wait, find_cause, innermost};
 use crate::payload::Payload;
 use crate::settings::{Timeouts, UpstreamSettings};
-use crate::tls;
+use crate::{tls, worker};
 
 /// A provider that went away without a word is noticed by the ping, not by the next request.
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
@@ -125,7 +125,8 @@ async fn within<T>(
 /// The pool without credentials: what the auth schemes themselves fetch their tokens with.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    client: Client<Dial, Full<Payload>>,
+    /// One per worker, and one for everybody else.
+    clients: Arc<[Client<Dial, Full<Payload>>]>,
     routes: ProxyRoutes,
     open: Arc<OpenConnections>,
     user_agent: HeaderValue,
@@ -136,19 +137,22 @@ impl Transport {
         let routes = ProxyRoutes::new(&settings.proxies)?;
         let open = Arc::new(OpenConnections::default());
         let dial = Dial::new(settings, tls::client_config(settings)?, routes.clone(), Arc::clone(&open))?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .pool_max_idle_per_host(settings.max_idle_per_host)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .http2_adaptive_window(true)
-            .http2_keep_alive_interval(HTTP2_PING_EVERY)
-            .http2_keep_alive_timeout(HTTP2_PING_WAITS)
-            .retry_canceled_requests(true)
-            .build(dial);
+        let client = |dial| {
+            Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(settings.pool_idle_timeout)
+                .pool_max_idle_per_host(settings.max_idle_per_host)
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .http2_adaptive_window(true)
+                .http2_keep_alive_interval(HTTP2_PING_EVERY)
+                .http2_keep_alive_timeout(HTTP2_PING_WAITS)
+                .retry_canceled_requests(true)
+                .build(dial)
+        };
         let user_agent =
             HeaderValue::from_str(&settings.user_agent).unwrap_or(HeaderValue::from_static("faregate"));
-        Ok(Self { client, routes, open, user_agent })
+        let clients = (0..=settings.workers).map(|_| client(dial.clone())).collect();
+        Ok(Self { clients, routes, open, user_agent })
     }
 
     /// Sends and waits for the head. `parts` carry their credential already.
@@ -168,7 +172,8 @@ impl Transport {
         if let Some(credential) = self.routes.credential(&parts.uri) {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
         }
-        let answering = self.client.request(Request::from_parts(parts, Full::new(body)));
+        let own = self.clients.get(worker::number()).unwrap_or(&self.clients[0]);
+        let answering = own.request(Request::from_parts(parts, Full::new(body)));
         let answered = match first_byte {
             None => answering.await,
             Some(after) => match tokio::time::timeout(after, answering).await {

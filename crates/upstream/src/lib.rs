@@ -5,6 +5,7 @@
 //! have reached the provider, and never reads the process environment: such values arrive in
 //! [`UpstreamSettings`] and [`EnvView`]. Start at [`Upstream::send`]; the schemes are listed in `auth/mod.rs`.
 
+mod alarm;
 pub mod auth;
 mod body;
 mod client;
@@ -15,7 +16,9 @@ mod error;
 mod payload;
 mod settings;
 mod tls;
+mod worker;
 
+pub use alarm::Alarm;
 pub use auth::{Auth, AuthError, AuthProblem, AuthSpec, AwsSpec, EntraSpec, GoogleCredentials, aws_region};
 pub use body::Body;
 pub use client::{Answer, Outgoing, Upstream};
@@ -23,3 +26,4 @@ pub use env::EnvView;
 pub use error::{BuildError, ConnectCause, SendError, Wait};
 pub use payload::Payload;
 pub use settings::{DnsChoice, Proxies, Timeouts, UpstreamSettings, Verify};
+pub use worker::be_worker;

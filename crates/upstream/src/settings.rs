@@ -26,6 +26,8 @@ pub struct UpstreamSettings {
     pub user_agent: String,
     /// Who resolves names.
     pub dns: DnsChoice,
+    /// Threads that declare themselves by [`be_worker`](crate::be_worker); each has its own connections.
+    pub workers: usize,
 }
 
 impl Default for UpstreamSettings {
@@ -40,6 +42,7 @@ impl Default for UpstreamSettings {
             http2: true,
             user_agent: concat!("faregate/", env!("CARGO_PKG_VERSION")).to_owned(),
             dns: DnsChoice::for_this_build(),
+            workers: 0,
         }
     }
 }

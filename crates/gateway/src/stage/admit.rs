@@ -147,7 +147,7 @@ impl Meter {
         let destination = self.destination.as_deref();
         Receipt {
             call_id: self.arrival.id.clone(),
-            route: self.arrival.found.route,
+            route: self.arrival.found.route.into(),
             requested_model: std::mem::take(&mut self.requested_model),
             model_group: self.group.take(),
             deployment: destination.map(|d| d.deployment.clone()),
@@ -164,6 +164,9 @@ impl Meter {
             attempts: std::mem::take(&mut self.attempts),
             losses: std::mem::take(&mut self.losses),
             stream: self.stream,
+            account: Account::default(),
+            wall: WallTimes::default(),
+            log: LogFacts::default(),
         }
     }
 }

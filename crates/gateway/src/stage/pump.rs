@@ -11,13 +11,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body::Body as _;
-use tokio::time::Sleep;
-
 use faregate_terms::{Fault, FaultClass};
+use faregate_upstream::Alarm;
 use faregate_wire::chat::{ChatResponse, Event, Family, Folder};
 use faregate_wire::dialect::{Framing, Losses, Reply, StreamDecoder, StreamEncoder, StreamEnd};
 use faregate_wire::frame::{AwsFrames, NdJsonFrames, SseFrames};
+use http_body::Body as _;
 
 use crate::body::Source;
 use crate::call::Call;
@@ -33,6 +32,10 @@ const COMMIT_AFTER: Duration = Duration::from_secs(10);
 
 /// Bytes gathered before a piece goes out although more are there.
 const PIECE: usize = 16 * 1024;
+
+/// How often others are let run in the hope of more bytes before what is there goes out. The first time may
+/// be for nothing, as the server's connection asks twice each time it is run.
+const PATIENCE: u8 = 2;
 
 /// A stream on its way.
 pub struct Pump {
@@ -56,7 +59,11 @@ pub struct Pump {
     /// Set when somebody wants the whole answer at the end.
     folder: Option<(Folder, OnDone)>,
     heartbeat: Option<Duration>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// Since when the provider has been silent.
+    silent_since: Option<tokio::time::Instant>,
+    alarm: Alarm,
+    /// How often others have been let run without more bytes coming of it.
+    fruitless: u8,
     since: Instant,
 }
 
@@ -151,7 +158,9 @@ impl Pump {
             admitted: None,
             folder: None,
             heartbeat: table.settings.heartbeat(call.dialect),
-            alarm: None,
+            silent_since: None,
+            alarm: Alarm::default(),
+            fruitless: 0,
             since: Instant::now(),
         }
     }
@@ -199,6 +208,7 @@ impl Pump {
     /// Takes a piece of the provider's stream in; true if there is something for the client.
     fn feed(&mut self, chunk: &[u8], admitted: &mut Admitted) -> Result<bool, Fault> {
         let before = self.out.len();
+        self.out.reserve(chunk.len() + 64);
         match (&mut self.frames, &mut self.mode) {
             (Frames::Sse(frames), Mode::Same(_)) => {
                 if !frames.push(chunk) {
@@ -393,7 +403,7 @@ impl Pump {
             Some(Err(error)) => Err(error.into()),
             None => self.input_ended(admitted),
         };
-        self.alarm = None;
+        self.silent_since = None;
         if let Err(fault) = step {
             self.fail(&fault, admitted);
         }
@@ -403,9 +413,10 @@ impl Pump {
     /// A sign of life if the provider has been silent for long.
     fn beat(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(interval) = self.heartbeat else { return Poll::Pending };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
-        ready!(alarm.as_mut().poll(cx));
-        self.alarm = None;
+        let now = tokio::time::Instant::now();
+        let since = *self.silent_since.get_or_insert(now);
+        ready!(self.alarm.poll_at(since + interval, now, cx));
+        self.silent_since = None;
         self.encoder.heartbeat(&mut self.out);
         if self.out.is_empty() {
             self.heartbeat = None;
@@ -431,10 +442,20 @@ impl Source for Pump {
             }
             let step = self.step(cx, &mut admitted);
             self.admitted = Some(admitted);
-            if step.is_pending() && self.out.is_empty() {
+            if step.is_ready() {
+                self.fruitless = 0;
+                continue;
+            }
+            if self.out.is_empty() {
                 return self.beat(cx);
             }
-            blocked = step.is_pending();
+            if self.fruitless < PATIENCE {
+                // The provider's connection is a task of its own, which hands over one piece at a time.
+                self.fruitless += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            blocked = true;
         }
     }
 }
