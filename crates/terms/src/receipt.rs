@@ -1,11 +1,17 @@
 //! What a finished request used, cost and did.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::{CallId, DeploymentId, FaultClass, ModelGroup, PicoUsd, ProviderName, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Account, CallId, DeploymentId, FaultClass, LogFacts, ModelGroup, PicoUsd, ProviderName, Usage, WallTimes,
+};
 
 /// How a request ended, from the client's point of view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// The whole answer was handed over.
     Complete,
@@ -30,7 +36,7 @@ impl Ending {
 }
 
 /// One call to one deployment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptNote {
     /// Where the call went.
     pub deployment: DeploymentId,
@@ -41,12 +47,12 @@ pub struct AttemptNote {
 }
 
 /// The record of one admitted request. Exactly one is made for each, however it ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The request's id.
     pub call_id: CallId,
     /// What the client called, e.g. `/v1/chat/completions`.
-    pub route: &'static str,
+    pub route: Cow<'static, str>,
     /// The model name the client sent.
     pub requested_model: String,
     /// The public name that served it.
@@ -79,4 +85,13 @@ pub struct Receipt {
     pub losses: Vec<String>,
     /// True for a streamed answer.
     pub stream: bool,
+    /// Whom it is booked on.
+    #[serde(default)]
+    pub account: Account,
+    /// When it ran.
+    #[serde(default)]
+    pub wall: WallTimes,
+    /// What the request log says beyond the above.
+    #[serde(default)]
+    pub log: LogFacts,
 }

@@ -53,7 +53,7 @@ impl Settler {
         let receipt = meter.receipt();
         let text = |name: &str| arrival.headers.get(name).and_then(|value| value.to_str().ok());
         let key = SeriesKey {
-            route: receipt.route,
+            route: arrival.found.route,
             status: receipt.status,
             requested_model: if receipt.model_group.is_some() {
                 receipt.requested_model.clone()
@@ -102,7 +102,7 @@ fn log(receipt: &Receipt) {
     tracing::info!(
         target: "faregate::request",
         call_id = %receipt.call_id,
-        route = receipt.route,
+        route = &*receipt.route,
         model = %receipt.requested_model,
         model_group = receipt.model_group.as_ref().map(|g| g.as_str()),
         deployment = receipt.deployment.as_ref().map(|d| d.as_str()),
