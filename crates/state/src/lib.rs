@@ -6,3 +6,6 @@
 
 pub mod clock;
 pub mod limits;
+pub mod redis;
+#[cfg(feature = "suite")]
+pub mod suite;

@@ -99,6 +99,10 @@ pub(super) struct Line {
 pub(super) type Lines = SmallVec<[Line; 12]>;
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for a moment on the request path, where a box would cost more"
+)]
 pub(super) enum Outcome {
     /// Counted, holding this many pico-dollars.
     Held(Lines, i128),

@@ -11,6 +11,7 @@ pub mod estimate;
 mod hold;
 pub mod lease;
 mod limit;
+mod redis;
 mod scope;
 mod settings;
 mod sync;
@@ -25,6 +26,7 @@ pub use hold::{Abandon, Hold};
 pub use limit::{
     Actual, Cause, Denied, Estimate, Limit, Meter, Name, RATE_WINDOW, Rule, Standing, TokenKind, Window,
 };
+pub use redis::RedisCounters;
 pub use scope::{SCOPES, Scope, ScopeKey, ScopeRow};
 pub use settings::Settings;
 pub use sync::Sync;

@@ -21,7 +21,7 @@ enum Step {
     Settle { hold: usize, percent: u8 },
     Cancel { hold: usize, book: bool },
     Wait { seconds: u16 },
-    ClockStep { seconds: i32 },
+    ClockSet { seconds: i32 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -32,7 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0usize..8, 0u8..=100).prop_map(|(hold, percent)| Step::Settle { hold, percent }),
         1 => (0usize..8, any::<bool>()).prop_map(|(hold, book)| Step::Cancel { hold, book }),
         1 => (0u16..90).prop_map(|seconds| Step::Wait { seconds }),
-        1 => (-100_000i32..100_000).prop_map(|seconds| Step::ClockStep { seconds }),
+        1 => (-100_000i32..100_000).prop_map(|seconds| Step::ClockSet { seconds }),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -188,7 +188,7 @@ proptest! {
                     wall += i64::from(seconds);
                     steady += u64::from(seconds);
                 }
-                Step::ClockStep { seconds } => {
+                Step::ClockSet { seconds } => {
                     clock.step_by_ms(i64::from(seconds) * 1_000);
                     wall += i64::from(seconds);
                 }

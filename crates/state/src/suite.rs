@@ -1,0 +1,277 @@
+//! What every implementation of a trait of this crate has to do, as functions that a test calls.
+
+use crate::limits::Name;
+use crate::limits::lease::{
+    Answer, Exchange, History, Kind, MemoryCounters, SharedCounters, Statement, WindowId,
+};
+
+/// Checks a [`SharedCounters`]. Everything it makes has `unique` in its names; nobody else may use the store
+/// under the same installation meanwhile, because replicas are counted.
+///
+/// # Panics
+/// If the store breaks a promise; the message says which.
+pub async fn shared_counters(store: &dyn SharedCounters, unique: &str) {
+    leases_never_pass_the_limit(store, unique).await;
+    slices_shrink_near_the_edge_and_slack_comes_back(store, unique).await;
+    spend_beyond_a_lease_is_counted(store, unique).await;
+    statements_may_be_repeated_or_late(store, unique).await;
+    windows_move_forward_only(store, unique).await;
+    rate_windows_belong_to_the_store(store, unique).await;
+    who_leaves_is_remembered(store, unique).await;
+    a_store_that_forgot_learns_again(store, unique).await;
+    amounts_are_exact(store, unique).await;
+    random_statements_are_decided_as_the_reference_does(store, unique).await;
+}
+
+fn statement(name: String, kind: Kind, limit: i128, seq: u64) -> Statement {
+    Statement {
+        name: Name::new(name),
+        seq,
+        kind,
+        limit,
+        length_ms: 60_000,
+        window: WindowId::default(),
+        spent: 0,
+        held: 0,
+        keep: 0,
+        need: 0,
+        greedy: false,
+        leave: false,
+        seed: 0,
+        history: None,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a store that fails here has failed the suite")]
+async fn tell(store: &dyn SharedCounters, replica: &str, one: &Statement) -> (Answer, Exchange) {
+    let exchange = store.exchange(replica, std::slice::from_ref(one)).await.expect("the store answers");
+    let answer = *exchange.answers.first().expect("one answer per statement");
+    (answer, exchange)
+}
+
+async fn leases_never_pass_the_limit(store: &dyn SharedCounters, unique: &str) {
+    for kind in [Kind::Budget, Kind::Rate, Kind::Parallel] {
+        let name = format!("{unique}/sum/{kind:?}");
+        let ask = |seq, need| Statement { need, ..statement(name.clone(), kind, 100, seq) };
+        let (a, _) = tell(store, &format!("{unique}-a"), &ask(1, 70)).await;
+        let (b, _) = tell(store, &format!("{unique}-b"), &ask(1, 70)).await;
+        let (c, _) = tell(store, &format!("{unique}-c"), &ask(1, 1)).await;
+        assert_eq!((a.allowance, b.allowance, c.allowance), (70, 30, 0), "{kind:?}");
+        assert_eq!((b.others_slack, c.others_slack), (70, 100), "{kind:?}: what others have and do not use");
+    }
+}
+
+async fn slices_shrink_near_the_edge_and_slack_comes_back(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/slices");
+    let (a, b) = (format!("{unique}-a"), format!("{unique}-b"));
+    let greedy =
+        |seq, keep| Statement { greedy: true, keep, ..statement(name.clone(), Kind::Budget, 1_000, seq) };
+    let (first, exchange) = tell(store, &a, &greedy(1, 0)).await;
+    let share = 1_000 / (2 * i128::from(exchange.replicas));
+    assert_eq!(first.allowance, share, "a slice is an even half part");
+    let (second, _) = tell(store, &b, &greedy(1, 0)).await;
+    assert!(second.allowance < first.allowance && second.allowance > 0, "the next slice is smaller");
+
+    let need = Statement { need: 1_000, ..greedy(2, second.allowance) };
+    let (short, _) = tell(store, &b, &need).await;
+    assert_eq!(short.allowance, 1_000 - share, "all that nobody has");
+    assert_eq!(short.others_slack, share);
+    let (_, heard) = tell(store, &a, &Statement { spent: 10, keep: share, ..greedy(2, 0) }).await;
+    assert!(heard.wanted.contains(&Name::new(name.clone())), "others hear that somebody got too little");
+    let (_, back) = tell(store, &a, &Statement { spent: 10, keep: 10, ..greedy(3, 0) }).await;
+    let own = back.answers.first().map(|answer| answer.allowance);
+    assert_eq!(own, Some(10), "no new slice while another one needs it");
+    let (all, _) = tell(store, &b, &Statement { need: 1_000, ..greedy(3, short.allowance) }).await;
+    assert_eq!((all.allowance, all.others_slack, all.others_spent), (990, 0, 10));
+}
+
+async fn spend_beyond_a_lease_is_counted(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/debt");
+    let base = |seq| statement(name.clone(), Kind::Budget, 100, seq);
+    let debt = Statement { spent: 90, held: 30, ..base(1) };
+    let (a, _) = tell(store, &format!("{unique}-a"), &debt).await;
+    assert_eq!((a.allowance, a.own_spent), (120, 90));
+    let (b, _) = tell(store, &format!("{unique}-b"), &Statement { need: 1, ..base(1) }).await;
+    assert_eq!((b.allowance, b.others_spent, b.others_held, b.others_slack), (0, 90, 30, 0));
+    let settled = Statement { spent: 95, held: 0, keep: 95, ..base(2) };
+    tell(store, &format!("{unique}-a"), &settled).await;
+    let (b, _) = tell(store, &format!("{unique}-b"), &Statement { need: 9, ..base(2) }).await;
+    assert_eq!(b.allowance, 5);
+}
+
+async fn statements_may_be_repeated_or_late(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/again");
+    let (a, b) = (format!("{unique}-a"), format!("{unique}-b"));
+    let base = |seq| statement(name.clone(), Kind::Budget, 100, seq);
+    let first = Statement { spent: 10, held: 5, need: 20, ..base(1) };
+    let (once, _) = tell(store, &a, &first).await;
+    let (twice, _) = tell(store, &a, &first).await;
+    assert_eq!((once.allowance, once), (35, twice), "repeating changes nothing");
+    let (newer, _) = tell(store, &a, &Statement { spent: 30, keep: 35, ..base(3) }).await;
+    let (late, _) = tell(store, &a, &Statement { spent: 20, keep: 0, need: 50, ..base(2) }).await;
+    assert_eq!((newer.allowance, late.allowance, late.own_spent), (35, 35, 30), "late ones are ignored");
+    let (others, _) = tell(store, &b, &base(1)).await;
+    assert_eq!((others.others_spent, others.others_slack), (30, 5));
+}
+
+async fn windows_move_forward_only(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/windows");
+    let (a, b) = (format!("{unique}-a"), format!("{unique}-b"));
+    let ends = |ends_ms: i64| WindowId { ends_ms: 4_000_000_000_000 + ends_ms, reset_ms: 0 };
+    let base =
+        |seq, window| Statement { window, seed: 40, ..statement(name.clone(), Kind::Budget, 100, seq) };
+    let (first, _) = tell(store, &a, &Statement { need: 100, ..base(1, ends(1)) }).await;
+    assert_eq!((first.base, first.allowance), (40, 60), "a new counter starts at the spend on record");
+    tell(store, &a, &Statement { spent: 30, held: 20, keep: 60, ..base(2, ends(1)) }).await;
+    let (next, _) = tell(store, &b, &Statement { need: 100, ..base(1, ends(2)) }).await;
+    assert_eq!(
+        (next.base, next.others_spent, next.others_held),
+        (0, 0, 20),
+        "spend starts again, holds stay"
+    );
+    assert_eq!(next.allowance, 80);
+    let (behind, _) = tell(store, &a, &Statement { spent: 50, need: 100, ..base(3, ends(1)) }).await;
+    assert_eq!(behind.window, ends(2), "who is behind learns the window");
+    assert_eq!(
+        (behind.own_spent, behind.allowance),
+        (0, 20),
+        "what was spent in the old one is gone with it"
+    );
+    let hand = WindowId { reset_ms: 7, ..ends(2) };
+    let (reset, _) = tell(store, &b, &Statement { seed: 5, need: 1, ..base(2, hand) }).await;
+    assert_eq!(
+        (reset.window, reset.base, reset.others_spent),
+        (hand, 5, 5),
+        "a reset by hand opens a window too"
+    );
+}
+
+async fn rate_windows_belong_to_the_store(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/rate");
+    let (a, b) = (format!("{unique}-a"), format!("{unique}-b"));
+    let base = |seq| statement(name.clone(), Kind::Rate, 10, seq);
+    let (first, _) = tell(store, &a, &Statement { need: 3, ..base(1) }).await;
+    assert!(first.window.ends_ms > 0 && first.left_ms > 0 && first.left_ms <= 60_000);
+    let dated = Statement { window: first.window, spent: 3, keep: 3, ..base(2) };
+    tell(store, &a, &dated).await;
+    let undated = Statement { spent: 2, ..base(3) };
+    let (added, _) = tell(store, &a, &undated).await;
+    assert_eq!((added.own_spent, added.window), (5, first.window), "what has no date is added to what has");
+    let (other, _) = tell(store, &b, &Statement { need: 10, ..base(1) }).await;
+    assert_eq!((other.allowance, other.others_spent, other.window), (5, 5, first.window));
+
+    let brief = |seq| Statement { length_ms: 1, ..statement(format!("{unique}/brief"), Kind::Rate, 10, seq) };
+    let (before, _) = tell(store, &a, &Statement { spent: 10, ..brief(1) }).await;
+    let mut after = before;
+    for seq in 2..1_000 {
+        (after, _) = tell(store, &b, &Statement { need: 10, ..brief(seq) }).await;
+        if after.window != before.window {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    if after.window != before.window {
+        assert_eq!((after.others_spent, after.allowance), (0, 10), "a new window starts at nothing");
+    }
+}
+
+async fn who_leaves_is_remembered(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/leave");
+    let (a, b) = (format!("{unique}-a"), format!("{unique}-b"));
+    let base = |seq| statement(name.clone(), Kind::Budget, 100, seq);
+    tell(store, &a, &Statement { spent: 25, need: 50, ..base(1) }).await;
+    tell(store, &a, &Statement { spent: 30, keep: 30, leave: true, ..base(2) }).await;
+    let (left, _) = tell(store, &b, &Statement { need: 100, ..base(1) }).await;
+    assert_eq!((left.base, left.others_spent, left.allowance), (30, 30, 70));
+    let (back, _) = tell(store, &a, &Statement { need: 1, ..base(3) }).await;
+    assert_eq!((back.own_spent, back.others_spent), (0, 30), "who comes back starts anew");
+}
+
+async fn a_store_that_forgot_learns_again(store: &dyn SharedCounters, unique: &str) {
+    let name = format!("{unique}/history");
+    let (a, b, c) = (format!("{unique}-a"), format!("{unique}-b"), format!("{unique}-c"));
+    let base = |seq| statement(name.clone(), Kind::Budget, 1_000, seq);
+    // Before: base 100, a spent 40, b spent 60. A stranger starts the counter again from the record, which
+    // has all of it; then a and b come back.
+    tell(store, &c, &Statement { seed: 200, ..base(1) }).await;
+    let history = Some(History { epoch: 1, base: 100, spent: 200 });
+    let (one, _) = tell(store, &a, &Statement { spent: 40, history, ..base(9) }).await;
+    assert_eq!((one.base, one.own_spent + one.others_spent), (100, 200), "nothing is forgotten meanwhile");
+    let (two, _) = tell(store, &b, &Statement { spent: 60, history, ..base(9) }).await;
+    assert_eq!(two.own_spent + two.others_spent, 200, "and nothing counted twice afterwards");
+    let history = Some(History { epoch: two.epoch, base: 7, spent: 999 });
+    let (same, _) = tell(store, &b, &Statement { spent: 61, history, ..base(10) }).await;
+    assert_eq!(same.own_spent + same.others_spent, 201, "a history of this life says nothing new");
+}
+
+async fn amounts_are_exact(store: &dyn SharedCounters, unique: &str) {
+    let million = 1_000_000_000_000_000_000_i128;
+    let limit = 123 * million + 456_789_012_345;
+    let base = |seq| statement(format!("{unique}/exact"), Kind::Budget, limit, seq);
+    let spent = 100 * million + 999_999_999_999;
+    tell(store, &format!("{unique}-a"), &Statement { spent, ..base(1) }).await;
+    let (rest, _) = tell(store, &format!("{unique}-b"), &Statement { need: limit, ..base(1) }).await;
+    assert_eq!(rest.allowance, limit - spent, "to the last pico-dollar");
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> i128 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i128::from((self.0 >> 33) % limit.max(1))
+    }
+}
+
+async fn random_statements_are_decided_as_the_reference_does(store: &dyn SharedCounters, unique: &str) {
+    let reference = MemoryCounters::new(1_000_000);
+    for replica in ["a", "b", "c"] {
+        // The reference counts the same replicas.
+        for store in [store, &reference as &dyn SharedCounters] {
+            let warm = statement(format!("{unique}/warm"), Kind::Parallel, 1, 1);
+            tell(store, &format!("{unique}-{replica}"), &warm).await;
+        }
+    }
+    let mut dice = Dice(42);
+    for round in 0..6 {
+        let kind = if round % 3 == 0 { Kind::Parallel } else { Kind::Budget };
+        let scale = [1, 1_000, 1_000_000_000_000, 7_777_777_777_777, 1, 1][round % 6];
+        let limit = (500 + dice.below(500)) * scale;
+        let mut history: [Option<History>; 3] = [None; 3];
+        for seq in 1..120u64 {
+            let who = usize::try_from(dice.below(3)).unwrap_or(0);
+            let replica = format!("{unique}-{}", ["a", "b", "c"][who]);
+            let ends_ms = if kind == Kind::Budget {
+                4_000_000_000_000 + i64::try_from(seq / 40).unwrap_or(0)
+            } else {
+                0
+            };
+            let late = dice.below(20) == 0 && dice.below(2) == 0;
+            let one = Statement {
+                seq: if late { 1 } else { seq },
+                window: WindowId { ends_ms: ends_ms - i64::from(late && ends_ms > 0), reset_ms: 0 },
+                spent: if kind == Kind::Budget { dice.below(200) * scale } else { 0 },
+                held: dice.below(100) * scale,
+                keep: dice.below(400) * scale,
+                need: dice.below(120) * scale,
+                greedy: dice.below(2) == 0,
+                leave: dice.below(25) == 0,
+                seed: dice.below(50) * scale,
+                history: history[who],
+                ..statement(format!("{unique}/random/{round}"), kind, limit, seq)
+            };
+            let (got, _) = tell(store, &replica, &one).await;
+            let (expected, _) = tell(&reference, &replica, &one).await;
+            assert_eq!(
+                Answer { epoch: 0, ..got },
+                Answer { epoch: 0, ..expected },
+                "round {round}, {one:#?}"
+            );
+            // Epochs differ between stores, so a history is only told when it belongs to neither.
+            let foreign = History { epoch: 1, base: dice.below(60) * scale, spent: dice.below(300) * scale };
+            history[who] =
+                (kind == Kind::Budget && dice.below(6) == 0 && expected.epoch != 1).then_some(foreign);
+        }
+    }
+}
