@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faregate_state::clock::SystemClock;
-use faregate_state::limits::lease::{MemoryCounters, SharedCounters};
+use faregate_state::limits::lease::{Exchange, MemoryCounters, SharedCounters, Statement, StoreError};
 use faregate_state::limits::{
-    Actual, Estimate, Limit, Limits, RedisCounters, Rule, Scope, ScopeKey, Settings, Standing, Window,
+    Actual, Cause, Estimate, Limit, Limits, Meter, RedisCounters, Scope, ScopeKey, Settings, Standing, Window,
 };
 use faregate_state::redis::{Redis, RedisSettings};
 use faregate_state::suite;
 use faregate_terms::PicoUsd;
 use faregate_testkit::redis::{RedisServer, corner};
+use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{strict, usd};
+use crate::support::{budget, strict, usd};
 
 /// One replica: its limits, and its background half.
 pub struct Replica {
@@ -117,5 +118,217 @@ async fn a_thousand_requests_on_one_and_on_three_replicas_use_a_strict_budget_an
     for count in [1, 3] {
         a_budget_for_a_hundred(memory_store(), count).await;
         a_budget_for_a_hundred(redis_store(), count).await;
+    }
+}
+
+/// A store whose answers take a while.
+struct Slow(Arc<dyn SharedCounters>, Duration);
+
+impl SharedCounters for Slow {
+    fn exchange<'a>(
+        &'a self,
+        replica: &'a str,
+        batch: &'a [Statement],
+    ) -> BoxFuture<'a, Result<Exchange, StoreError>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.1 / 2).await;
+            let exchange = self.0.exchange(replica, batch).await;
+            tokio::time::sleep(self.1 / 2).await;
+            exchange
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_takes_two_seconds_changes_nothing_about_a_strict_budget() {
+    let store: Arc<dyn SharedCounters> = Arc::new(Slow(memory_store(), Duration::from_secs(2)));
+    let settings = || Settings {
+        strict_wait: Duration::from_secs(15),
+        recall_wait: Duration::from_secs(10),
+        ..Settings::default()
+    };
+    let over = strict(Scope::Team, usd(100));
+    let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(Arc::clone(&store), settings())).collect();
+    let admitted = storm(&replicas, 1_000, Estimate::exact(usd(1)), &over).await;
+    assert!((97..=100).contains(&admitted), "{admitted} of 100");
+    let spent: i128 = replicas.iter().map(|replica| replica.limits.standing(&over).spent).max().unwrap();
+    assert!(spent <= usd(100).pico());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leased_scopes_and_default_budgets_do_not_feel_a_slow_store() {
+    let store: Arc<dyn SharedCounters> = Arc::new(Slow(memory_store(), Duration::from_secs(2)));
+    let replica = Replica::start(Arc::clone(&store), Settings::default());
+    let team = [budget(Scope::Team, usd(1_000)), Limit::requests(ScopeKey::of(Scope::Team, "one"), 100_000)];
+    let mut slowest = Duration::ZERO;
+    for call in 0..200 {
+        let start = std::time::Instant::now();
+        let hold = replica.limits.reserve(&team, &Estimate::exact(usd(1)), "call".into()).await.unwrap();
+        if call > 0 {
+            slowest = slowest.max(start.elapsed());
+        }
+        hold.settle(&Actual { cost: usd(1), ..Actual::default() });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(slowest < Duration::from_millis(40), "{slowest:?}");
+    assert!(replica.limits.degraded());
+    assert_eq!(replica.limits.standing(&team[0]).spent, usd(200).pico());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_killed_under_load_fails_no_request_and_loses_no_spend() {
+    let mut server = RedisServer::start();
+    let store = || -> Arc<dyn SharedCounters> {
+        Arc::new(RedisCounters::new(Redis::new(&RedisSettings::url(&server.url()), "kill").unwrap()))
+    };
+    let settings = || Settings { timeout: Duration::from_millis(300), ..Settings::default() };
+    let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(store(), settings())).collect();
+    let over = [budget(Scope::Team, usd(10_000)), strict(Scope::Key, usd(10_000))];
+    let mut spent = 0;
+    let mut phase = async |name: &str, calls: usize| {
+        for call in 0..calls {
+            let replica = &replicas[call % 3];
+            let start = std::time::Instant::now();
+            let hold = replica.limits.reserve(&over, &Estimate::exact(usd(1)), "call".into()).await;
+            let hold = hold.unwrap_or_else(|denied| panic!("{name}: {denied}"));
+            assert!(start.elapsed() < Duration::from_secs(1), "{name}: {:?}", start.elapsed());
+            hold.settle(&Actual { cost: usd(1), ..Actual::default() });
+            spent += usd(1).pico();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    phase("before", 300).await;
+    server.pause();
+    phase("paused", 600).await;
+    server.resume();
+    phase("resumed", 150).await;
+    server.kill();
+    phase("killed", 600).await;
+    server.restart();
+    phase("restarted", 300).await;
+    settled(&replicas, &over, spent).await;
+}
+
+/// Waits until every replica knows of `spent` in all of `over`.
+async fn settled(replicas: &[Replica], over: &[Limit], spent: i128) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut all = Vec::new();
+        for replica in replicas {
+            // A change, so that the replica has something to state and hears of the others.
+            drop(replica.limits.reserve(over, &Estimate::default(), "look".into()).await);
+            all.extend(over.iter().map(|limit| replica.limits.standing(limit).spent));
+        }
+        if all.iter().all(|one| *one == spent) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{spent} spent, replicas know of {all:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_strict_budget_without_a_lease_is_refused_while_the_store_is_away_and_the_default_one_is_not() {
+    let memory = Arc::new(MemoryCounters::new(1_000_000));
+    memory.fail(true);
+    let replica =
+        Replica::start(memory.clone(), Settings { tick: Duration::from_millis(5), ..Settings::default() });
+    let one = Estimate::exact(usd(1));
+    let denied =
+        replica.limits.reserve(&[strict(Scope::Key, usd(9))], &one, "call".into()).await.unwrap_err();
+    assert_eq!(denied.cause, Cause::StoreAway);
+    assert_eq!(denied.retry_after, Some(Duration::from_secs(1)));
+    let known = Limit::budget(ScopeKey::of(Scope::Team, "one"), usd(10), usd(9), Window::Endless);
+    let team = [known, Limit::requests(ScopeKey::of(Scope::Team, "one"), 5)];
+    replica
+        .limits
+        .reserve(&team, &one, "call".into())
+        .await
+        .unwrap()
+        .settle(&Actual { cost: usd(1), ..Actual::default() });
+    let over = replica.limits.reserve(&team, &one, "call".into()).await.unwrap_err();
+    assert_eq!(
+        (over.cause, over.standing.spent),
+        (Cause::Over, usd(10).pico()),
+        "the record and what was spent here"
+    );
+    memory.fail(false);
+    let mut admitted = replica.limits.reserve(&[strict(Scope::Key, usd(9))], &one, "call".into()).await;
+    for _ in 0..200 {
+        if admitted.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        admitted = replica.limits.reserve(&[strict(Scope::Key, usd(9))], &one, "call".into()).await;
+    }
+    assert!(admitted.is_ok(), "the store is back");
+}
+
+#[tokio::test]
+async fn what_a_crashed_replica_had_leased_comes_back_and_what_it_spent_does_not() {
+    let memory = Arc::new(MemoryCounters::new(1_000_000));
+    let over = [strict(Scope::Team, usd(100)), Limit::parallel(ScopeKey::of(Scope::Team, "one"), 1)];
+    let crashed = Replica::start(memory.clone(), Settings::default());
+    crashed
+        .limits
+        .reserve(&over, &Estimate::exact(usd(10)), "a".into())
+        .await
+        .unwrap()
+        .settle(&Actual { cost: usd(10), ..Actual::default() });
+    let live = crashed.limits.reserve(&over, &Estimate::exact(usd(20)), "b".into()).await.unwrap();
+    let name = over[0].name();
+    let stated = || {
+        memory.counter(name).is_some_and(|state| state.parts.values().any(|part| part.held == usd(20).pico()))
+    };
+    for _ in 0..1_000 {
+        if stated() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(stated());
+    crashed.crash();
+    let other = Replica::start(
+        memory.clone(),
+        Settings { recall_wait: Duration::from_millis(60), ..Settings::default() },
+    );
+    let ask = async |dollars| other.limits.reserve(&over, &Estimate::exact(usd(dollars)), "c".into()).await;
+    assert_eq!(ask(1).await.unwrap_err().standing.limit.meter(), Meter::Parallel, "its slot is still taken");
+    memory.advance(20_000);
+    assert!(ask(1).await.is_ok(), "slots come back within seconds");
+    memory.advance(120_000);
+    assert!(ask(71).await.is_err(), "what it held may have been spent");
+    assert!(ask(70).await.is_ok(), "its unused lease is given to others");
+    memory.advance(600_000);
+    assert!(ask(90).await.is_ok() && ask(91).await.is_err(), "in the end only what it spent counts");
+    drop(live);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_keep_rates_and_parallel_requests_within_their_limits() {
+    for store in [memory_store(), redis_store()] {
+        let replicas: Vec<Replica> =
+            (0..3).map(|_| Replica::start(Arc::clone(&store), Settings::default())).collect();
+        let over = [
+            Limit::requests(ScopeKey::of(Scope::Key, "one"), 60),
+            Limit::parallel(ScopeKey::of(Scope::Team, "one"), 10),
+        ];
+        let mut holds = Vec::new();
+        for call in 0..30 {
+            holds.extend(replicas[call % 3].limits.reserve(&over, &Estimate::default(), "call".into()).await);
+        }
+        assert_eq!(holds.len(), 10, "in flight at once");
+        drop(holds);
+        let mut admitted = 10;
+        for call in 0..90 {
+            admitted += usize::from(
+                replicas[call % 3]
+                    .limits
+                    .reserve(&over[..1], &Estimate::default(), "call".into())
+                    .await
+                    .is_ok(),
+            );
+        }
+        assert_eq!(admitted, 60, "in a minute");
     }
 }
