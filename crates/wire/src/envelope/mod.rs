@@ -64,11 +64,13 @@ impl Envelope {
     /// # Errors
     /// [`BadBody`] with the parser's position, never with content.
     pub fn index(body: Bytes) -> Result<Self, BadBody> {
-        if let Err(error) = std::str::from_utf8(&body) {
+        let found = scan(&body);
+        let is_ascii = found.as_ref().is_ok_and(|found| found.is_ascii);
+        if !is_ascii && let Err(error) = std::str::from_utf8(&body) {
             let at = error.valid_up_to();
             return Err(BadBody::NotAnObject(format!("the body is not UTF-8 at byte {at}")));
         }
-        let found = scan(&body).map_err(|bad| BadBody::NotAnObject(complaint(&body, bad)))?;
+        let found = found.map_err(|bad| BadBody::NotAnObject(complaint(&body, bad)))?;
         let mut members = Vec::with_capacity(found.members.len());
         for member in found.members {
             let key = member.key.start + 1..member.key.end - 1;
