@@ -5,6 +5,10 @@
 //! [`limits::Limits`].
 
 pub mod clock;
+pub mod cooldown;
+pub mod feed;
+pub mod invalidate;
+pub mod lease;
 pub mod limits;
 pub mod redis;
 #[cfg(feature = "suite")]

@@ -1,5 +1,9 @@
 //! What every implementation of a trait of this crate has to do, as functions that a test calls.
 
+use std::time::Duration;
+
+use crate::feed::{LOG_LENGTH, SharedLog};
+use crate::lease::SharedClaims;
 use crate::limits::Name;
 use crate::limits::lease::{
     Answer, Exchange, History, Kind, MemoryCounters, SharedCounters, Statement, WindowId,
@@ -274,4 +278,57 @@ async fn random_statements_are_decided_as_the_reference_does(store: &dyn SharedC
                 (kind == Kind::Budget && dice.below(6) == 0 && expected.epoch != 1).then_some(foreign);
         }
     }
+}
+
+/// Checks a [`SharedLog`] that is empty.
+///
+/// # Panics
+/// If the log breaks a promise; the message says which.
+#[expect(clippy::expect_used, reason = "a log that fails here has failed the suite")]
+pub async fn shared_log(log: &dyn SharedLog) {
+    let texts =
+        |from: u32, to: u32| -> Vec<String> { (from..to).map(|n| format!("entry {n}: a b")).collect() };
+    let start = log.since(0).await.expect("an answer");
+    assert!(start.entries.is_empty() && !start.gap);
+    log.append(&texts(0, 3)).await.expect("an answer");
+    let news = log.since(0).await.expect("an answer");
+    assert_eq!((news.entries.clone(), news.gap), (texts(0, 3), false), "all that is kept, and no gap");
+    log.append(&texts(3, 5)).await.expect("an answer");
+    let more = log.since(news.version).await.expect("an answer");
+    assert_eq!((more.entries, more.gap), (texts(3, 5), false), "what came since, in order");
+    assert!(more.version > news.version);
+    let none = log.since(more.version).await.expect("an answer");
+    assert_eq!((none.version, none.entries.len(), none.gap), (more.version, 0, false));
+    let kept = u32::try_from(LOG_LENGTH).unwrap_or(u32::MAX);
+    log.append(&texts(5, 10 + kept)).await.expect("an answer");
+    let far = log.since(more.version).await.expect("an answer");
+    assert!(far.gap && far.entries.len() == LOG_LENGTH, "who is too far behind is told so");
+    let foreign = log.since(far.version + 1_000).await.expect("an answer");
+    assert!(foreign.gap, "a number from another life of the log is a gap too");
+}
+
+/// Checks [`SharedClaims`] under which nobody claims jobs that begin with `unique`.
+///
+/// # Panics
+/// If a promise is broken; the message says which.
+#[expect(clippy::expect_used, reason = "claims that fail here have failed the suite")]
+pub async fn shared_claims(claims: &dyn SharedClaims, unique: &str) {
+    let job = format!("{unique}-job");
+    let long = Duration::from_secs(60);
+    let claim = async |holder: &str, ttl| claims.claim(&job, holder, ttl).await.expect("an answer");
+    assert!(claim("a", long).await);
+    assert!(!claim("b", long).await, "one at a time");
+    assert!(claim("a", long).await, "a claim can be renewed");
+    claims.release(&job, "b").await.expect("an answer");
+    assert!(!claim("b", long).await, "only the holder gives up");
+    claims.release(&job, "a").await.expect("an answer");
+    assert!(claim("b", Duration::from_millis(20)).await, "and then another one may have it");
+    let mut waited = 0;
+    while !claim("a", long).await {
+        waited += 1;
+        assert!(waited < 500, "a claim that is not renewed ends");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(claims.claim(&format!("{unique}-other"), "b", long).await.expect("an answer"), "jobs are apart");
+    claims.release(&job, "a").await.expect("an answer");
 }

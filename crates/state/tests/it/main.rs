@@ -5,4 +5,5 @@
 mod alone;
 mod model;
 mod replicas;
+mod sharing;
 mod support;

@@ -1,0 +1,172 @@
+//! Messages, cooldowns and claims between replicas.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faregate_state::clock::{Clock, ManualClock, SystemClock};
+use faregate_state::cooldown::{self, Cooldowns};
+use faregate_state::feed::{MemoryLog, RedisLog, SharedLog};
+use faregate_state::invalidate::{self, Change, Invalidations, Subject};
+use faregate_state::lease::{Leadership, MemoryClaims, RedisClaims};
+use faregate_state::redis::{Redis, RedisSettings};
+use faregate_state::suite;
+use faregate_terms::DeploymentId;
+use faregate_testkit::redis::{RedisServer, corner};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::noon;
+
+fn redis() -> Redis {
+    let corner = corner();
+    Redis::new(&RedisSettings::url(&corner.url), &corner.installation).unwrap()
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+#[tokio::test]
+async fn logs_keep_their_promises_in_memory_and_in_redis() {
+    suite::shared_log(&MemoryLog::default()).await;
+    suite::shared_log(&RedisLog::new(redis(), "suite")).await;
+}
+
+#[tokio::test]
+async fn claims_keep_their_promises_in_memory_and_in_redis() {
+    suite::shared_claims(&MemoryClaims::new(clock()), "memory").await;
+    suite::shared_claims(&RedisClaims::new(redis()), "redis").await;
+}
+
+#[tokio::test]
+async fn a_leader_stops_leading_before_another_can_begin() {
+    let clock = Arc::new(ManualClock::at(noon()));
+    let claims = Arc::new(MemoryClaims::new(clock.clone()));
+    let one = Leadership::new(claims.clone(), clock.clone());
+    let other = Leadership::new(claims, clock.clone());
+    let lead = one.lead("resets", Duration::from_secs(10)).await.unwrap();
+    assert!(lead.holds() && other.lead("resets", Duration::from_secs(10)).await.is_none());
+    clock.advance(Duration::from_secs(10));
+    assert!(!lead.holds());
+    let next = other.lead("resets", Duration::from_secs(10)).await.unwrap();
+    next.release().await;
+    assert!(one.lead("resets", Duration::from_secs(10)).await.is_some());
+}
+
+/// The next change, or a failed test after a second.
+async fn soon(changes: &mut invalidate::Changes) -> Change {
+    tokio::time::timeout(Duration::from_secs(1), changes.next()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_heard_of_by_every_replica_within_a_second() {
+    let shared: Arc<dyn SharedLog> = Arc::new(RedisLog::new(redis(), invalidate::TOPIC));
+    let stop = CancellationToken::new();
+    let (here, run) = Invalidations::shared(shared.clone(), clock(), stop.clone());
+    let follow = tokio::spawn(run);
+    let (there, run) = Invalidations::shared(shared, clock(), stop.clone());
+    let follow_there = tokio::spawn(run);
+    let (mut local, mut remote) = (here.subscribe(), there.subscribe());
+    // Both have found their place in the log.
+    while here.silent_for() > Duration::from_millis(500) || there.silent_for() > Duration::from_millis(500) {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    here.publish(Subject::Key, "a:b c");
+    let expected = Change::One(Subject::Key, "a:b c".into());
+    assert_eq!(soon(&mut local).await, expected);
+    assert_eq!(soon(&mut remote).await, expected);
+    stop.cancel();
+    follow.await.unwrap();
+    follow_there.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_may_have_missed_changes_drops_everything() {
+    let mut server = RedisServer::start();
+    let redis = || Redis::new(&RedisSettings::url(&server.url()), "missed").unwrap();
+    let log: Arc<dyn SharedLog> = Arc::new(RedisLog::new(redis(), invalidate::TOPIC));
+    log.append(&["key:old".to_owned()]).await.unwrap();
+    let stop = CancellationToken::new();
+    let (feed, run) = Invalidations::shared(log, clock(), stop.clone());
+    let mut changes = feed.subscribe();
+    let follow = tokio::spawn(run);
+    let other: Arc<dyn SharedLog> = Arc::new(RedisLog::new(redis(), invalidate::TOPIC));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.kill();
+    let start = Instant::now();
+    while feed.silent_for() < Duration::from_millis(400) {
+        assert!(start.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    feed.publish(Subject::Team, "kept until the store is back");
+    assert_eq!(soon(&mut changes).await, Change::One(Subject::Team, "kept until the store is back".into()));
+    server.restart();
+    let heard = tokio::time::timeout(Duration::from_secs(5), async {
+        while changes.next().await != Some(Change::Everything) {}
+    });
+    heard.await.unwrap();
+    let mut entries = Vec::new();
+    for _ in 0..100 {
+        if let Ok(news) = other.since(0).await {
+            entries = news.entries;
+        }
+        if !entries.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(entries, ["team:kept until the store is back"]);
+    stop.cancel();
+    follow.await.unwrap();
+}
+
+#[test]
+fn a_deployment_rests_as_long_as_the_longest_reason() {
+    let clock = Arc::new(ManualClock::at(noon()));
+    let cooldowns = Cooldowns::alone(clock.clone());
+    let id = DeploymentId::from("one");
+    cooldowns.rest(&id, Duration::from_secs(30), "429");
+    cooldowns.rest(&id, Duration::from_secs(5), "500");
+    let rest = cooldowns.resting(&id).unwrap();
+    assert_eq!((&*rest.reason, rest.until), ("429", noon() + jiff::SignedDuration::from_secs(30)));
+    assert_eq!(cooldowns.all().len(), 1);
+    clock.step_by_ms(-86_400_000);
+    clock.advance(Duration::from_secs(29));
+    assert!(cooldowns.resting(&id).is_some(), "a step of the clock changes nothing");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((cooldowns.resting(&id), cooldowns.all().len()), (None, 0));
+    cooldowns.rest(&id, Duration::from_secs(30), "429");
+    cooldowns.wake(&id);
+    assert_eq!(cooldowns.resting(&id), None);
+}
+
+#[tokio::test]
+async fn a_rest_is_honoured_by_all_replicas_and_by_one_that_starts_later() {
+    for log in [
+        Arc::new(MemoryLog::default()) as Arc<dyn SharedLog>,
+        Arc::new(RedisLog::new(redis(), cooldown::TOPIC)),
+    ] {
+        let stop = CancellationToken::new();
+        let replica = || {
+            let (cooldowns, run) = Cooldowns::shared(log.clone(), clock(), stop.clone());
+            tokio::spawn(run);
+            cooldowns
+        };
+        let (one, two) = (replica(), replica());
+        let id = DeploymentId::from("group one/deployment");
+        one.rest(&id, Duration::from_secs(60), "rate limited");
+        let late = replica();
+        let start = Instant::now();
+        while two.resting(&id).is_none() || late.resting(&id).is_none() {
+            assert!(start.elapsed() < Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(&*two.resting(&id).unwrap().reason, "rate_limited");
+        two.wake(&id);
+        while one.resting(&id).is_some() {
+            assert!(start.elapsed() < Duration::from_secs(3));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    }
+}
