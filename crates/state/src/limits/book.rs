@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::counter::{Counter, Fit, Mode, Now};
+use super::counter::{Counter, Fit, Hope, Mode, Now};
 use super::lease::{Exchange, Kind, LEASE_TTL_MS, PARALLEL_TTL_MS, Statement};
 use super::limit::{Actual, Ask, Cause, Denied, Estimate, Limit, Meter, Name, Rule, Standing};
 use super::settings::Settings;
@@ -214,8 +214,13 @@ impl Book {
         let mut fit = counter.fit(ask, mode, now);
         if fit == Fit::Lease {
             if counter.news(mode) {
-                // Others were asked to give back what they do not use; they have had their time.
-                if elapsed >= self.settings.recall_wait {
+                // Others were asked to give back what they do not use. Have they had their time?
+                let wait = match counter.hope(ask) {
+                    Hope::Slack => self.settings.recall_wait,
+                    Hope::Holds => self.settings.hear_wait,
+                    Hope::None => Duration::ZERO,
+                };
+                if elapsed >= wait {
                     fit = counter.blocked(ask);
                 }
             } else if counter.must_hold() {

@@ -81,6 +81,17 @@ pub(super) enum Fit {
     No,
 }
 
+/// What other replicas may still give back to one that has too little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hope {
+    /// Leases that they do not use.
+    Slack,
+    /// Holds that may have ended since they last spoke.
+    Holds,
+    /// Nothing.
+    None,
+}
+
 /// How a request has to be judged while the store answers, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -236,11 +247,17 @@ impl Counter {
             Rule::Within if news && room >= ask.least => return Fit::Yes(room.min(ask.likely)),
             _ => {}
         }
-        let slack = match (&self.share, mode) {
-            (Some(share), Mode::Leased { .. }) => share.others_slack,
-            _ => 0,
-        };
-        if !news || slack > 0 { Fit::Lease } else { self.blocked(ask) }
+        let hope = matches!(mode, Mode::Leased { .. }) && self.hope(ask) != Hope::None;
+        if !news || hope { Fit::Lease } else { self.blocked(ask) }
+    }
+
+    /// What other replicas may still give back.
+    pub fn hope(&self, ask: Ask) -> Hope {
+        match &self.share {
+            Some(share) if share.others_slack > 0 => Hope::Slack,
+            Some(share) if share.others_held > 0 && self.blocked(ask) == Fit::Held => Hope::Holds,
+            _ => Hope::None,
+        }
     }
 
     /// True if the store has answered since a request began to wait, or needs not be asked.

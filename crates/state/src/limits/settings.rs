@@ -15,6 +15,9 @@ pub struct Settings {
     pub strict_wait: Duration,
     /// How long a request waits for other replicas to give back leases that they do not use.
     pub recall_wait: Duration,
+    /// How long a request that only holds of other replicas keep out waits to hear that some have ended. Two
+    /// ticks and a round trip are enough for all replicas to have spoken.
+    pub hear_wait: Duration,
     /// How long an exchange with the store may take before requests stop waiting for it.
     pub deadline: Duration,
     /// How long an exchange may take at all.
@@ -37,6 +40,7 @@ impl Default for Settings {
             cold_wait: Duration::from_millis(50),
             strict_wait: Duration::from_secs(5),
             recall_wait: Duration::from_millis(500),
+            hear_wait: Duration::from_millis(250),
             deadline: Duration::from_millis(50),
             timeout: Duration::from_secs(5),
             retry: Duration::from_millis(25),

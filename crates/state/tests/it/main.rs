@@ -5,5 +5,6 @@
 mod alone;
 mod model;
 mod replicas;
+mod replicas_model;
 mod sharing;
 mod support;

@@ -184,7 +184,12 @@ async fn redis_killed_under_load_fails_no_request_and_loses_no_spend() {
     let settings = || Settings { timeout: Duration::from_millis(300), ..Settings::default() };
     let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(store(), settings())).collect();
     let over = [budget(Scope::Team, usd(10_000)), strict(Scope::Key, usd(10_000))];
-    let mut spent = 0;
+    // One replica has come, spent, and gone before: no living one knows that spend as its own.
+    let early = Replica::start(store(), settings());
+    let hold = early.limits.reserve(&over, &Estimate::exact(usd(50)), "early".into()).await.unwrap();
+    hold.settle(&Actual { cost: usd(50), ..Actual::default() });
+    early.stop().await;
+    let mut spent = usd(50).pico();
     let mut phase = async |name: &str, calls: usize| {
         for call in 0..calls {
             let replica = &replicas[call % 3];
@@ -330,5 +335,21 @@ async fn three_replicas_keep_rates_and_parallel_requests_within_their_limits() {
             );
         }
         assert_eq!(admitted, 60, "in a minute");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_is_not_used_goes_to_who_needs_it() {
+    for store in [memory_store(), redis_store()] {
+        let (idle, busy) = (
+            Replica::start(Arc::clone(&store), Settings::default()),
+            Replica::start(store, Settings::default()),
+        );
+        let over = [strict(Scope::Team, usd(100))];
+        let hold = idle.limits.reserve(&over, &Estimate::exact(usd(1)), "call".into()).await.unwrap();
+        hold.settle(&Actual { cost: usd(1), ..Actual::default() });
+        // All the rest, of which the idle replica has leased a good part.
+        let rest = busy.limits.reserve(&over, &Estimate::exact(usd(99)), "call".into()).await;
+        assert_eq!(rest.unwrap().cost(), usd(99));
     }
 }
