@@ -1,14 +1,26 @@
 //! The gateway inside a test: on a free port, with a known key, its receipts in view.
 //!
-//! Start with [`Gateway::start`]; [`config::every_dialect`] makes a configuration that reaches a
-//! [`FakeProvider`](faregate_fake_provider::FakeProvider) in each provider dialect. What only a process
+//! With the feature `gateway` (the default), start with `Gateway::start`; `config::every_dialect` makes a configuration that reaches a
+//! `FakeProvider` in each provider dialect. What only a process
 //! of its own shows (flags, signals, exit codes) is tested in the `faregate` package.
+//!
+//! With the feature `postgres`, `postgres::Database` is a database of the test's own.
 
+#[cfg(feature = "gateway")]
 pub mod client;
+#[cfg(feature = "gateway")]
 pub mod config;
+#[cfg(feature = "gateway")]
 pub mod gateway;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "gateway")]
 pub mod receipts;
+pub mod redis;
 
+#[cfg(feature = "gateway")]
 pub use client::{Client, Frame, Reply};
+#[cfg(feature = "gateway")]
 pub use gateway::{Gateway, MASTER_KEY};
+#[cfg(feature = "gateway")]
 pub use receipts::Receipts;

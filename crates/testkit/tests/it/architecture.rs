@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faregate-catalog", &["faregate-terms"]),
     ("faregate-router", &["faregate-terms"]),
     ("faregate-state", &["faregate-terms"]),
+    ("faregate-store", &["faregate-terms"]),
     ("faregate-upstream", &["faregate-terms"]),
     ("faregate-config", &["faregate-terms"]),
     (
@@ -48,6 +49,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("mimalloc", &["faregate", "faregate-loadgen"]),
     ("notify", &["faregate"]),
     ("redis", &["faregate-state"]),
+    ("sqlx", &["faregate-store", "faregate-testkit"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -1,0 +1,7 @@
+//! The store, on both engines: each test body runs once on SQLite and once on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod records;
+mod schema;
+mod support;

@@ -1,0 +1,150 @@
+//! Throw-away PostgreSQL databases, one for each test that asks.
+//!
+//! The server is `TEST_DATABASE_URL`'s when that is set, else the one on 127.0.0.1:5432, else one started
+//! from local binaries for the life of the test process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use tempfile::TempDir;
+use url::Url;
+
+/// The server most machines have.
+const LOCAL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+/// How long a server that was just started may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server of our own, shared by the tests of one process.
+static OURS: Mutex<Option<Server>> = Mutex::new(None);
+
+/// An empty database that nobody else uses; dropped with this value.
+pub struct Database {
+    server: Url,
+    name: String,
+}
+
+impl Database {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// If no server can be reached or started; set `TEST_DATABASE_URL` to name one.
+    pub async fn create() -> Self {
+        let server = server().await;
+        let name = format!("faregate_test_{}", uuid::Uuid::now_v7().simple());
+        run(&server, format!("CREATE DATABASE \"{name}\"")).await;
+        Self { server, name }
+    }
+
+    /// Its URL, as `DATABASE_URL` would hold it.
+    pub fn url(&self) -> String {
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        url.to_string()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // Drop cannot await, and the test's runtime may be gone already.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(run(&server, format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")));
+            }
+        });
+        if dropping.join().is_err() {
+            eprintln!("a test database was left behind: {}", self.name);
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a test without its database has failed")]
+async fn run(server: &Url, statement: String) {
+    let mut connection = connect(server).await.expect("the test server answers");
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("the test server obeys");
+    let _ = connection.close().await;
+}
+
+async fn connect(server: &Url) -> Result<PgConnection, sqlx::Error> {
+    PgConnectOptions::from_url(server)?.connect().await
+}
+
+#[expect(clippy::expect_used, reason = "a test without its database has failed")]
+#[expect(clippy::disallowed_methods, reason = "tests are told where their server is by the environment")]
+async fn server() -> Url {
+    if let Ok(named) = std::env::var("TEST_DATABASE_URL") {
+        return Url::parse(&named).expect("TEST_DATABASE_URL is a URL");
+    }
+    let local = Url::parse(LOCAL).expect("a valid URL");
+    if connect(&local).await.is_ok() {
+        return local;
+    }
+    let ours = {
+        let mut ours = OURS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let server =
+            ours.get_or_insert_with(|| Server::start().expect("PostgreSQL starts from local binaries"));
+        server.url.clone()
+    };
+    let since = Instant::now();
+    while connect(&ours).await.is_err() {
+        assert!(since.elapsed() < PATIENCE, "no PostgreSQL server; set TEST_DATABASE_URL");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ours
+}
+
+/// A server started by us, stopped by `PR_SET_PDEATHSIG`-free means: its data lives in a folder that goes
+/// with the process, and it is told to stop when this value is dropped.
+struct Server {
+    url: Url,
+    child: Child,
+    _data: TempDir,
+}
+
+impl Server {
+    fn start() -> std::io::Result<Self> {
+        let bin = binaries().ok_or(std::io::ErrorKind::NotFound)?;
+        let data = TempDir::new()?;
+        let init = Command::new(bin.join("initdb"))
+            .args(["--auth=trust", "--username=postgres", "--no-sync", "-D"])
+            .arg(data.path())
+            .stdout(Stdio::null())
+            .status()?;
+        if !init.success() {
+            return Err(std::io::Error::other("initdb failed (it refuses to run as root)"));
+        }
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let child = Command::new(bin.join("postgres"))
+            .args(["-h", "127.0.0.1", "-F", "-p", &port.to_string(), "-k"])
+            .arg(data.path())
+            .arg("-D")
+            .arg(data.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let url = Url::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))
+            .map_err(std::io::Error::other)?;
+        Ok(Self { url, child, _data: data })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder of `initdb` and `postgres`: Debian keeps it off the path, newest version last.
+fn binaries() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<PathBuf> = versions.flatten().map(|version| version.path().join("bin")).collect();
+    found.push(Path::new("/usr/local/bin").to_path_buf());
+    found.sort();
+    found.into_iter().rev().find(|folder| folder.join("initdb").exists())
+}
