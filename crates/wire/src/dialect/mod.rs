@@ -8,9 +8,11 @@ mod blocks;
 mod client;
 mod members;
 mod provider;
+mod results;
 mod target;
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod cohere;
 pub mod gemini;
 pub mod ollama;
@@ -68,6 +70,7 @@ impl Dialect {
             Self::OpenAiResponses => Some(&openai_responses::Client),
             Self::Anthropic => Some(&anthropic::Client),
             Self::Gemini => Some(&gemini::Client),
+            Self::Bedrock => Some(&bedrock::Client),
             _ => None,
         }
     }
@@ -79,10 +82,10 @@ impl Dialect {
             Self::OpenAiResponses => Some(&openai_responses::Provider),
             Self::Anthropic => Some(&anthropic::Provider),
             Self::Gemini => Some(&gemini::Provider),
+            Self::Bedrock => Some(&bedrock::Provider),
             Self::Cohere => Some(&cohere::Provider),
             Self::Ollama => Some(&ollama::Provider),
             Self::Replicate => Some(&replicate::Provider),
-            _ => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::chat::{ChatRequest, ChatResponse, Family};
+use crate::dialect::bedrock::exception;
 use crate::dialect::{BadRequest, ClientCall, ClientDialect, ErrorNote, Losses, Reply, StreamEncoder};
 use crate::json as wire_json;
 
@@ -43,19 +44,5 @@ impl ClientDialect for InvokeClient {
 
     fn stream_content_type(&self) -> &'static str {
         "application/vnd.amazon.eventstream"
-    }
-}
-
-/// The exception a status stands for. Source: AWS, Bedrock Runtime `InvokeModel`, "Errors".
-pub(super) fn exception(status: u16) -> &'static str {
-    match status {
-        401 | 403 => "AccessDeniedException",
-        404 => "ResourceNotFoundException",
-        408 => "ModelTimeoutException",
-        424 => "ModelErrorException",
-        429 => "ThrottlingException",
-        400..=499 => "ValidationException",
-        503 => "ServiceUnavailableException",
-        _ => "InternalServerException",
     }
 }

@@ -13,7 +13,7 @@ mod request;
 mod response;
 mod stream;
 mod stream_out;
-mod thinking;
+pub(in crate::dialect) mod thinking;
 mod turns;
 mod types;
 

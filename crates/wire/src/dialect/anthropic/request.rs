@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    ChatRequest, Effort, Extra, Family, Message, OutputFormat, Part, Reasoning, Role, Tool, ToolChoice,
+    ChatRequest, Effort, Extra, Family, Message, OutputFormat, Reasoning, Role, Tool, ToolChoice,
 };
 use crate::dialect::members::Members;
+use crate::dialect::results::user_turn;
 use crate::dialect::{BadRequest, ClientCall};
 use crate::json;
 
@@ -74,23 +75,6 @@ fn messages(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequ
         }
     }
     Ok(())
-}
-
-/// Tool results are turns of their own in the canonical form.
-fn user_turn(parts: Vec<Part>, messages: &mut Vec<Message>) {
-    if parts.is_empty() {
-        messages.push(Message::new(Role::User, parts));
-        return;
-    }
-    let mut current: Option<Message> = None;
-    for part in parts {
-        let role = if matches!(part, Part::ToolResult { .. }) { Role::Tool } else { Role::User };
-        match &mut current {
-            Some(message) if message.role == role => message.parts.push(part),
-            _ => messages.extend(current.replace(Message::new(role, vec![part]))),
-        }
-    }
-    messages.extend(current);
 }
 
 fn sampling(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequest> {

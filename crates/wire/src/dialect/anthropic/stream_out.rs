@@ -7,6 +7,7 @@ use serde_json::json;
 use faregate_terms::Usage;
 
 use crate::chat::{Event, Family, FinishReason, PartKind, Signature};
+use crate::dialect::bedrock::exception;
 use crate::dialect::blocks::{BlockWriter, Blocks, Growth};
 use crate::dialect::{ErrorNote, Reply, StreamEncoder};
 use crate::frame::aws_frame;
@@ -14,7 +15,6 @@ use crate::{json as wire_json, opaque};
 
 use super::citations;
 use super::client::{error_value, message_id};
-use super::invoke::exception;
 use super::types::{UsageOut, stop_reason};
 
 /// How the events of the dialect are packed.
