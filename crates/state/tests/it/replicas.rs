@@ -122,7 +122,7 @@ async fn a_thousand_requests_on_one_and_on_three_replicas_use_a_strict_budget_an
 }
 
 /// A store whose answers take a while.
-struct Slow(Arc<dyn SharedCounters>, Duration);
+pub struct Slow(pub Arc<dyn SharedCounters>, pub Duration);
 
 impl SharedCounters for Slow {
     fn exchange<'a>(

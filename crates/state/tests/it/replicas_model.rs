@@ -13,6 +13,8 @@ use proptest::prelude::*;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::replicas::Slow;
+
 /// The test runtime's clock: goes on only when everybody waits.
 #[derive(Debug)]
 struct RuntimeClock(tokio::time::Instant);
@@ -41,11 +43,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        12 => (0usize..3, 1u16..150).prop_map(|(replica, amount)| Step::Reserve { replica, amount }),
+        12 => (0usize..3, 1u16..250).prop_map(|(replica, amount)| Step::Reserve { replica, amount }),
         3 => (0usize..16, 1u16..80).prop_map(|(hold, more)| Step::TopUp { hold, more }),
         6 => (0usize..16, 0u8..=100).prop_map(|(hold, percent)| Step::Settle { hold, percent }),
         2 => (0usize..16).prop_map(|hold| Step::Cancel { hold }),
-        3 => (0u16..3_000).prop_map(|ms| Step::Pause { ms }),
+        6 => (0u16..150).prop_map(|ms| Step::Pause { ms }),
+        1 => (0u16..3_000).prop_map(|ms| Step::Pause { ms }),
         1 => any::<bool>().prop_map(Step::Fail),
         1 => (0usize..3).prop_map(|replica| Step::Crash { replica }),
         1 => (0usize..3).prop_map(|replica| Step::Leave { replica }),
@@ -68,6 +71,9 @@ struct Live {
 
 struct World {
     store: Arc<MemoryCounters>,
+    /// What replicas talk to: the store, and the way to it.
+    way: Arc<dyn SharedCounters>,
+    late: bool,
     replicas: Vec<Replica>,
     live: Vec<Live>,
     over: [Limit; 1],
@@ -79,13 +85,16 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(latency: Duration) -> Self {
         let scope = ScopeKey::of(Scope::Team, "one");
         let limit = Limit::budget(scope, PicoUsd::from_pico(LIMIT), PicoUsd::ZERO, Window::Endless);
         let store = Arc::new(MemoryCounters::new(1_000_000));
+        let way: Arc<dyn SharedCounters> = Arc::new(Slow(store.clone(), latency));
         Self {
-            replicas: (0..3).map(|_| replica(&store)).collect(),
+            replicas: (0..3).map(|_| replica(&way)).collect(),
             store,
+            way,
+            late: !latency.is_zero(),
             live: Vec::new(),
             over: [limit.with_rule(Rule::Within)],
             settled: 0,
@@ -106,8 +115,8 @@ impl World {
     /// A refusal is right if the rest cannot pay, or the store could not be asked, or a crashed replica has it.
     fn may_refuse(&self, cause: Cause, asked: i128) -> bool {
         match cause {
-            Cause::Over => self.committed() + asked > LIMIT || self.crashed || self.failing,
-            Cause::StoreAway => self.failing,
+            Cause::Over => self.committed() + asked > LIMIT || self.crashed || self.failing || self.late,
+            Cause::StoreAway => self.failing || self.late,
         }
     }
 
@@ -151,7 +160,7 @@ impl World {
                 }
             }
             Step::Crash { replica: index } => {
-                let fresh = replica(&self.store);
+                let fresh = replica(&self.way);
                 std::mem::replace(&mut self.replicas[index], fresh).running.abort();
                 self.crashed = true;
                 let (gone, live) = self.live.drain(..).partition(|one| one.replica == index);
@@ -164,7 +173,7 @@ impl World {
             Step::Leave { replica: index }
                 if !self.failing && self.live.iter().all(|one| one.replica != index) =>
             {
-                let fresh = replica(&self.store);
+                let fresh = replica(&self.way);
                 let old = std::mem::replace(&mut self.replicas[index], fresh);
                 old.stop.cancel();
                 old.running.await.unwrap();
@@ -198,23 +207,26 @@ impl World {
     }
 }
 
-fn replica(store: &Arc<MemoryCounters>) -> Replica {
+fn replica(store: &Arc<dyn SharedCounters>) -> Replica {
     let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
-    let (limits, sync) = Limits::shared(Settings::default(), clock, store.clone() as Arc<dyn SharedCounters>);
+    let (limits, sync) = Limits::shared(Settings::default(), clock, Arc::clone(store));
     let stop = CancellationToken::new();
     Replica { limits, running: tokio::spawn(sync.run(stop.clone())), stop }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// What three replicas spend and hold never passes a strict budget, nobody is refused whom the rest could
     /// pay, and in the end the store has every settled amount once.
     #[test]
-    fn three_replicas_keep_a_strict_budget_whatever_happens(steps in steps()) {
+    fn three_replicas_keep_a_strict_budget_whatever_happens(
+        steps in steps(),
+        latency in prop::sample::select(vec![0, 0, 30, 700]),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut world = World::new(Duration::from_millis(latency));
             for step in steps {
                 world.step(step).await?;
             }
