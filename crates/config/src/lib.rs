@@ -10,6 +10,7 @@ mod diagnostic;
 mod dotenv;
 mod env;
 mod fields;
+mod fingerprints;
 mod node;
 mod open_map;
 mod position;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use env::Env;
+pub use fingerprints::Fingerprints;
 pub use open_map::{Headers, OpenMap};
 pub use position::Position;
 pub use reference::reference_markdown;

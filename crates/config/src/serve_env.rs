@@ -14,6 +14,8 @@ use crate::schema::SslVerify;
 pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     ("LITELLM_MASTER_KEY", "-", "admin key when general_settings.master_key is absent"),
     ("LITELLM_LOG", "INFO", "DEBUG, INFO, WARNING or ERROR"),
+    ("DEBUG", "false", "log at debug level; --debug"),
+    ("DETAILED_DEBUG", "false", "log at debug level, dependencies included; --detailed_debug"),
     ("JSON_LOGS", "false", "log as JSON"),
     ("HOST", "0.0.0.0", "address to listen on; --host wins"),
     ("PORT", "4000", "port to listen on; --port wins"),
@@ -22,6 +24,9 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     ("SSL_KEYFILE_PATH", "-", "PEM key of the TLS listener; needs SSL_CERTFILE_PATH"),
     ("SSL_CERTFILE_PATH", "-", "PEM certificates of the TLS listener; needs SSL_KEYFILE_PATH"),
     ("KEEPALIVE_TIMEOUT", "-", "seconds an idle client connection stays open"),
+    ("LIMIT_CONCURRENCY", "-", "open connections above which requests are answered 503"),
+    ("NO_DOCS", "false", "no page at `/`"),
+    ("ROOT_REDIRECT_URL", "-", "where `/` sends browsers instead"),
     ("REQUEST_TIMEOUT", "6000", "limit of a call in seconds, when no setting says otherwise"),
     ("LITELLM_DROP_PARAMS", "false", "litellm_settings.drop_params when that is absent"),
     ("LITELLM_MODIFY_PARAMS", "false", "litellm_settings.modify_params when that is absent"),
@@ -63,6 +68,10 @@ pub struct ServeEnv {
     pub master_key: Option<Secret>,
     /// `LITELLM_LOG`
     pub log: Option<LogLevel>,
+    /// `DEBUG`; anything but a word for true counts as false, since other programs use the name as well.
+    pub debug: bool,
+    /// `DETAILED_DEBUG`
+    pub detailed_debug: bool,
     /// `JSON_LOGS`
     pub json_logs: Option<bool>,
     /// `HOST`
@@ -79,6 +88,12 @@ pub struct ServeEnv {
     pub ssl_certfile: Option<PathBuf>,
     /// `KEEPALIVE_TIMEOUT`
     pub keepalive_timeout: Option<Duration>,
+    /// `LIMIT_CONCURRENCY`
+    pub limit_concurrency: Option<usize>,
+    /// `NO_DOCS`
+    pub no_docs: bool,
+    /// `ROOT_REDIRECT_URL`
+    pub root_redirect_url: Option<String>,
     /// `REQUEST_TIMEOUT`
     pub request_timeout: Option<Duration>,
     /// `LITELLM_DROP_PARAMS`
@@ -118,6 +133,8 @@ impl ServeEnv {
         let read = Self {
             master_key: env.filled("LITELLM_MASTER_KEY").map(Secret::from),
             log: reader.parsed("LITELLM_LOG", "DEBUG, INFO, WARNING or ERROR", log_level),
+            debug: env.filled("DEBUG").and_then(parse_flag).unwrap_or_default(),
+            detailed_debug: reader.flag("DETAILED_DEBUG").unwrap_or_default(),
             json_logs: reader.flag("JSON_LOGS"),
             host: env.filled("HOST").map(str::to_owned),
             port: reader.parsed("PORT", "a port number", |text| text.parse().ok()),
@@ -126,6 +143,9 @@ impl ServeEnv {
             ssl_keyfile: env.filled("SSL_KEYFILE_PATH").map(PathBuf::from),
             ssl_certfile: env.filled("SSL_CERTFILE_PATH").map(PathBuf::from),
             keepalive_timeout: reader.seconds("KEEPALIVE_TIMEOUT"),
+            limit_concurrency: reader.parsed("LIMIT_CONCURRENCY", "a number", |text| text.parse().ok()),
+            no_docs: reader.flag("NO_DOCS").unwrap_or_default(),
+            root_redirect_url: env.filled("ROOT_REDIRECT_URL").map(str::to_owned),
             request_timeout: reader.seconds("REQUEST_TIMEOUT"),
             drop_params: reader.flag("LITELLM_DROP_PARAMS"),
             modify_params: reader.flag("LITELLM_MODIFY_PARAMS"),

@@ -8,6 +8,7 @@ use faregate_terms::{ModelGroup, Secret};
 use crate::diagnostic::{Diagnostic, Findings, nearest};
 use crate::env::Env;
 use crate::fields::Fields;
+use crate::fingerprints::Fingerprints;
 use crate::node::{Node, Value};
 use crate::position::Position;
 use crate::registry::KeyStatus;
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub env: Env,
     /// Files and folders to watch for changes, the first file first; empty without a file.
     pub sources: Vec<PathBuf>,
+    /// What a reload compares; empty without a file.
+    pub settings: Fingerprints,
 }
 
 /// What reading a file gave: perhaps a snapshot, and everything there is to say about the file.
@@ -173,6 +176,7 @@ fn typed(root: &Node, findings: &mut Findings) -> Snapshot {
         credentials,
         env: Env::default(),
         sources: Vec::new(),
+        settings: Fingerprints::of(root),
     }
 }
 
