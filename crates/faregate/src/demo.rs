@@ -28,12 +28,17 @@ impl Demo {
 
     /// A wildcard route for each provider with a key in the environment, and the model `demo`.
     pub fn snapshot(&self, env: &Env) -> Snapshot {
-        let known = providers().iter().map(|provider| (provider.name, provider.key_env.iter().copied()));
-        let mut snapshot = Snapshot::from_environment(env, known);
+        let mut snapshot = environment_routes(env);
         let mut demo = DeploymentConfig::new("demo", "openai/fake-demo");
         demo.params.api_base = Some(format!("{}/v1", self.provider.url()));
         demo.params.api_key = Some("demo".into());
         snapshot.deployments.push(demo);
         snapshot
     }
+}
+
+/// A wildcard route for each provider with a key in the environment.
+pub fn environment_routes(env: &Env) -> Snapshot {
+    let known = providers().iter().map(|provider| (provider.name, provider.key_env.iter().copied()));
+    Snapshot::from_environment(env, known)
 }

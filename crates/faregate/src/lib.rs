@@ -4,15 +4,20 @@
 //! [`assemble`] turns a configuration into a gate, [`listen`] puts it on a socket.
 
 pub mod assemble;
+pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod data_dir;
 pub mod demo;
+pub mod flags;
+pub mod front_page;
 pub mod listen;
 pub mod logging;
 pub mod master_key;
 pub mod models;
+pub mod prices;
 pub mod probe;
 pub mod reload;
 pub mod serve;
+pub mod watch;
 pub mod workers;

@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, ORIGIN,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE,
+    ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -33,6 +34,7 @@ use faregate_gateway::refusal::Refusal;
 use faregate_gateway::routes::{Lookup, Operation, find};
 use faregate_gateway::stage::deliver::{refuse, respond};
 
+use crate::front_page::FrontPage;
 use crate::workers::Workers;
 
 /// A client that does not finish its request head in this time is dropped.
@@ -51,6 +53,14 @@ pub struct Front {
     pub cors_origins: Vec<String>,
     /// Whether browsers may send credentials.
     pub cors_credentials: bool,
+    /// How long an HTTP/1.1 connection may wait for its next request; 30 seconds when absent.
+    pub keepalive: Option<Duration>,
+    /// Open connections above which requests are answered 503.
+    pub limit: Option<usize>,
+    /// What `/` answers.
+    pub page: FrontPage,
+    /// Ends the drain before its time.
+    pub cut: CancellationToken,
 }
 
 /// Binds `host:port`.
@@ -119,8 +129,13 @@ pub async fn serve(
             }
         };
         let (Some(place), Ok(stream)) = (workers.place(), stream.into_std()) else { continue };
-        let connection =
-            Connection { gate: Arc::clone(&gate), front: Arc::clone(&front), peer, stop: stop.clone() };
+        let connection = Connection {
+            gate: Arc::clone(&gate),
+            front: Arc::clone(&front),
+            peer,
+            stop: stop.clone(),
+            all: tasks.clone(),
+        };
         let (runtime, acceptor) = (place.runtime().clone(), acceptor.clone());
         tasks.spawn_on(
             async move {
@@ -135,9 +150,12 @@ pub async fn serve(
     }
     drop(listener);
     tasks.close();
-    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
-        tracing::warn!(open = tasks.len(), "connections were still open at the end of the drain time");
-    }
+    let why = tokio::select! {
+        () = tasks.wait() => return,
+        () = tokio::time::sleep(drain) => "the drain time is over",
+        () = front.cut.cancelled() => "a second signal came",
+    };
+    tracing::warn!(open = tasks.len(), "connections are cut: {why}");
 }
 
 struct Connection {
@@ -145,6 +163,7 @@ struct Connection {
     front: Arc<Front>,
     peer: SocketAddr,
     stop: CancellationToken,
+    all: TaskTracker,
 }
 
 impl Connection {
@@ -163,12 +182,18 @@ impl Connection {
 
     async fn http<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.front.keepalive.unwrap_or(HEAD_TIMEOUT));
         builder.http2().timer(TokioTimer::new());
-        let (gate, front, peer) = (self.gate, self.front, self.peer);
+        let (gate, front, peer, all) = (self.gate, self.front, self.peer, self.all);
         let service = service_fn(move |request| {
             let (gate, front) = (Arc::clone(&gate), Arc::clone(&front));
-            async move { Ok::<_, Infallible>(answer(&gate, &front, peer, request).await) }
+            let full = front.limit.is_some_and(|limit| all.len() > limit);
+            async move {
+                Ok::<_, Infallible>(if full { busy() } else { answer(&gate, &front, peer, request).await })
+            }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -194,11 +219,17 @@ async fn answer(
     let (head, body) = request.into_parts();
     let origin = head.headers.get(ORIGIN).cloned();
     let mut response = if head.method == Method::OPTIONS {
-        respond(StatusCode::NO_CONTENT, HeaderMap::new(), Body::full(Bytes::new()))
+        let mut headers = HeaderMap::new();
+        if let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            // As asked: `*` would leave out `authorization`, and everything when credentials are sent.
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+            headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+        respond(StatusCode::NO_CONTENT, headers, Body::full(Bytes::new()))
     } else {
         let path = head.uri.path();
-        match path.strip_prefix(front.root_path.as_str()).map(|path| find(&head.method, path)) {
-            Some(Lookup::Found(found)) => {
+        match path.strip_prefix(front.root_path.as_str()).map(|path| (path, find(&head.method, path))) {
+            Some((_, Lookup::Found(found))) => {
                 let incoming = pipeline::Incoming {
                     method: head.method,
                     query: head.uri.query().map(str::to_owned),
@@ -208,14 +239,28 @@ async fn answer(
                 };
                 pipeline::serve(gate, found, incoming).await
             }
-            Some(Lookup::WrongMethod(methods)) => {
+            Some((_, Lookup::WrongMethod(methods))) => {
                 refuse(Operation::Models, &Refusal::WrongMethod(methods), "")
             }
-            Some(Lookup::Unknown) | None => not_found(),
+            Some(("" | "/", Lookup::Unknown)) => {
+                front.page.answer(&head.method, &front.root_path).unwrap_or_else(not_found)
+            }
+            Some((_, Lookup::Unknown)) | None => not_found(),
         }
     };
     allow_origin(front, origin.as_ref(), response.headers_mut());
     response
+}
+
+/// As LiteLLM's server answers above its limit.
+fn busy() -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    respond(
+        StatusCode::SERVICE_UNAVAILABLE,
+        headers,
+        Body::full(Bytes::from_static(b"Service Unavailable: more connections than --limit_concurrency")),
+    )
 }
 
 fn not_found() -> Response<Body> {
@@ -227,6 +272,7 @@ fn not_found() -> Response<Body> {
 /// Lets browsers of the allowed origins read the answer.
 fn allow_origin(front: &Front, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     let Some(origin) = origin else { return };
+    headers.append(VARY, HeaderValue::from_static("origin"));
     let listed =
         front.cors_origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes());
     if !listed && !front.cors_origins.is_empty() {
@@ -234,7 +280,6 @@ fn allow_origin(front: &Front, origin: Option<&HeaderValue>, headers: &mut Heade
     }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization, content-type"));
     if front.cors_credentials {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }

@@ -1,39 +1,47 @@
 //! A changed configuration is checked first, then swapped in; a broken one changes nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use faregate_catalog::Catalog;
-use faregate_config::{Env, Strictness};
+use faregate_config::{Env, Snapshot, Strictness};
 use faregate_gateway::gate::Gate;
 use faregate_terms::Secret;
 use faregate_upstream::Upstream;
 
 use crate::assemble;
+use crate::changes::Changes;
 use crate::check::check;
+use crate::flags::Overrides;
 use crate::master_key::{self, Rules};
+use crate::prices::{Fetched, Source};
+use crate::watch::Watch;
 
 /// Editors write a file in several steps; what follows within this time belongs together.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// What a reload keeps.
 pub struct Reloader {
-    /// The file.
-    pub path: PathBuf,
+    /// The file; none without a configuration.
+    pub path: Option<PathBuf>,
     /// The environment the process began with.
     pub env: Env,
     /// How unknown keys count.
     pub strictness: Strictness,
+    /// Flags that win over the file.
+    pub overrides: Overrides,
     /// What serves.
     pub gate: Arc<Gate>,
+    /// The configuration that serves.
+    pub snapshot: Snapshot,
     /// Connections.
     pub upstream: Upstream,
+    /// Where prices come from.
+    pub prices: Source,
     /// Prices.
     pub catalog: Arc<Catalog>,
     /// The admin key of the start; a file that names another changes it.
@@ -43,57 +51,19 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads on SIGHUP and when a source file changes, until `stop`. Both count from this call on;
-    /// they are acted upon by the future.
+    /// Reloads on SIGHUP and when a source file changes, and takes up fetched prices, until `stop`. All of
+    /// it counts from this call on and is acted upon by the future.
     ///
     /// # Errors
     /// If signals cannot be received.
     pub fn prepare(
-        self,
-        sources: &[PathBuf],
+        mut self,
         stop: CancellationToken,
     ) -> anyhow::Result<impl Future<Output = ()> + Send + use<>> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let (changed, mut changes) = mpsc::channel::<()>(1);
-        // As named and as resolved: a link may be replaced as well as what it points to.
-        let watched: Vec<PathBuf> = sources
-            .iter()
-            .flat_map(|path| [std::path::absolute(path).ok(), path.canonicalize().ok()])
-            .flatten()
-            .collect();
-        let names = watched.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let Ok(event) = event else { return };
-            let relevant = !event.kind.is_access()
-                && event.paths.iter().any(|path| {
-                    // Kubernetes swaps this link when a ConfigMap changes.
-                    path.ends_with("..data")
-                        || names
-                            .iter()
-                            .any(|name| path == name || path.starts_with(name) || name.starts_with(path))
-                });
-            if relevant {
-                // A full channel means that a reload is due anyway.
-                let _ = changed.try_send(());
-            }
-        });
-        // Kept until the end: dropping it ends the watch.
-        let watcher = match watcher {
-            Ok(mut watcher) => {
-                for folder in folders(&watched) {
-                    if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                        tracing::warn!(folder = %folder.display(), %error, "config changes are not noticed; send SIGHUP");
-                    }
-                }
-                Some(watcher)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "config changes are not noticed; send SIGHUP");
-                None
-            }
-        };
+        let (mut watch, mut changes) = Watch::start(self.snapshot.sources.iter().chain(self.prices.file()));
+        let mut fetched = Fetched::start(&self.prices, &self.upstream, stop.clone());
         Ok(async move {
-            let _watcher = watcher;
             loop {
                 tokio::select! {
                     _ = hangup.recv() => {}
@@ -101,19 +71,44 @@ impl Reloader {
                         tokio::time::sleep(SETTLE).await;
                         while changes.try_recv().is_ok() {}
                     }
+                    catalog = fetched.next() => {
+                        self.catalog = catalog;
+                        self.swap();
+                        continue;
+                    }
                     () = stop.cancelled() => return,
                 }
-                self.reload();
+                fetched.refresh();
+                self.reread_prices();
+                match self.path.clone() {
+                    Some(path) => {
+                        let sources = self.reload(&path);
+                        watch.follow(sources.iter().chain(self.prices.file()));
+                    }
+                    None => self.swap(),
+                }
             }
         })
     }
 
-    fn reload(&self) {
-        let checked = match check(&self.path, &self.env, self.strictness) {
+    /// A price file may have changed as well.
+    fn reread_prices(&mut self) {
+        if self.prices.file().is_none() {
+            return;
+        }
+        match self.prices.at_hand() {
+            Ok(catalog) => self.catalog = Arc::new(catalog),
+            Err(error) => tracing::error!("{error:#}; the old model list stays"),
+        }
+    }
+
+    /// Reads the configuration again; answers the files that it is made of, taken up or not.
+    fn reload(&mut self, path: &Path) -> Vec<PathBuf> {
+        let checked = match check(path, &self.env, self.strictness) {
             Ok(checked) => checked,
             Err(error) => {
                 tracing::error!(error = %format!("{error:#}"), "the new config cannot be used; the old one stays");
-                return;
+                return self.snapshot.sources.clone();
             }
         };
         for finding in &checked.findings {
@@ -124,32 +119,35 @@ impl Reloader {
             }
         }
         let usable = checked.is_usable();
+        let mut sources = checked.reading.sources;
         let Some(snapshot) = checked.reading.snapshot.filter(|_| usable) else {
             tracing::error!("the new config has errors; the old one stays");
-            return;
+            // A broken file may hide what the running configuration was read from.
+            sources.extend(self.snapshot.sources.iter().cloned());
+            return sources;
         };
-        let given = snapshot.master_key().or_else(|| self.master_key.clone());
-        let master_key = match master_key::permitted(given, Rules::of(&snapshot, self.loopback)) {
-            Ok(master_key) => master_key,
-            Err(error) => {
-                tracing::error!("{error}; the old config stays");
-                return;
-            }
-        };
-        let (table, _) = assemble::table(&snapshot, &self.upstream, &self.catalog, master_key);
-        let deployments = table.deployments.len();
-        self.gate.table.store(Arc::new(table));
-        tracing::info!(deployments, "config reloaded");
+        self.take(snapshot);
+        sources
     }
-}
 
-/// Folders are watched instead of files: editors and Kubernetes replace files by renaming.
-fn folders(files: &[PathBuf]) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = files
-        .iter()
-        .filter_map(|file| if file.is_dir() { Some(file.clone()) } else { file.parent().map(PathBuf::from) })
-        .collect();
-    folders.sort();
-    folders.dedup();
-    folders
+    fn take(&mut self, mut snapshot: Snapshot) {
+        let given = snapshot.master_key().or_else(|| self.master_key.clone());
+        if let Err(error) = master_key::permitted(given, Rules::of(&snapshot, self.loopback)) {
+            tracing::error!("{error}; the old config stays");
+            return;
+        }
+        self.overrides.apply(&mut snapshot);
+        let changes = Changes::between(&self.snapshot, &snapshot);
+        self.snapshot = snapshot;
+        self.swap();
+        let deployments = self.gate.table.load().deployments.len();
+        tracing::info!(deployments, "config reloaded: {changes}");
+    }
+
+    /// Puts the configuration and the prices of now into service. Requests in flight keep what they have.
+    fn swap(&self) {
+        let given = self.snapshot.master_key().or_else(|| self.master_key.clone());
+        let (table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
+        self.gate.table.store(Arc::new(table));
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use http::HeaderValue;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,10 +16,12 @@ use faregate_config::{Env, ServeEnv, Snapshot, Strictness};
 use faregate_gateway::gate::Gate;
 use faregate_gateway::metrics::DEFAULT_BUCKETS;
 
-use crate::cli::Serve;
 use crate::demo::Demo;
+use crate::flags::{Overrides, Serve};
+use crate::front_page::FrontPage;
 use crate::listen::{self, Front};
 use crate::master_key::{self, Rules};
+use crate::prices::Source;
 use crate::reload::Reloader;
 use crate::workers::Workers;
 use crate::{assemble, check, data_dir, logging};
@@ -46,23 +49,27 @@ pub fn run(flags: Serve) -> anyhow::Result<ExitCode> {
 async fn serve(flags: Serve) -> anyhow::Result<()> {
     let (env, dotenv_findings) = Env::process().with_dotenv(Path::new("."));
     let (environment, findings) = ServeEnv::read(&env);
-    let config = flags.config.clone().or(environment.config_file);
+    let config = flags.config_or(environment.config_file);
     let strictness = if flags.strict_config { Strictness::Strict } else { Strictness::Lenient };
-    let (snapshot, demo) = match &config {
-        Some(path) => (read(path, &env, strictness)?, None),
-        None => {
+    let overrides = Overrides::of(&flags);
+    let (mut snapshot, demo) = match (&config, flags.single.snapshot(&env)) {
+        (Some(path), _) => (read(path, &env, strictness)?, None),
+        (None, Some(single)) => (single, None),
+        (None, None) => {
             let demo = Demo::start().await?;
             (demo.snapshot(&env), Some(demo))
         }
     };
+    overrides.apply(&mut snapshot);
     // The file's own environment_variables count from here on.
     let (environment, _) = ServeEnv::read(&snapshot.env);
     let _log = logging::start(&flags, &environment, &snapshot).context("the log cannot be started")?;
     for finding in dotenv_findings.iter().chain(&findings) {
         tracing::warn!("{finding}");
     }
-    for flag in flags.ignored.given() {
-        tracing::warn!("{flag} is accepted without effect");
+    for (name, instead) in flags.ignored.given(&snapshot.env) {
+        let reason = if instead.is_empty() { String::new() } else { format!(": {instead}") };
+        tracing::warn!("{name} is accepted without effect{reason}");
     }
     let default_host = if config.is_some() { "0.0.0.0" } else { "127.0.0.1" };
     let host =
@@ -78,9 +85,17 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = Workers::start(cores).context("cannot start the threads that serve connections")?;
     let upstream = assemble::upstream(&environment, &snapshot, cores)?;
-    let catalog = Arc::new(assemble::catalog(&environment, &upstream).await?);
+    let prices = Source::of(&environment)?;
+    let catalog = Arc::new(prices.at_hand()?);
     let (table, skipped) = assemble::table(&snapshot, &upstream, &catalog, master_key.clone());
+    if let Some(finding) = skipped.iter().find(|_| flags.single.model.is_some()) {
+        bail!("--model cannot be served: {}", finding.message);
+    }
     skipped.iter().for_each(|finding| tracing::warn!("{finding}"));
+    if flags.skip_server_startup {
+        tracing::info!("ready, and ended as --skip_server_startup asks");
+        return Ok(());
+    }
     let buckets = snapshot.litellm.prometheus_latency_buckets.as_deref().unwrap_or(&DEFAULT_BUCKETS);
     let gate = Arc::new(Gate::new(table, buckets));
 
@@ -91,39 +106,28 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
 
     // Signals and file changes count from the moment that the address is said.
     let stop = CancellationToken::new();
-    let reloading = config
-        .map(|path| {
-            let reloader = Reloader {
-                path,
-                env,
-                strictness,
-                gate: Arc::clone(&gate),
-                upstream,
-                catalog,
-                master_key,
-                loopback,
-            };
-            reloader.prepare(&snapshot.sources, stop.clone()).map(tokio::spawn)
-        })
-        .transpose()?;
-    let end = end_signal()?;
-    let ended = stop.clone();
-    let signals = tokio::spawn(async move {
-        end.await;
-        ended.cancel();
-    });
-    tracing::info!(target: "faregate::listen", "listening on {scheme}://{address}");
-    let front = Front {
-        root_path: environment.server_root_path.clone().unwrap_or_default().trim_end_matches('/').to_owned(),
-        cors_origins: environment.cors_origins.clone().unwrap_or_default(),
-        cors_credentials: environment.cors_allow_credentials.unwrap_or(false),
+    let reloader = Reloader {
+        path: config,
+        env,
+        strictness,
+        overrides,
+        gate: Arc::clone(&gate),
+        snapshot,
+        upstream,
+        prices,
+        catalog,
+        master_key,
+        loopback,
     };
+    let reloading = tokio::spawn(reloader.prepare(stop.clone())?);
+    let cut = CancellationToken::new();
+    let signals = tokio::spawn(end_signals(stop.clone(), cut.clone())?);
+    tracing::info!(target: "faregate::listen", "listening on {scheme}://{address}");
+    let front = front(&flags, &environment, cut)?;
     let drain = environment.graceful_shutdown_timeout.unwrap_or(DEFAULT_DRAIN);
     listen::serve(listener, workers, gate, front, acceptor, stop, drain).await;
-    signals.await?;
-    if let Some(reloading) = reloading {
-        reloading.await?;
-    }
+    signals.abort();
+    reloading.await?;
     drop(demo);
     tracing::info!("stopped");
     Ok(())
@@ -155,15 +159,43 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Resolves when the operator ends us; signals count from the call on.
-fn end_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
+fn front(flags: &Serve, environment: &ServeEnv, cut: CancellationToken) -> anyhow::Result<Front> {
+    let redirect = environment.root_redirect_url.as_deref().map(HeaderValue::from_str).transpose();
+    Ok(Front {
+        root_path: environment.server_root_path.clone().unwrap_or_default().trim_end_matches('/').to_owned(),
+        cors_origins: environment.cors_origins.clone().unwrap_or_default(),
+        cors_credentials: environment.cors_allow_credentials.unwrap_or(false),
+        keepalive: flags
+            .keepalive_timeout
+            .map(|seconds| Duration::from_secs(seconds.into()))
+            .or(environment.keepalive_timeout),
+        limit: flags.limit_concurrency.or(environment.limit_concurrency),
+        page: match redirect.context("ROOT_REDIRECT_URL cannot be sent as a header")? {
+            Some(target) => FrontPage::Redirect(target),
+            None if environment.no_docs => FrontPage::None,
+            None => FrontPage::Routes,
+        },
+        cut,
+    })
+}
+
+/// Ends the server at the operator's first signal and its drain at the second; signals count from the
+/// call on.
+fn end_signals(
+    stop: CancellationToken,
+    cut: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for (token, words) in [(stop, "shutting down; a second signal ends at once"), (cut, "ending at once")]
+        {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("{words}");
+            token.cancel();
         }
-        tracing::info!("shutting down");
     })
 }

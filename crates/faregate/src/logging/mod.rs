@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::cli::Serve;
+use crate::flags::Serve;
 use lines::{Form, Lines};
 use writer::Writer;
 
@@ -25,9 +25,9 @@ pub struct Log {
 /// # Errors
 /// If no thread can be started.
 pub fn start(flags: &Serve, environment: &ServeEnv, snapshot: &Snapshot) -> std::io::Result<Log> {
-    let filter = if flags.detailed_debug {
+    let filter = if flags.detailed_debug || environment.detailed_debug {
         "debug".to_owned()
-    } else if flags.debug || snapshot.litellm.set_verbose {
+    } else if flags.debug || environment.debug || snapshot.litellm.set_verbose {
         "info,faregate=debug,faregate_gateway=debug,faregate_upstream=debug".to_owned()
     } else {
         match environment.log {

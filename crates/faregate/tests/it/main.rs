@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
+mod front;
+mod in_flight;
 mod process;
 mod requests;
 mod serving;
 mod starting;
+mod upstream;

@@ -40,7 +40,11 @@ pub struct Running {
 impl Running {
     /// Starts it on a free port and waits until it listens.
     pub fn start(folder: &Path, args: &[&str]) -> Self {
-        let mut command = faregate(folder, args);
+        Self::of(faregate(folder, args))
+    }
+
+    /// The same for a command with more to it.
+    pub fn of(mut command: Command) -> Self {
         command.args(["--host", "127.0.0.1", "--port", "0"]).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (send, lines) = channel();
@@ -53,8 +57,8 @@ impl Running {
             }
         });
         let mut running = Self { child, lines, address: String::new(), greeting: Vec::new() };
-        let line = running.line("listening on http://");
-        running.address = line.rsplit_once("http://").unwrap().1.to_owned();
+        let line = running.line("listening on http");
+        running.address = line.rsplit_once("://").unwrap().1.to_owned();
         running
     }
 
@@ -90,20 +94,31 @@ impl Running {
 
     /// The same with a body length that is only claimed.
     pub fn call_declared(&self, method: &str, path: &str, key: &str, body: &[u8], length: usize) -> Answer {
+        let more = format!("content-length: {length}\r\n");
+        Answer::read(self.begin(&format!("{method} {path}"), key, &more, body))
+    }
+
+    /// Sends one request and leaves its answer on the connection; `more` are further header lines.
+    pub fn begin(&self, line: &str, key: &str, more: &str, body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            "{line} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\n{more}connection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body).unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        stream
+    }
+
+    /// One turn with `model`, streamed: the connection with the answer to come.
+    pub fn stream(&self, model: &str, key: &str) -> TcpStream {
+        let body = serde_json::json!({
+            "model": model, "stream": true, "messages": [{"role": "user", "content": "hello"}]
+        })
+        .to_string();
+        let more = format!("content-length: {}\r\n", body.len());
+        self.begin("POST /v1/chat/completions", key, &more, body.as_bytes())
     }
 
     /// One turn with `model`.
@@ -131,6 +146,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads to the end of the connection.
+    pub fn read(mut stream: impl Read) -> Self {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
     /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()

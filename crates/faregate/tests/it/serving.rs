@@ -4,7 +4,8 @@ use std::fs;
 
 use tempfile::tempdir;
 
-use crate::process::{Running, run};
+use crate::process::{Running, errors, faregate, run};
+use crate::upstream::{Upstream, begin_events, read_until};
 
 const KEY: &str = "sk-of-the-tests-0123456789";
 
@@ -44,9 +45,9 @@ fn without_a_config_the_demo_answers_to_the_key_that_was_made() {
 #[test]
 fn flags_of_litellm_are_taken_in_both_spellings_and_idle_ones_are_named() {
     let folder = tempdir().unwrap();
-    let args = ["--num_workers", "4", "--detailed-debug", "--run_gunicorn", "--keepalive-timeout", "5"];
+    let args = ["--num_workers", "4", "--detailed-debug", "--run_gunicorn", "--max-budget", "5"];
     let running = Running::start(folder.path(), &args);
-    for flag in ["--run_gunicorn", "--keepalive_timeout"] {
+    for flag in ["--run_gunicorn", "--max_budget"] {
         let expected = format!("{flag} is accepted without effect");
         assert!(running.greeting.iter().any(|line| line.contains(&expected)), "{:?}", running.greeting);
     }
@@ -100,4 +101,37 @@ fn a_termination_signal_ends_it_with_0() {
         running.line("stopped");
         assert_eq!(running.ended(), Some(0), "{name}");
     }
+}
+
+#[test]
+fn model_serves_one_model_under_its_name_its_alias_and_any_other() {
+    let folder = tempdir().unwrap();
+    let upstream = Upstream::start();
+    let args = ["--model", "openai/m", "--alias", "mine", "--api_base", &upstream.url(), "--max-tokens", "7"];
+    let mut command = faregate(folder.path(), &args);
+    command.env("OPENAI_API_KEY", "sk-upstream-key").env("LITELLM_MASTER_KEY", KEY);
+    let running = Running::of(command);
+    assert!(models(&running).contains(&"mine".to_owned()));
+    for name in ["openai/m", "mine", "gpt-3.5-turbo"] {
+        let mut client = running.stream(name, KEY);
+        let mut provider = upstream.request();
+        begin_events(&mut provider);
+        read_until(&mut client, "piece");
+    }
+}
+
+#[test]
+fn test_sends_a_chat_request_and_health_asks_for_life() {
+    let folder = tempdir().unwrap();
+    let running = Running::start(folder.path(), &[]);
+    let url = format!("http://{}", running.address);
+    let tested = run(folder.path(), &["--test", &url, "--model", "demo"]);
+    assert_eq!(tested.status.code(), Some(0), "{}", errors(&tested));
+    assert!(String::from_utf8(tested.stdout).unwrap().contains("\"choices\""));
+    let port = running.address.rsplit_once(':').unwrap().1.to_owned();
+    let asked = run(folder.path(), &["--health", "--port", &port]);
+    assert_eq!(asked.status.code(), Some(0), "{}", errors(&asked));
+    let unknown = run(folder.path(), &["--test", &url, "--model", "nosuch"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(errors(&unknown).contains("the gateway answered 400"), "{}", errors(&unknown));
 }

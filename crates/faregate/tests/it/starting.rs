@@ -130,3 +130,53 @@ fn the_version_is_printed_for_every_spelling() {
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
     }
 }
+
+#[test]
+fn an_unknown_flag_is_refused_with_the_one_that_was_meant() {
+    let folder = tempdir().unwrap();
+    let output = run(folder.path(), &["--detailed_debugs"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("a similar argument exists: '--detailed_debug'"), "{}", errors(&output));
+}
+
+#[test]
+fn validate_config_and_skip_server_startup_end_without_listening() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("bad.yaml"), BAD).unwrap();
+    let output = run(folder.path(), &["--config", "bad.yaml", "--validate_config"]);
+    assert_eq!(output.status.code(), Some(1));
+    let output = run(folder.path(), &["--skip_server_startup"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(!errors(&output).contains("listening"), "{}", errors(&output));
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_named() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let output = run(folder.path(), &["--data-dir", "file", "--port", "0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("error: cannot make the data directory file"), "{}", errors(&output));
+}
+
+#[test]
+fn models_shows_provider_dialects_context_and_prices_per_million_tokens() {
+    let folder = tempdir().unwrap();
+    let config = "model_list:
+- {model_name: a, litellm_params: {model: openai/gpt-4o, api_key: sk-upstream-key}}
+- {model_name: b, litellm_params: {model: openai/x, api_key: sk-upstream-key, input_cost_per_token: 0.000001}}
+";
+    fs::write(folder.path().join("c.yaml"), config).unwrap();
+    let output = run(folder.path(), &["models", "--config", "c.yaml"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<&str> = said.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..3], ["a", "openai", "gpt-4o"]);
+    assert_eq!(words[words.len() - 3..], ["128000", "2.5", "10"], "{said}");
+    let output = run(folder.path(), &["models", "--config", "c.yaml", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json[1]["input_usd_per_million_tokens"], "1");
+    assert_eq!(json[1]["output_usd_per_million_tokens"], serde_json::Value::Null);
+    let output = run(folder.path(), &["models", "--all", "claude-sonnet-4-5", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json.as_array().unwrap().iter().any(|model| model["provider"] == "anthropic"));
+}
