@@ -92,7 +92,12 @@ fn client() -> anyhow::Result<Upstream> {
 /// Where a gateway with the same flags listens.
 fn address(flags: &Serve, environment: &ServeEnv) -> String {
     let host = flags.host.clone().or_else(|| environment.host.clone()).unwrap_or_default();
-    let host = if host.is_empty() || host == "0.0.0.0" { "127.0.0.1".to_owned() } else { host };
+    let host = match host.as_str() {
+        "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "[::1]".to_owned(),
+        six if six.contains(':') => format!("[{six}]"),
+        _ => host,
+    };
     let scheme = if flags.ssl_certfile_path.is_some() || environment.ssl_certfile.is_some() {
         "https"
     } else {
