@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 # What the gateway speaks. A codec that lands adds its word here, and every suite then runs it.
-CLIENTS = {"chat", "gemini", "responses", "anthropic"}
-PROVIDERS = {"openai", "responses", "azure", "anthropic", "gemini", "vertex-gemini", "vertex-anthropic", "cohere", "ollama", "groq"}
+CLIENTS = {"chat", "gemini", "responses", "anthropic", "bedrock"}
+PROVIDERS = {"openai", "responses", "azure", "anthropic", "gemini", "vertex-gemini", "vertex-anthropic", "bedrock", "cohere", "ollama", "groq"}
 
 # The scenario is asked for in the prompt, so one upstream model per provider is enough.
 ALL = [

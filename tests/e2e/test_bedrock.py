@@ -1,5 +1,7 @@
 """boto3 as a client of the gateway's Bedrock routes, with SigV4 and with a bearer key."""
 
+import json
+
 import boto3
 import botocore.config
 import botocore.exceptions
@@ -96,6 +98,47 @@ def test_a_rate_limit_upstream_is_a_throttling_exception_here(client, group):
 
 
 def test_an_error_in_mid_stream_is_raised_not_swallowed(client, group):
-    stream = client.converse_stream(modelId=group, messages=user(p.MIDSTREAM))["stream"]
-    with pytest.raises(botocore.exceptions.EventStreamError):
-        list(stream)
+    # Before the first output it is an error answer, after it an exception in the stream: typed either way.
+    with pytest.raises(botocore.exceptions.ClientError):
+        list(client.converse_stream(modelId=group, messages=user(p.MIDSTREAM))["stream"])
+
+
+def anthropic_body(content, **members) -> bytes:
+    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 400, "messages": [{"role": "user", "content": content}]}
+    return json.dumps(body | members).encode()
+
+
+def test_invoke_model_takes_an_anthropic_body(client, group):
+    answer = json.loads(client.invoke_model(modelId=group, body=anthropic_body(p.ECHO))["body"].read())
+    assert p.ECHO in "".join(block.get("text", "") for block in answer["content"])
+    assert answer["stop_reason"] == "end_turn" and answer["usage"]["input_tokens"] > 0
+
+
+def test_an_invoke_stream_holds_anthropics_events(client, group):
+    answer = client.invoke_model_with_response_stream(modelId=group, body=anthropic_body(p.ECHO))
+    events = [json.loads(event["chunk"]["bytes"]) for event in answer["body"]]
+    assert events[0]["type"] == "message_start" and events[-1]["type"] == "message_stop"
+    text = "".join(e["delta"].get("text", "") for e in events if e["type"] == "content_block_delta")
+    assert p.ECHO in text
+
+
+def test_thinking_goes_back_signed_with_the_tools_result(client, group):
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    messages = user(p.TOOLS)
+    first = client.converse(
+        modelId=group,
+        messages=messages,
+        toolConfig=TOOLS,
+        inferenceConfig={"maxTokens": 4000},
+        additionalModelRequestFields=thinking,
+    )["output"]["message"]
+    uses = [block["toolUse"] for block in first["content"] if "toolUse" in block]
+    results = [{"toolResult": {"toolUseId": use["toolUseId"], "content": [{"json": {"sky": p.RESULT}}]}} for use in uses]
+    second = client.converse(
+        modelId=group,
+        messages=[*messages, first, *user(results)],
+        toolConfig=TOOLS,
+        inferenceConfig={"maxTokens": 4000},
+        additionalModelRequestFields=thinking,
+    )
+    assert p.RESULT in text_of(second["output"]["message"])

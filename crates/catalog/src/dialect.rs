@@ -161,9 +161,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// False for formats that this version cannot speak; Bedrock's own (Converse) is still to come.
+    /// False for formats that this version cannot speak.
     pub fn is_supported(self) -> bool {
-        !matches!(self, Self::NotSupported(_) | Self::Bedrock)
+        !matches!(self, Self::NotSupported(_))
     }
 }
 

@@ -28,7 +28,8 @@ pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> Resp
             note(&mut admitted, &glance.usage, glance.id);
             let mut out = Vec::with_capacity(body.len() + 32);
             let name = json::write(&call.model);
-            let body = if splice_model(&body, &name, &mut out) { Bytes::from(out) } else { body };
+            let named = admitted.meter.destination.as_ref().is_some_and(|it| it.codec().names_model());
+            let body = if named && splice_model(&body, &name, &mut out) { Bytes::from(out) } else { body };
             whole(call, admitted, body, &headers)
         }
         Answer::Translated { response, headers } => {

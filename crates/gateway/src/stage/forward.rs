@@ -20,6 +20,7 @@ pub(super) struct Forward {
     /// The model's name as the client shall read it, JSON text.
     model: Vec<u8>,
     usage: Finder<'static>,
+    names_model: bool,
     /// Leave out OpenAI's usage chunk, which the client did not ask for.
     drop_usage_chunk: bool,
     /// How the last event with a model began: up to its value's end, and the same with our name.
@@ -45,6 +46,7 @@ impl Forward {
         Self {
             family: codec.family(),
             model,
+            names_model: codec.names_model(),
             usage: Finder::new(codec.usage_mark()),
             drop_usage_chunk,
             head: Vec::new(),
@@ -70,7 +72,7 @@ impl Forward {
     /// Appends the block with our name for the model.
     pub(super) fn copy(&mut self, block: &[u8], out: &mut Vec<u8>) {
         if !self.begins_alike(block) {
-            let Some(value) = model_value(block) else {
+            let Some(value) = self.model_of(block) else {
                 out.extend_from_slice(block);
                 return;
             };
@@ -78,6 +80,13 @@ impl Forward {
         }
         out.extend_from_slice(&self.our_head);
         out.extend_from_slice(&block[self.head.len()..]);
+    }
+
+    /// Where the answer's own model name is, if this event has it.
+    fn model_of(&self, block: &[u8]) -> Option<Range<usize>> {
+        // Anthropic says it once, at the start; later events may hold anything the model writes.
+        let may = self.names_model && (self.family != Family::Anthropic || is_start(block));
+        model_value(block).filter(|_| may)
     }
 
     fn begins_alike(&self, block: &[u8]) -> bool {
@@ -114,6 +123,11 @@ fn ends(family: Family, block: &[u8]) -> bool {
         Family::Gemini => has(b"\"finishReason\"") || has(b"\"blockReason\""),
         Family::Bedrock | Family::Cohere | Family::Ollama => true,
     }
+}
+
+/// True for Anthropic's first event.
+fn is_start(block: &[u8]) -> bool {
+    memchr::memmem::find(&block[..block.len().min(128)], b"message_start").is_some()
 }
 
 /// True for an event that ends the stream with an error.
@@ -161,6 +175,20 @@ mod tests {
         }
         assert_eq!(copied(&mut forward, ": comment\n\n"), ": comment\n\n");
         assert_eq!(copied(&mut forward, "data: [DONE]\n\n"), "data: [DONE]\n\n");
+    }
+
+    #[test]
+    fn a_tools_argument_named_model_is_not_the_models_name() {
+        let gemini = &faregate_wire::dialect::gemini::Provider;
+        let mut forward = Forward::new(gemini, b"\"mine\"".to_vec(), false);
+        let event = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"args\":{\"model\":\"T\"}}}]}}]}\n\n";
+        assert_eq!(copied(&mut forward, event), event);
+        let anthropic = &faregate_wire::dialect::anthropic::Provider;
+        let mut forward = Forward::new(anthropic, b"\"mine\"".to_vec(), false);
+        let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"claude\"}}\n\n";
+        assert!(copied(&mut forward, start).contains("\"model\":\"mine\""));
+        let block = "event: content_block_start\ndata: {\"content_block\":{\"input\":{\"model\":\"T\"}}}\n\n";
+        assert_eq!(copied(&mut forward, block), block);
     }
 
     #[test]

@@ -220,7 +220,6 @@ impl Pump {
                 if !frames.push(chunk) {
                     return Err(too_long());
                 }
-                self.out.extend_from_slice(chunk);
                 self.decode_frames(admitted, false)?;
             }
             (frames, _) => {
@@ -274,6 +273,10 @@ impl Pump {
                 .frame(frame, &mut self.events)
                 .map_err(|malformed| Fault::new(FaultClass::BadGateway, malformed.to_string()))?;
             self.pass_events(admitted, encode)?;
+            // Half a message would spoil what follows it, so only whole ones are forwarded.
+            if let (false, Frames::Aws(frames)) = (encode, &self.frames) {
+                self.out.extend_from_slice(frames.raw());
+            }
         }
     }
 

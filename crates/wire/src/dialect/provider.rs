@@ -54,6 +54,12 @@ pub trait ProviderDialect: Send + Sync {
     /// Reads a non-2xx answer, keeping the provider's own code and message.
     fn fault(&self, head: &Head<'_>, body: &[u8]) -> Fault;
 
+    /// True if answers of this dialect name their model in a member `model` of their own, which the client
+    /// is to see under the name it asked for. Elsewhere such a member could only be a tool's argument.
+    fn names_model(&self) -> bool {
+        matches!(self.family(), Family::OpenAi | Family::Responses | Family::Anthropic)
+    }
+
     /// Bytes that every stream frame with usage figures contains, for cheap search in forwarded streams.
     fn usage_mark(&self) -> &'static [u8] {
         b"\"usage\""

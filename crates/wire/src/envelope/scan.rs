@@ -93,7 +93,11 @@ pub(super) fn scan(json: &[u8]) -> Result<Scan, Bad> {
     let mut scanner = Scanner { json, at: 0, open: 0, depth: 0, marks: Marks::default(), not_ascii: 0 };
     let members = scanner.object()?;
     scanner.space();
-    if scanner.at == json.len() { Ok(Scan { members, marks: scanner.marks, is_ascii: scanner.not_ascii == 0 }) } else { Err(Bad::Syntax) }
+    if scanner.at == json.len() {
+        Ok(Scan { members, marks: scanner.marks, is_ascii: scanner.not_ascii == 0 })
+    } else {
+        Err(Bad::Syntax)
+    }
 }
 
 struct Scanner<'a> {

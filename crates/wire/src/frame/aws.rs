@@ -21,6 +21,7 @@ struct Current {
     event: Option<String>,
     exception: bool,
     payload: Bytes,
+    raw: Bytes,
 }
 
 /// Bytes that are no AWS event stream: a wrong checksum, an impossible length, a bad header.
@@ -55,14 +56,19 @@ impl AwsFrames {
         if self.buffer.len() < length {
             return Ok(None);
         }
-        let message =
-            read_message_from(self.buffer.split_to(length)).map_err(|error| BadFrame(error.to_string()))?;
-        let current = self.current.insert(Current::of(&message));
+        let raw = self.buffer.split_to(length).freeze();
+        let message = read_message_from(raw.clone()).map_err(|error| BadFrame(error.to_string()))?;
+        let current = self.current.insert(Current::of(&message, raw));
         Ok(Some(Frame {
             event: current.event.as_deref(),
             data: &current.payload,
             exception: current.exception,
         }))
+    }
+
+    /// The bytes of the message handed out last, for forwarding.
+    pub fn raw(&self) -> &[u8] {
+        self.current.as_ref().map_or(&[], |current| &current.raw)
     }
 
     /// True when everything pushed has been handed out.
@@ -83,7 +89,7 @@ impl AwsFrames {
 }
 
 impl Current {
-    fn of(message: &Message) -> Self {
+    fn of(message: &Message, raw: Bytes) -> Self {
         let text = |name: &str| {
             let header = message.headers().iter().find(|header| header.name().as_str() == name)?;
             header.value().as_string().ok().map(|text| text.as_str().to_owned())
@@ -95,7 +101,7 @@ impl Current {
             "error" => text(":error-code"),
             _ => text(":event-type"),
         };
-        Self { event, exception, payload: message.payload().clone() }
+        Self { event, exception, payload: message.payload().clone(), raw }
     }
 }
 
