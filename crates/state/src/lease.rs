@@ -145,9 +145,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 impl RedisClaims {
     /// Claims under the prefix of `redis`.
-    pub fn new(redis: Redis) -> Self {
+    pub fn new(redis: &Redis) -> Self {
         let claim = Script::new(include_str!("lease/claim.lua"));
-        Self { redis, claim, release: Script::new(include_str!("lease/release.lua")) }
+        Self { redis: redis.another(), claim, release: Script::new(include_str!("lease/release.lua")) }
     }
 
     fn key(&self, job: &str) -> String {

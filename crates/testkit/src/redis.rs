@@ -64,6 +64,9 @@ pub struct RedisServer {
     /// Kills the server when this process is gone, however it ended.
     watcher: Child,
     port: u16,
+    options: Vec<String>,
+    /// Its own, removed with it.
+    directory: Option<PathBuf>,
 }
 
 impl RedisServer {
@@ -72,9 +75,62 @@ impl RedisServer {
     /// # Panics
     /// If neither `redis-server` nor `valkey-server` can be started.
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a cluster of one node that has all slots.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn start_cluster() -> Self {
+        let bus = free_port().to_string();
+        let directory = std::env::temp_dir().join(unique());
+        let made = std::fs::create_dir(&directory);
+        assert!(made.is_ok(), "{} cannot be made: {made:?}", directory.display());
+        let directory_text = directory.display().to_string();
+        let options = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-announce-ip",
+            "127.0.0.1",
+            "--cluster-port",
+            &bus,
+            "--dir",
+            &directory_text,
+        ];
+        let mut server = Self::with(&options);
+        server.directory = Some(directory);
+        server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let deadline = Instant::now() + START;
+        while !server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+            assert!(Instant::now() < deadline, "the cluster does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn with(options: &[&str]) -> Self {
         let port = free_port();
-        let (child, watcher) = launch(port);
-        Self { child, watcher, port }
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (child, watcher) = launch(port, &options);
+        Self { child, watcher, port, options, directory: None }
+    }
+
+    /// Sends one command and returns the start of the reply as it comes over the wire.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    pub fn command(&self, words: &[&str]) -> String {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the server accepts");
+        let mut text = format!("*{}\r\n", words.len());
+        for word in words {
+            text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        stream.write_all(text.as_bytes()).expect("the server reads");
+        let mut reply = [0u8; 16 * 1024];
+        let read = stream.read(&mut reply).expect("the server answers");
+        String::from_utf8_lossy(&reply[..read]).into_owned()
     }
 
     /// `redis://127.0.0.1:port`.
@@ -97,7 +153,7 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub fn restart(&mut self) {
         self.kill();
-        (self.child, self.watcher) = launch(self.port);
+        (self.child, self.watcher) = launch(self.port, &self.options);
     }
 
     /// Stops the process without ending it: connections stay open, nothing is answered.
@@ -125,12 +181,16 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
+        if let Some(directory) = &self.directory {
+            // What stays is a few bytes in the folder for temporary files.
+            let _ = std::fs::remove_dir_all(directory);
+        }
     }
 }
 
 #[expect(clippy::panic, reason = "a test cannot go on without its server")]
-fn launch(port: u16) -> (Child, Child) {
-    let found = ["redis-server", "valkey-server"].iter().find_map(|binary| spawn(binary, port));
+fn launch(port: u16, options: &[String]) -> (Child, Child) {
+    let found = ["redis-server", "valkey-server"].iter().find_map(|binary| spawn(binary, port, options));
     let Some(mut child) = found else { panic!("neither redis-server nor valkey-server can be started") };
     let deadline = Instant::now() + START;
     while !ping(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
@@ -149,10 +209,11 @@ fn launch(port: u16) -> (Child, Child) {
     }
 }
 
-fn spawn(binary: &str, port: u16) -> Option<Child> {
+fn spawn(binary: &str, port: u16, options: &[String]) -> Option<Child> {
     let directory: PathBuf = std::env::temp_dir();
     Command::new(binary)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(options)
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

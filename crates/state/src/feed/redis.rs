@@ -24,11 +24,17 @@ pub struct RedisLog {
 
 impl RedisLog {
     /// The log of `topic` under the prefix of `redis`.
-    pub fn new(redis: Redis, topic: &str) -> Self {
+    pub fn new(redis: &Redis, topic: &str) -> Self {
         let version = redis.key(&format!("log:{topic}:version"));
         let entries = redis.key(&format!("log:{topic}:entries"));
         let append = Script::new(include_str!("append.lua"));
-        Self { redis, append, since: Script::new(include_str!("since.lua")), version, entries }
+        Self {
+            redis: redis.another(),
+            append,
+            since: Script::new(include_str!("since.lua")),
+            version,
+            entries,
+        }
     }
 }
 

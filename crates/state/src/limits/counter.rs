@@ -142,7 +142,15 @@ impl Counter {
     pub fn refresh(&mut self, limit: &Limit, now: Now) {
         self.touched = now.steady;
         if !self.limit.same(limit) {
+            let lowered = limit.row().amount < self.limit.row().amount;
             self.limit = limit.clone();
+            let used = self.spent + self.held;
+            if let Some(share) = &mut self.share
+                && lowered
+            {
+                // The lease was given under the old limit; the store gives a new one under this.
+                share.allowance = share.allowance.min(used);
+            }
             let row = limit.row();
             if row.reset_ms > self.window.reset_ms {
                 let window = WindowId { reset_ms: row.reset_ms, ..self.window };

@@ -2,7 +2,7 @@
 //!
 //! [`Limits::reserve`] holds an estimate in every limit of a request at once, or says which limit refuses.
 //! The [`Hold`] grows while a stream goes on and becomes what was really used when it is settled. Decisions
-//! are local: one replica alone counts in memory; several share a store ([`lease`]) from which [`Sync`]
+//! are local: one replica alone counts in memory; several share a store ([`lease`]) from which [`LeaseKeeper`]
 //! leases parts in the background. A counter is always what was settled plus what live requests hold.
 
 mod book;
@@ -29,7 +29,7 @@ pub use limit::{
 pub use redis::RedisCounters;
 pub use scope::{SCOPES, Scope, ScopeKey, ScopeRow};
 pub use settings::Settings;
-pub use sync::Sync;
+pub use sync::LeaseKeeper;
 pub use window::{BadDuration, BudgetDuration, Schedule};
 
 use crate::clock::Clock;
@@ -47,14 +47,14 @@ impl Limits {
         Self { book: Arc::new(Book::new(settings, clock, false)) }
     }
 
-    /// Counters shared with other replicas through `store`. The returned [`Sync`] has to run.
+    /// Counters shared with other replicas through `store`. The returned [`LeaseKeeper`] has to run.
     pub fn shared(
         settings: Settings,
         clock: Arc<dyn Clock>,
         store: Arc<dyn lease::SharedCounters>,
-    ) -> (Self, Sync) {
+    ) -> (Self, LeaseKeeper) {
         let book = Arc::new(Book::new(settings, clock, true));
-        (Self { book: Arc::clone(&book) }, Sync::new(book, store))
+        (Self { book: Arc::clone(&book) }, LeaseKeeper::new(book, store))
     }
 
     /// Holds `estimate` in all `limits` at once, or in none. Name each subject's counter once.
@@ -94,7 +94,7 @@ impl Limits {
         self.book.len()
     }
 
-    /// Forgets counters that have been idle for [`Settings::idle`]. [`Sync::run`] does so by itself.
+    /// Forgets counters that have been idle for [`Settings::idle`]. [`LeaseKeeper::run`] does so by itself.
     pub fn sweep(&self) {
         self.book.sweep(self.book.settings.idle);
     }

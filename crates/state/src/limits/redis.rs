@@ -28,8 +28,8 @@ pub struct RedisCounters {
 
 impl RedisCounters {
     /// Counters under the prefix of `redis`.
-    pub fn new(redis: Redis) -> Self {
-        Self { redis, script: Script::new(include_str!("exchange.lua")) }
+    pub fn new(redis: &Redis) -> Self {
+        Self { redis: redis.another(), script: Script::new(include_str!("exchange.lua")) }
     }
 
     async fn chunk(&self, replica: &str, batch: &[Statement]) -> Result<Exchange, StoreError> {

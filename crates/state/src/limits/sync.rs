@@ -18,15 +18,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Ticks between sweeps of idle counters.
 const SWEEP_TICKS: u32 = 300;
 
-/// Keeps one replica's counters and the shared store together. Start [`Sync::run`] once, as a task that is
+/// Keeps one replica's counters and the shared store together. Start [`LeaseKeeper::run`] once, as a task that is
 /// awaited at shutdown.
-pub struct Sync {
+pub struct LeaseKeeper {
     book: Arc<Book>,
     store: Arc<dyn SharedCounters>,
     replica: String,
 }
 
-impl Sync {
+impl LeaseKeeper {
     pub(super) fn new(book: Arc<Book>, store: Arc<dyn SharedCounters>) -> Self {
         Self { book, store, replica: uuid::Uuid::new_v4().simple().to_string() }
     }

@@ -1,6 +1,7 @@
 //! The connection to Redis, Valkey or a cluster of either: one multiplexed connection, a deadline on every
 //! call, and a breaker, so that a dead or slow server costs callers next to nothing.
 
+mod resolve;
 mod settings;
 
 use std::fmt;
@@ -15,6 +16,9 @@ use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use tokio::time::{Instant, timeout};
 
+use resolve::Names;
+
+pub use resolve::Resolve;
 pub use settings::{BadRedis, RedisSettings};
 
 /// Failures in a row after which calls fail at once for a while.
@@ -41,8 +45,9 @@ pub enum RedisError {
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
-    target: Target,
+    target: Arc<Target>,
     tag: String,
+    resolver: Option<Arc<dyn Resolve>>,
     /// The connection in use; connects again when it is gone.
     connection: Mutex<Option<Connection>>,
     connecting: tokio::sync::Mutex<()>,
@@ -58,6 +63,29 @@ enum Target {
 struct Breaker {
     failures: u32,
     open_until: Option<Instant>,
+}
+
+/// One call under way; counts as failed unless told otherwise, also when the caller gives up on it.
+struct Call<'a> {
+    redis: &'a Redis,
+    /// What was used, if it got so far: goes when calls are late again and again, because nobody else may
+    /// ever say that the other side is gone.
+    answered: bool,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let mut breaker = self.redis.0.breaker.lock();
+        breaker.failures = breaker.failures.saturating_add(1);
+        if breaker.failures >= BREAK_AFTER {
+            breaker.open_until = Some(Instant::now() + BREAK_FOR);
+            drop(breaker);
+            self.redis.0.connection.lock().take();
+        }
+    }
 }
 
 /// A connection to one server or to a cluster.
@@ -81,6 +109,9 @@ impl Redis {
                     .connection_timeout(settings.connect_timeout)
                     .response_timeout(settings.response_timeout)
                     .retries(1);
+                if let Some(resolver) = &settings.resolver {
+                    builder = builder.async_dns_resolver(Names(Arc::clone(resolver)));
+                }
                 if settings.tls() {
                     builder = builder.tls(redis::cluster::TlsMode::Secure);
                 }
@@ -93,14 +124,15 @@ impl Redis {
                 Target::One(Box::new(client))
             }
         };
-        let inner = Inner {
-            target,
-            tag: format!("{{faregate:{installation}}}"),
-            connection: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
-            breaker: Mutex::default(),
-        };
-        Ok(Self(Arc::new(inner)))
+        let tag = format!("{{faregate:{installation}}}");
+        Ok(Self(Arc::new(Inner::new(Arc::new(target), tag, settings.resolver.clone()))))
+    }
+
+    /// The same server with a connection and a breaker of its own, so that one use does not slow another down.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let (target, resolver) = (Arc::clone(&self.0.target), self.0.resolver.clone());
+        Self(Arc::new(Inner::new(target, self.0.tag.clone(), resolver)))
     }
 
     /// The full name of a key.
@@ -126,26 +158,27 @@ impl Redis {
         F: Future<Output = RedisResult<T>>,
     {
         self.admit()?;
+        let mut call = Call { redis: self, answered: false };
         let done = timeout(deadline, async {
             let connection = self.connection().await?;
             work(connection).await
         });
         match done.await {
             Ok(Ok(value)) => {
+                call.answered = true;
                 *self.0.breaker.lock() = Breaker::default();
                 Ok(value)
             }
             Ok(Err(error)) => {
                 if error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped() {
                     self.0.connection.lock().take();
-                    self.fail();
+                } else {
+                    // The server is there, and says no.
+                    call.answered = true;
                 }
                 Err(RedisError::Failed(error.to_string()))
             }
-            Err(_) => {
-                self.fail();
-                Err(RedisError::Late(deadline))
-            }
+            Err(_) => Err(RedisError::Late(deadline)),
         }
     }
 
@@ -162,14 +195,6 @@ impl Redis {
         }
     }
 
-    fn fail(&self) {
-        let mut breaker = self.0.breaker.lock();
-        breaker.failures = breaker.failures.saturating_add(1);
-        if breaker.failures >= BREAK_AFTER {
-            breaker.open_until = Some(Instant::now() + BREAK_FOR);
-        }
-    }
-
     async fn connection(&self) -> RedisResult<Connection> {
         if let Some(connection) = self.0.connection.lock().clone() {
             return Ok(connection);
@@ -178,7 +203,7 @@ impl Redis {
         if let Some(connection) = self.0.connection.lock().clone() {
             return Ok(connection);
         }
-        let connection = match &self.0.target {
+        let connection = match &*self.0.target {
             Target::One(client) => {
                 // Callers bring their own deadlines; a response that is late must not end the connection.
                 let config =
@@ -189,6 +214,13 @@ impl Redis {
         };
         *self.0.connection.lock() = Some(connection.clone());
         Ok(connection)
+    }
+}
+
+impl Inner {
+    fn new(target: Arc<Target>, tag: String, resolver: Option<Arc<dyn Resolve>>) -> Self {
+        let (connection, connecting) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        Self { target, tag, resolver, connection, connecting, breaker: Mutex::default() }
     }
 }
 

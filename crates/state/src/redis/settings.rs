@@ -1,9 +1,12 @@
 //! Where Redis is, in the forms LiteLLM's settings take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use faregate_terms::Secret;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+
+use super::resolve::Resolve;
 
 /// Where the server is: by `url`, or by host, port, user, password, database and TLS, or as a list of cluster
 /// nodes. A `url` wins over the single values.
@@ -23,6 +26,8 @@ pub struct RedisSettings {
     pub ssl: bool,
     /// True if the servers form a cluster.
     pub cluster: bool,
+    /// Finds addresses of host names; the operating system's resolver unless set.
+    pub resolver: Option<Arc<dyn Resolve>>,
     /// Bound on one connection attempt to a cluster node.
     pub connect_timeout: Duration,
     /// Bound on one answer of a cluster node.
@@ -39,6 +44,7 @@ impl Default for RedisSettings {
             db: 0,
             ssl: false,
             cluster: false,
+            resolver: None,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(5),
         }

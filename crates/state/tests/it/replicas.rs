@@ -4,9 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faregate_state::clock::SystemClock;
-use faregate_state::limits::lease::{Exchange, MemoryCounters, SharedCounters, Statement, StoreError};
+use faregate_state::feed::RedisLog;
+use faregate_state::lease::RedisClaims;
+use faregate_state::limits::lease::{
+    Exchange, Kind, MemoryCounters, SharedCounters, Statement, StoreError, WindowId,
+};
 use faregate_state::limits::{
-    Actual, Cause, Estimate, Limit, Limits, Meter, RedisCounters, Scope, ScopeKey, Settings, Standing, Window,
+    Actual, Cause, Estimate, Limit, Limits, Meter, Name, RedisCounters, Scope, ScopeKey, Settings, Standing,
+    Window,
 };
 use faregate_state::redis::{Redis, RedisSettings};
 use faregate_state::suite;
@@ -47,7 +52,7 @@ impl Replica {
 pub fn redis_store() -> Arc<dyn SharedCounters> {
     let corner = corner();
     let redis = Redis::new(&RedisSettings::url(&corner.url), &corner.installation).unwrap();
-    Arc::new(RedisCounters::new(redis))
+    Arc::new(RedisCounters::new(&redis))
 }
 
 fn memory_store() -> Arc<dyn SharedCounters> {
@@ -179,7 +184,7 @@ async fn leased_scopes_and_default_budgets_do_not_feel_a_slow_store() {
 async fn redis_killed_under_load_fails_no_request_and_loses_no_spend() {
     let mut server = RedisServer::start();
     let store = || -> Arc<dyn SharedCounters> {
-        Arc::new(RedisCounters::new(Redis::new(&RedisSettings::url(&server.url()), "kill").unwrap()))
+        Arc::new(RedisCounters::new(&Redis::new(&RedisSettings::url(&server.url()), "kill").unwrap()))
     };
     let settings = || Settings { timeout: Duration::from_millis(300), ..Settings::default() };
     let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(store(), settings())).collect();
@@ -352,4 +357,77 @@ async fn a_lease_that_is_not_used_goes_to_who_needs_it() {
         let rest = busy.limits.reserve(&over, &Estimate::exact(usd(99)), "call".into()).await;
         assert_eq!(rest.unwrap().cost(), usd(99));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_serves_as_well_as_one_server() {
+    let server = RedisServer::start_cluster();
+    let settings = RedisSettings { cluster: true, ..RedisSettings::url(&server.url()) };
+    let redis = Redis::new(&settings, "cluster").unwrap();
+    suite::shared_counters(&RedisCounters::new(&redis), "cluster").await;
+    suite::shared_log(&RedisLog::new(&redis, "cluster")).await;
+    suite::shared_claims(&RedisClaims::new(&redis), "cluster").await;
+}
+
+#[tokio::test]
+async fn redis_takes_back_what_crashed_replicas_had_as_the_reference_does() {
+    let server = RedisServer::start();
+    let redis = Redis::new(&RedisSettings::url(&server.url()), "crash").unwrap();
+    let (counters, reference) = (RedisCounters::new(&redis), MemoryCounters::new(1_000_000));
+    let base = |kind: Kind| Statement {
+        name: Name::new(format!("{kind:?}")),
+        seq: 1,
+        kind,
+        limit: 100,
+        length_ms: 0,
+        window: WindowId::default(),
+        spent: if kind == Kind::Budget { 10 } else { 0 },
+        held: 20,
+        keep: 0,
+        need: 40,
+        greedy: false,
+        leave: false,
+        seed: 0,
+        history: None,
+    };
+    let first = [base(Kind::Budget), base(Kind::Parallel)];
+    for store in [&counters as &dyn SharedCounters, &reference] {
+        store.exchange("crashed", &first).await.unwrap();
+    }
+    let mut allowances = Vec::new();
+    for (seq, passed) in (2..).zip([1_000_i64, 15_000, 110_000, 500_000]) {
+        // Whoever was seen before is seen that much earlier.
+        let script = "for _, one in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZINCRBY', KEYS[1], -ARGV[1], one) end";
+        server.command(&["EVAL", script, "1", "{faregate:crash}:limits:replicas", &passed.to_string()]);
+        reference.advance(passed);
+        let ask = |kind| Statement { seq, spent: 0, held: 0, need: 100, ..base(kind) };
+        let asks = [ask(Kind::Budget), ask(Kind::Parallel)];
+        let got = counters.exchange("other", &asks).await.unwrap();
+        let expected = reference.exchange("other", &asks).await.unwrap();
+        for (got, expected) in got.answers.iter().zip(&expected.answers) {
+            assert_eq!(got.allowance, expected.allowance, "after {passed} ms more");
+            assert_eq!((got.others_spent, got.others_held), (expected.others_spent, expected.others_held));
+        }
+        allowances.push((got.answers[0].allowance, got.answers[1].allowance, got.replicas));
+    }
+    assert_eq!(allowances, [(30, 40, 2), (30, 100, 1), (70, 100, 1), (90, 100, 1)]);
+}
+
+#[tokio::test]
+async fn a_lowered_limit_counts_on_every_replica_at_once() {
+    let store = memory_store();
+    let replicas: Vec<Replica> =
+        (0..2).map(|_| Replica::start(Arc::clone(&store), Settings::default())).collect();
+    let at = |max| [strict(Scope::Team, usd(max))];
+    for replica in &replicas {
+        // Both have leases of hundreds of dollars now.
+        let hold = replica.limits.reserve(&at(1_000), &Estimate::exact(usd(4)), "call".into()).await.unwrap();
+        hold.settle(&Actual { cost: usd(4), ..Actual::default() });
+    }
+    let ask = async |replica: usize, dollars| {
+        replicas[replica].limits.reserve(&at(10), &Estimate::exact(usd(dollars)), "call".into()).await
+    };
+    assert!(ask(0, 3).await.is_err());
+    let kept = ask(1, 2).await;
+    assert!(kept.is_ok() && ask(0, 1).await.is_err());
 }

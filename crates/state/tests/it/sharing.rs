@@ -28,13 +28,13 @@ fn clock() -> Arc<dyn Clock> {
 #[tokio::test]
 async fn logs_keep_their_promises_in_memory_and_in_redis() {
     suite::shared_log(&MemoryLog::default()).await;
-    suite::shared_log(&RedisLog::new(redis(), "suite")).await;
+    suite::shared_log(&RedisLog::new(&redis(), "suite")).await;
 }
 
 #[tokio::test]
 async fn claims_keep_their_promises_in_memory_and_in_redis() {
     suite::shared_claims(&MemoryClaims::new(clock()), "memory").await;
-    suite::shared_claims(&RedisClaims::new(redis()), "redis").await;
+    suite::shared_claims(&RedisClaims::new(&redis()), "redis").await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn soon(changes: &mut invalidate::Changes) -> Change {
 
 #[tokio::test]
 async fn a_revoked_key_is_heard_of_by_every_replica_within_a_second() {
-    let shared: Arc<dyn SharedLog> = Arc::new(RedisLog::new(redis(), invalidate::TOPIC));
+    let shared: Arc<dyn SharedLog> = Arc::new(RedisLog::new(&redis(), invalidate::TOPIC));
     let stop = CancellationToken::new();
     let (here, run) = Invalidations::shared(shared.clone(), clock(), stop.clone());
     let follow = tokio::spawn(run);
@@ -84,13 +84,13 @@ async fn a_revoked_key_is_heard_of_by_every_replica_within_a_second() {
 async fn a_replica_that_may_have_missed_changes_drops_everything() {
     let mut server = RedisServer::start();
     let redis = || Redis::new(&RedisSettings::url(&server.url()), "missed").unwrap();
-    let log: Arc<dyn SharedLog> = Arc::new(RedisLog::new(redis(), invalidate::TOPIC));
+    let log: Arc<dyn SharedLog> = Arc::new(RedisLog::new(&redis(), invalidate::TOPIC));
     log.append(&["key:old".to_owned()]).await.unwrap();
     let stop = CancellationToken::new();
     let (feed, run) = Invalidations::shared(log, clock(), stop.clone());
     let mut changes = feed.subscribe();
     let follow = tokio::spawn(run);
-    let other: Arc<dyn SharedLog> = Arc::new(RedisLog::new(redis(), invalidate::TOPIC));
+    let other: Arc<dyn SharedLog> = Arc::new(RedisLog::new(&redis(), invalidate::TOPIC));
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.kill();
     let start = Instant::now();
@@ -144,7 +144,7 @@ fn a_deployment_rests_as_long_as_the_longest_reason() {
 async fn a_rest_is_honoured_by_all_replicas_and_by_one_that_starts_later() {
     for log in [
         Arc::new(MemoryLog::default()) as Arc<dyn SharedLog>,
-        Arc::new(RedisLog::new(redis(), cooldown::TOPIC)),
+        Arc::new(RedisLog::new(&redis(), cooldown::TOPIC)),
     ] {
         let stop = CancellationToken::new();
         let replica = || {
