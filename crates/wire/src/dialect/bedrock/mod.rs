@@ -17,6 +17,9 @@ mod stream_out;
 mod turns;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::Client;
 pub(in crate::dialect) use fault::exception;
 pub use provider::Provider;
