@@ -47,6 +47,8 @@ done
 
 curl --fail --silent --show-error "$url/health/liveliness" >/dev/null
 "$chroot" --userspec=65532:65532 "$root" /faregate health --url "$url" >/dev/null
+# The command of the image's HEALTHCHECK.
+PORT="${url##*:}" "$chroot" --userspec=65532:65532 "$root" /faregate --health >/dev/null
 [ "$(stat -c %u "$root/data/master_key")" = 65532 ] || die "the master key is not the user's own"
 [ "$(stat -c %a "$root/data/master_key")" = 600 ] || die "the master key can be read by others"
 answer="$(curl --fail --silent --show-error "$url/v1/chat/completions" \
