@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::counter::{Counter, Fit, Hope, Mode, Now};
+use super::counter::{Counter, Fit, Hope, Mode, Now, Queued};
 use super::lease::{Exchange, Kind, LEASE_TTL_MS, PARALLEL_TTL_MS, Statement};
 use super::limit::{Actual, Ask, Cause, Denied, Estimate, Limit, Meter, Name, Rule, Standing};
 use super::settings::Settings;
@@ -40,8 +40,10 @@ pub(super) struct Book {
 #[derive(Debug, Default)]
 struct Shard {
     counters: HashMap<Name, Counter, BuildHasherDefault<Passed>>,
-    /// Counters whose state the store has to hear of.
-    dirty: Vec<Name>,
+    /// Counters whose state the store has to hear of at the next tick.
+    hot: Vec<Name>,
+    /// The same within a second. Those that were stated since are passed over.
+    calm: Vec<Name>,
 }
 
 /// Names carry their hash.
@@ -265,16 +267,16 @@ impl Book {
     /// Notes that the store has to hear of a counter.
     fn changed(&self, shard: &mut Shard, name: &Name) {
         let Some(counter) = shard.counters.get_mut(name) else { return };
-        let room = counter.spent + counter.held;
-        if let Some(share) = &mut counter.share {
-            if !share.queued {
-                share.queued = true;
-                shard.dirty.push(name.clone());
-            }
-            // A lease that runs low is renewed before somebody has to wait for it.
-            if share.known && share.fair > 0 && (share.allowance - room) * 4 < share.fair {
-                self.urgent.notify_one();
-            }
+        let (urgency, used) = (counter.urgency(), counter.spent + counter.held);
+        let Some(share) = &mut counter.share else { return };
+        if urgency > share.queued {
+            share.queued = urgency;
+            let list = if urgency == Queued::Hot { &mut shard.hot } else { &mut shard.calm };
+            list.push(name.clone());
+        }
+        // A lease that runs low is renewed before somebody has to wait for it.
+        if share.known && share.fair > 0 && (share.allowance - used) * 4 < share.fair {
+            self.urgent.notify_one();
         }
     }
 
@@ -453,27 +455,36 @@ impl Book {
 
 /// The half that talks to the shared store.
 impl Book {
-    /// What the store has to hear, at most `most` statements.
-    pub fn statements(&self, most: usize) -> Vec<Statement> {
+    /// What the store has to hear, at most `most` statements; with `all`, also what could wait.
+    pub fn statements(&self, most: usize, all: bool) -> Vec<Statement> {
         let now = self.now();
         let mut batch = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
-            let take = shard.dirty.len().min(most - batch.len());
-            let from = shard.dirty.len() - take;
-            for name in shard.dirty.split_off(from) {
-                let Some(counter) = shard.counters.get_mut(&name) else { continue };
-                counter.turn_over(now);
-                let seq = self.seq.fetch_add(1, Ordering::AcqRel) + 1;
-                batch.extend(counter.statement(seq));
+            let shard = &mut *shard;
+            for list in [&mut shard.hot, &mut shard.calm].into_iter().take(if all { 2 } else { 1 }) {
+                while batch.len() < most
+                    && let Some(name) = list.pop()
+                {
+                    let Some(counter) = shard.counters.get_mut(&name) else { continue };
+                    if counter.share.as_ref().is_none_or(|share| share.queued == Queued::No) {
+                        continue;
+                    }
+                    counter.turn_over(now);
+                    let seq = self.seq.fetch_add(1, Ordering::AcqRel) + 1;
+                    batch.extend(counter.statement(seq));
+                }
             }
         }
         batch
     }
 
-    /// True if there is something to state.
-    pub fn unstated(&self) -> bool {
-        self.shards.iter().any(|shard| !shard.lock().dirty.is_empty())
+    /// True if there is something to state; with `all`, also if it could wait.
+    pub fn unstated(&self, all: bool) -> bool {
+        self.shards.iter().any(|shard| {
+            let shard = shard.lock();
+            !shard.hot.is_empty() || all && !shard.calm.is_empty()
+        })
     }
 
     /// Takes the answers to a batch in and wakes who waited for them.
@@ -498,9 +509,10 @@ impl Book {
             let mut shard = self.lock(name);
             let Some(counter) = shard.counters.get_mut(name) else { continue };
             let used = counter.spent + counter.held;
+            let waits = counter.waiting > 0;
             if let Some(share) = &mut counter.share
-                && share.allowance > used
-                && counter.waiting == 0
+                && !waits
+                && (share.allowance > used || share.queued == Queued::Calm)
             {
                 share.recalled = true;
                 self.changed(&mut shard, name);
@@ -568,16 +580,16 @@ impl Book {
 impl Shard {
     /// Drops idle counters; shared ones leave the store first.
     fn forget(&mut self, now: Now, after: Duration) {
-        let dirty = &mut self.dirty;
+        let hot = &mut self.hot;
         self.counters.retain(|name, counter| {
             if !counter.idle(now, after) {
                 return true;
             }
             let Some(share) = &mut counter.share else { return false };
             share.leaving = true;
-            if !share.queued {
-                share.queued = true;
-                dirty.push(name.clone());
+            if share.queued < Queued::Hot {
+                share.queued = Queued::Hot;
+                hot.push(name.clone());
             }
             true
         });

@@ -58,12 +58,24 @@ pub(super) struct Share {
     pub replicas: u32,
     /// Asked for by requests that wait.
     pub demand: i128,
-    /// In the list of counters to state.
-    pub queued: bool,
+    /// In which list of counters to state.
+    pub queued: Queued,
     /// Some other replica got too little.
     pub recalled: bool,
     /// To be folded and forgotten.
     pub leaving: bool,
+}
+
+/// How soon the store has to hear of a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Queued {
+    /// Nothing to say.
+    #[default]
+    No,
+    /// Within a second: far from its limit, nobody waits.
+    Calm,
+    /// At the next tick.
+    Hot,
 }
 
 /// What a limit says to an ask.
@@ -328,6 +340,16 @@ impl Counter {
         quiet && now.steady.saturating_sub(self.touched) >= after
     }
 
+    /// How soon the store has to hear of what has changed.
+    pub fn urgency(&self) -> Queued {
+        let Some(share) = &self.share else { return Queued::No };
+        let slack = share.allowance - self.spent - self.held;
+        // Near the limit others decide by what this replica says.
+        let near = share.fair < self.limit.row().amount / 32;
+        let hot = !share.known || near || self.waiting > 0 || share.recalled || slack * 4 < share.fair;
+        if hot { Queued::Hot } else { Queued::Calm }
+    }
+
     /// What to tell the store, once; lowers the own allowance to what it says to keep.
     pub fn statement(&mut self, seq: u64) -> Option<Statement> {
         let kind = self.kind();
@@ -352,7 +374,7 @@ impl Counter {
             base: share.base,
             spent: share.others_spent + self.spent,
         });
-        share.queued = false;
+        share.queued = Queued::No;
         share.recalled = false;
         Some(Statement {
             name: row.name.clone(),
@@ -383,7 +405,7 @@ impl Counter {
         let Some(share) = &mut self.share else { return true };
         let queued = std::mem::take(&mut share.queued);
         **share = Share { demand: share.demand, queued, ..Share::default() };
-        !queued && self.held == 0 && self.waiting == 0 && self.spent == 0
+        queued == Queued::No && self.held == 0 && self.waiting == 0 && self.spent == 0
     }
 
     /// Takes an answer in.

@@ -185,8 +185,8 @@ local function decide(key, s)
     available = sub(available, extra)
     local part = state.parts[replica]
     part.allowance = add(part.allowance, add(granted, extra))
-    local _, slack = others_of(state)
-    if short and less(ZERO, slack) then
+    local held, slack = others_of(state)
+    if short and less(ZERO, add(held, slack)) then
       state.want = now + WANT_TTL
       redis.call('ZADD', KEYS[2], string.format('%.0f', state.want), s.name)
       redis.call('PEXPIRE', KEYS[2], DAY)

@@ -221,7 +221,8 @@ pub fn decide(
         if let Some(part) = state.parts.get_mut(replica) {
             part.allowance += granted + extra;
         }
-        if short && others(state, replica).slack > 0 {
+        let others = others(state, replica);
+        if short && others.slack + others.held > 0 {
             state.want_until_ms = now_ms + WANT_TTL_MS;
         }
     }

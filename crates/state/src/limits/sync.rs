@@ -15,6 +15,8 @@ const BATCH: usize = 512;
 const GATHER: Duration = Duration::from_millis(2);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Ticks between statements of counters that can wait.
+const CALM_TICKS: u32 = 10;
 /// Ticks between sweeps of idle counters.
 const SWEEP_TICKS: u32 = 300;
 
@@ -40,21 +42,26 @@ impl LeaseKeeper {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.book.urgent.notified(), if !failing => tokio::time::sleep(GATHER).await,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => ticks = ticks.wrapping_add(1),
             }
-            pause = if self.round().await { self.book.settings.tick } else { (pause * 2).min(LONGEST_PAUSE) };
-            ticks = ticks.wrapping_add(1);
+            let all = ticks.is_multiple_of(CALM_TICKS);
+            let done = self.round(all).await;
+            pause = if done { self.book.settings.tick } else { (pause * 2).min(LONGEST_PAUSE) };
+            if done && self.book.unstated(all) {
+                // More than one batch.
+                self.book.urgent.notify_one();
+            }
             if ticks.is_multiple_of(SWEEP_TICKS) {
                 self.book.sweep(self.book.settings.idle);
             }
         }
         self.book.sweep(Duration::ZERO);
-        while self.book.unstated() && self.round().await {}
+        while self.book.unstated(true) && self.round(true).await {}
     }
 
     /// One exchange. False if it failed.
-    async fn round(&self) -> bool {
-        let batch = self.book.statements(BATCH);
+    async fn round(&self, all: bool) -> bool {
+        let batch = self.book.statements(BATCH, all);
         let sent = self.book.now().steady;
         match self.exchange(&batch).await {
             Ok(exchange) if exchange.answers.len() == batch.len() => {
