@@ -210,7 +210,7 @@ pub fn unfold(answer: &ChatResponse) -> Vec<Event> {
 }
 
 fn unfold_part(choice: u32, part: u32, source: &Part, events: &mut Vec<Event>) {
-    let (kind, growth, signature) = match source {
+    let (kind, growth, mut signature) = match source {
         Part::Text { text, signature, .. } => {
             (PartKind::Text, Some(Event::Text { part, delta: text.clone() }), signature.clone())
         }
@@ -249,6 +249,10 @@ fn unfold_part(choice: u32, part: u32, source: &Part, events: &mut Vec<Event>) {
         Part::Image { .. } | Part::Audio { .. } | Part::File { .. } | Part::ToolResult { .. } => return,
     };
     events.push(Event::Open { choice, part, kind });
+    if matches!(source, Part::ToolCall { .. }) {
+        // Before the arguments, as dialects that carry it in the call's id must know it first.
+        events.extend(signature.take().map(|signature| Event::Signature { part, signature }));
+    }
     events.extend(growth);
     if let Part::Text { annotations, .. } = source {
         events.extend(
@@ -259,4 +263,64 @@ fn unfold_part(choice: u32, part: u32, source: &Part, events: &mut Vec<Event>) {
         events.push(Event::Signature { part, signature });
     }
     events.push(Event::Close { part });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Family;
+    use crate::dialect::{Dialect, Reply};
+
+    fn answer() -> ChatResponse {
+        let signature = |data: &str| Some(Signature { family: Family::Gemini, data: data.to_owned() });
+        let mut call = Part::tool_call("c1", "look", r#"{"at":"sky"}"#);
+        if let Part::ToolCall { signature: state, .. } = &mut call {
+            *state = signature("state of the call");
+        }
+        let thought = Part::Reasoning {
+            text: "hm".into(),
+            signature: signature("of the thought"),
+            redacted: false,
+            id: None,
+        };
+        let choice = Choice {
+            index: 0,
+            parts: vec![thought, Part::text("Let me look."), call],
+            finish: FinishReason::ToolCalls,
+            stop_sequence: None,
+            logprobs: None,
+        };
+        ChatResponse { id: "1".into(), choices: vec![choice], ..ChatResponse::default() }
+    }
+
+    #[test]
+    fn what_is_unfolded_folds_back() {
+        let mut folder = Folder::new();
+        unfold(&answer()).iter().for_each(|event| folder.add(event));
+        assert_eq!(folder.finish(), answer());
+    }
+
+    /// Dialects that carry a call's state in its id write the id with the call's beginning.
+    #[test]
+    fn the_state_of_a_replayed_call_reaches_every_client() {
+        let plain = "state of the call";
+        for dialect in [Dialect::Anthropic, Dialect::Bedrock, Dialect::OpenAiChat, Dialect::OpenAiResponses] {
+            let reply = Reply {
+                id: "1".into(),
+                model: "m".into(),
+                created: 0,
+                request: std::sync::Arc::default(),
+                alt_sse: false,
+            };
+            let mut encoder = dialect.client().unwrap().encoder(reply);
+            let mut out = Vec::new();
+            unfold(&answer()).iter().for_each(|event| encoder.event(event, &mut out));
+            encoder.end(&mut out);
+            let text = String::from_utf8_lossy(&out);
+            let sealed =
+                crate::opaque::seal_id("c1", Some(&Signature { family: Family::Gemini, data: plain.into() }));
+            let is_carried = text.contains(&sealed) || text.contains(plain);
+            assert!(is_carried, "{}: {text}", dialect.name());
+        }
+    }
 }

@@ -177,7 +177,7 @@ fn reasoning_is_asked_for_in_the_vendors_words() {
 #[test]
 fn what_bedrock_cannot_fetch_is_refused_by_name() {
     let request = decode(&json!({"messages": [{"role": "user", "content": [{"text": "go"}]}]}));
-    let mut with = |media| {
+    let with = |media| {
         let mut request = request.clone();
         request.messages[0].parts.push(Part::image(media));
         with_target(CLAUDE, Abilities::default(), |target| {
