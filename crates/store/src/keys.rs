@@ -1,13 +1,16 @@
-//! Virtual keys.
+//! Virtual keys: their rows, rotation, deletion.
+//!
+//! What a request needs to know about a key, all at once, is a [`crate::KeyRecord`].
 
 use faregate_terms::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Record;
-use crate::Usd;
-use crate::ledger::SubjectKind;
-use crate::schema::{Table, access, identity};
+use crate::db::Tx;
+use crate::ledger::{SubjectKind, totals};
+use crate::record::{self, Patch, Record};
+use crate::schema::{Kind, Table, access, identity};
+use crate::{Store, StoreError, Usd};
 
 /// A virtual key. Members are the columns of its table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -211,4 +214,118 @@ pub struct JwtKeyMapping {
 
 impl Record for JwtKeyMapping {
     const TABLE: &'static Table = &access::JWT_KEY_MAPPING;
+}
+
+/// Who deleted something, for the copy that is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deleter {
+    /// The user.
+    pub user: Option<String>,
+    /// Hash of the key the request was made with.
+    pub api_key: Option<String>,
+    /// The value of the `litellm-changed-by` header.
+    pub changed_by: Option<String>,
+}
+
+/// How a key gets a new secret.
+#[derive(Debug, Clone)]
+pub struct Rotation<'a> {
+    /// The hash in use.
+    pub from: &'a str,
+    /// The new hash.
+    pub to: &'a str,
+    /// How long the old one still works; `None` ends it now.
+    pub grace_until: Option<UtcMillis>,
+    /// Further columns to change, e.g. `key_name`, `rotation_count`, `last_rotation_at`.
+    pub patch: Patch,
+}
+
+impl Store {
+    /// Gives a key a new hash. Its row, spend and settings stay; requests in flight are booked on it still.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when another key has the new hash.
+    pub async fn rotate_key(
+        &self,
+        rotation: Rotation<'_>,
+        now: UtcMillis,
+    ) -> Result<Option<VirtualKey>, StoreError> {
+        let Rotation { from, to, grace_until, patch } = rotation;
+        let mut tx = self.db.begin().await?;
+        let patch = patch.set("token", to);
+        let Some(_) = record::update::<VirtualKey>(&mut tx, &[from], &patch, now).await? else {
+            return Ok(None);
+        };
+        totals::rename(&mut tx, SubjectKind::Key, from, to).await?;
+        // Older hashes of this key go on to the newest.
+        let mut sql = tx.sql("UPDATE \"LiteLLM_DeprecatedVerificationToken\" SET active_token_id = ");
+        sql.bind(Kind::Text, to).push(" WHERE active_token_id = ").bind(Kind::Text, from);
+        tx.execute(sql).await?;
+        // Also without grace: requests in flight carry the old hash and are booked on the new one.
+        let old = DeprecatedKey {
+            id: uuid::Uuid::now_v7().to_string(),
+            token: from.to_owned(),
+            active_token_id: to.to_owned(),
+            revoke_at: grace_until.unwrap_or(now),
+            created_at: Some(now),
+        };
+        record::insert(&mut tx, &old, now).await?;
+        let key = record::get::<VirtualKey>(&mut tx, &[to]).await?;
+        tx.commit().await?;
+        Ok(key)
+    }
+
+    /// Deletes keys and keeps a copy of each, so that old spend can be attributed. Returns what was deleted.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn delete_keys(
+        &self,
+        tokens: &[&str],
+        by: &Deleter,
+        now: UtcMillis,
+    ) -> Result<Vec<VirtualKey>, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let gone = delete_keys(&mut tx, tokens, by, now).await?;
+        tx.commit().await?;
+        Ok(gone)
+    }
+}
+
+/// As [`Store::delete_keys`], inside a transaction.
+pub(crate) async fn delete_keys(
+    tx: &mut Tx,
+    tokens: &[&str],
+    by: &Deleter,
+    now: UtcMillis,
+) -> Result<Vec<VirtualKey>, StoreError> {
+    let mut gone = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let Some(key) = record::get::<VirtualKey>(tx, &[token]).await? else { continue };
+        record::insert(tx, &copy_of::<VirtualKey, DeletedKey>(&key, by, now)?, now).await?;
+        record::delete::<VirtualKey>(tx, &[token]).await?;
+        gone.push(key);
+    }
+    Ok(gone)
+}
+
+/// The copy that is kept of a deleted row: all its columns, and who deleted it when.
+pub(crate) fn copy_of<T: Record, Copy: Record>(
+    row: &T,
+    by: &Deleter,
+    now: UtcMillis,
+) -> Result<Copy, StoreError> {
+    let unreadable = |problem: serde_json::Error| StoreError::Unreadable {
+        table: T::TABLE.name,
+        problem: problem.to_string(),
+    };
+    let mut columns = serde_json::to_value(row).map_err(unreadable)?;
+    if let Value::Object(columns) = &mut columns {
+        columns.insert("id".to_owned(), uuid::Uuid::new_v4().to_string().into());
+        columns.insert("deleted_at".to_owned(), now.to_string().into());
+        columns.insert("deleted_by".to_owned(), by.user.clone().into());
+        columns.insert("deleted_by_api_key".to_owned(), by.api_key.clone().into());
+        columns.insert("litellm_changed_by".to_owned(), by.changed_by.clone().into());
+    }
+    serde_json::from_value(columns).map_err(unreadable)
 }

@@ -181,6 +181,39 @@ pub(crate) async fn insert<T: Record>(tx: &mut Tx, record: &T, now: UtcMillis) -
     Ok(())
 }
 
+/// Adds many rows with all their columns, and returns one text column of those that were added.
+///
+/// `conflict` is the `ON CONFLICT` clause, or empty.
+pub(crate) async fn insert_many<T: Record>(
+    tx: &mut Tx,
+    records: &[T],
+    conflict: &str,
+    returning: &str,
+) -> Result<Vec<String>, StoreError> {
+    let table = T::TABLE;
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    let mut added = Vec::with_capacity(records.len());
+    // SQLite takes 32,766 values in a statement, PostgreSQL 65,535.
+    for chunk in records.chunks((20_000 / names.len().max(1)).max(1)) {
+        let mut sql = tx.sql("INSERT INTO \"").once();
+        sql.push(table.name).push("\" (\"").push(&names.join("\", \"")).push("\") VALUES ");
+        for (index, record) in chunk.iter().enumerate() {
+            let Value::Object(columns) = object(record)? else { continue };
+            sql.push(if index > 0 { ", (" } else { "(" });
+            for (position, column) in table.columns.iter().enumerate() {
+                sql.push(if position > 0 { ", " } else { "" });
+                let value = columns.get(column.name).unwrap_or(&Value::Null);
+                sql.bind(column.kind, cell(table, column, value)?);
+            }
+            sql.push(")");
+        }
+        sql.push(" ").push(conflict).push(" RETURNING \"").push(returning).push("\"");
+        let rows = tx.fetch(sql, &[Kind::Text]).await?;
+        added.extend(rows.into_iter().flatten().filter_map(Cell::text));
+    }
+    Ok(added)
+}
+
 /// Changes the named columns of one row inside a transaction.
 pub(crate) async fn update<T: Record>(
     tx: &mut Tx,

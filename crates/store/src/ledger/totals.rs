@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use faregate_terms::{PicoUsd, UtcMillis};
 
 use super::{Subject, SubjectKind};
-use crate::StoreError;
 use crate::db::{Cell, Engine, Sql, Tx};
 use crate::schema::Kind;
-use crate::usd::split;
+use crate::usd::{join, split};
+use crate::{Store, StoreError};
 
 /// Subjects per statement.
 const CHUNK: usize = 500;
@@ -40,6 +40,56 @@ fn halves(engine: Engine, column: &str) -> (String, String) {
             let usd = format!("CAST(substr({text}, 1, instr({text}, '.') - 1) AS INTEGER)");
             (usd, format!("CAST(substr({text}, instr({text}, '.') + 1) AS INTEGER)"))
         }
+    }
+}
+
+/// What a subject spent, exactly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Since its last reset.
+    pub spend: PicoUsd,
+    /// Over its whole life.
+    pub total: PicoUsd,
+}
+
+impl Store {
+    /// The exact totals of these subjects; a subject that spent nothing yet may be missing.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn spent(&self, subjects: &[Subject]) -> Result<BTreeMap<Subject, Spent>, StoreError> {
+        let mut by_kind: BTreeMap<SubjectKind, Vec<&Subject>> = BTreeMap::new();
+        for subject in subjects {
+            by_kind.entry(subject.kind).or_default().push(subject);
+        }
+        let mut found = BTreeMap::new();
+        for (kind, subjects) in by_kind {
+            for chunk in subjects.chunks(CHUNK) {
+                let mut sql =
+                    self.db.sql("SELECT id, sub_id, spend_usd, spend_pico, total_usd, total_pico ").once();
+                sql.push("FROM \"faregate_spend_totals\" WHERE kind = ").bind(Kind::Text, kind.word());
+                sql.push(" AND id IN ")
+                    .bind_list(Kind::Text, chunk.iter().map(|subject| subject.id.as_str()));
+                let kinds = [Kind::Text, Kind::Text, Kind::Big, Kind::Big, Kind::Big, Kind::Big];
+                for row in self.db.fetch(sql, &kinds).await? {
+                    if let [Cell::Text(id), Cell::Text(sub_id), rest @ ..] = row.as_slice() {
+                        let subject = Subject::member(kind, id.as_str(), sub_id.as_str());
+                        if chunk.contains(&&subject) {
+                            found.insert(subject, Spent::of(rest));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Spent {
+    /// Reads the four columns of a total.
+    pub(crate) fn of(cells: &[Cell]) -> Self {
+        let part = |index: usize| cells.get(index).map_or(0, Cell::int);
+        Self { spend: join(part(0), part(1)), total: join(part(2), part(3)) }
     }
 }
 
@@ -110,6 +160,15 @@ pub async fn retake(
     }
     sql.push(" ON CONFLICT (kind, id, sub_id) DO UPDATE SET spend_usd = excluded.spend_usd, ");
     sql.push("spend_pico = excluded.spend_pico, updated_at = excluded.updated_at");
+    tx.execute(sql).await.map(drop)
+}
+
+/// Moves a subject's total to its new id.
+pub async fn rename(tx: &mut Tx, kind: SubjectKind, from: &str, to: &str) -> Result<(), StoreError> {
+    forget(tx, kind, &[to]).await?;
+    let mut sql = tx.sql("UPDATE \"faregate_spend_totals\" SET id = ");
+    sql.bind(Kind::Text, to).push(" WHERE kind = ").bind(Kind::Text, kind.word());
+    sql.push(" AND id = ").bind(Kind::Text, from);
     tx.execute(sql).await.map(drop)
 }
 

@@ -5,6 +5,8 @@ use std::ops::Deref;
 use faregate_store::{Settings, Store};
 use faregate_terms::UtcMillis;
 use faregate_testkit::postgres::Database;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 /// The moment every test starts at: 2026-03-01T12:00:00Z.
@@ -15,7 +17,7 @@ pub struct Bench {
     store: Store,
     settings: Settings,
     _folder: Option<TempDir>,
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 impl Deref for Bench {
@@ -43,14 +45,14 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let settings = Settings::sqlite(folder.path().join("faregate.db"));
         let store = Store::connect(&settings).await.unwrap();
-        Self { store, settings, _folder: Some(folder), _database: None }
+        Self { store, settings, _folder: Some(folder), database: None }
     }
 
     pub async fn empty_postgres() -> Self {
         let database = Database::create().await;
         let settings = Settings::from_url("TEST_DATABASE_URL", &database.url()).unwrap();
         let store = Store::connect(&settings).await.unwrap();
-        Self { store, settings, _folder: None, _database: Some(database) }
+        Self { store, settings, _folder: None, database: Some(database) }
     }
 
     /// Another process on the same database.
@@ -58,9 +60,30 @@ impl Bench {
         Store::connect(&self.settings).await.unwrap()
     }
 
-    /// Where the database is.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// Runs SQL that somebody else may have run.
+    pub async fn run_sql(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if let Some(database) = &self.database {
+            let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        } else {
+            let options = SqliteConnectOptions::new().filename(self.settings.sqlite_path().unwrap());
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        }
+    }
+
+    /// The first column of what a query finds, as text.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if let Some(database) = &self.database {
+            let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+        } else {
+            let options = SqliteConnectOptions::new().filename(self.settings.sqlite_path().unwrap());
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+        }
     }
 }
 
