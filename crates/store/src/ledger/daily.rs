@@ -1,0 +1,193 @@
+//! Daily aggregates: one row per day, subject, key, model, provider and endpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use faregate_terms::{PicoUsd, Receipt, UtcMillis};
+
+use super::log::{clip, model, succeeded};
+use super::{Subject, SubjectKind};
+use crate::StoreError;
+use crate::db::{Cell, Tx};
+use crate::schema::{Kind, Table};
+
+/// Rows per statement: about 25 values each.
+const CHUNK: usize = 400;
+
+/// What is counted, in the order of [`COUNTERS`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Counts {
+    numbers: [i64; COUNTERS.len()],
+    spend: PicoUsd,
+    /// The last request of a tag's row.
+    request_id: String,
+}
+
+const COUNTERS: [&str; 9] = [
+    "prompt_tokens",
+    "completion_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "api_requests",
+    "successful_requests",
+    "failed_requests",
+    "total_response_time_ms",
+    "timed_requests",
+];
+
+/// The values of a table's unique key, in its order, and the model group.
+type Key = (Vec<String>, String);
+
+/// Receipts added up per table and row, until they are written.
+#[derive(Debug, Default)]
+pub(super) struct Days(BTreeMap<SubjectKind, BTreeMap<Key, Counts>>);
+
+impl Days {
+    /// Adds one receipt to every table it counts in.
+    pub fn add(&mut self, receipt: &Receipt, request_id: &str) {
+        let account = &receipt.account;
+        let counts = counts(receipt, request_id);
+        // A user's table holds requests of nobody in particular too: reports over everybody read it.
+        let mut rows = vec![
+            (SubjectKind::DailyUser, account.user.as_deref().unwrap_or_default()),
+            (SubjectKind::DailyGlobal, ""),
+        ];
+        let others = [
+            (SubjectKind::DailyTeam, &account.team),
+            (SubjectKind::DailyOrganization, &account.organization),
+            (SubjectKind::DailyEndUser, &account.end_user),
+            (SubjectKind::DailyAgent, &account.agent),
+        ];
+        rows.extend(others.iter().filter_map(|(kind, id)| Some((*kind, id.as_deref()?))));
+        let tags: BTreeSet<&str> = account.tags.iter().map(String::as_str).collect();
+        rows.extend(tags.into_iter().map(|tag| (SubjectKind::DailyTag, tag)));
+        for (kind, id) in rows {
+            let row =
+                self.0.entry(kind).or_default().entry(key(kind.table(), receipt, clip(id))).or_default();
+            for (sum, number) in row.numbers.iter_mut().zip(counts.numbers) {
+                *sum = sum.saturating_add(number);
+            }
+            row.spend += counts.spend;
+            row.request_id.clone_from(&counts.request_id);
+        }
+    }
+
+    /// Writes the counts and returns what each touched row's spend grows by.
+    pub async fn write(self, tx: &mut Tx, now: UtcMillis) -> Result<BTreeMap<Subject, PicoUsd>, StoreError> {
+        let mut amounts = BTreeMap::new();
+        for (kind, rows) in self.0 {
+            // One statement may not meet a row twice: groups of a model share its row.
+            let mut merged: BTreeMap<Vec<String>, (String, Counts)> = BTreeMap::new();
+            for ((key, group), counts) in rows {
+                match merged.get_mut(&key) {
+                    Some((_, sum)) => {
+                        for (sum, number) in sum.numbers.iter_mut().zip(counts.numbers) {
+                            *sum = sum.saturating_add(number);
+                        }
+                        sum.spend += counts.spend;
+                    }
+                    None => {
+                        merged.insert(key, (group, counts));
+                    }
+                }
+            }
+            let rows: Vec<_> = merged.into_iter().collect();
+            for chunk in rows.chunks(CHUNK) {
+                amounts.extend(write(tx, kind, chunk, now).await?);
+            }
+        }
+        Ok(amounts)
+    }
+}
+
+fn counts(receipt: &Receipt, request_id: &str) -> Counts {
+    let usage = &receipt.usage;
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let success = i64::from(succeeded(receipt));
+    let time = i64::try_from(receipt.duration.as_millis()).unwrap_or(i64::MAX);
+    Counts {
+        numbers: [
+            number(usage.input),
+            number(usage.output),
+            number(usage.cache_read),
+            number(usage.cache_write()),
+            1,
+            success,
+            1 - success,
+            time * success,
+            success,
+        ],
+        spend: receipt.cost.unwrap_or_default(),
+        request_id: request_id.to_owned(),
+    }
+}
+
+/// Empty texts stand for what is missing: a unique key with a null would never meet itself again.
+fn key(table: &Table, receipt: &Receipt, subject: &str) -> Key {
+    let unique = table.unique.first().copied().unwrap_or_default();
+    let group = receipt.model_group.as_ref().map(|group| clip(group.as_str()).to_owned()).unwrap_or_default();
+    let value = |name: &&str| match *name {
+        "date" => receipt.wall.started.day(),
+        "api_key" => clip(&receipt.account.api_key).to_owned(),
+        "model" => model(receipt).to_owned(),
+        "model_group" => group.clone(),
+        "custom_llm_provider" => receipt.provider.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "mcp_namespaced_tool_name" => clip(receipt.log.mcp_tool.as_deref().unwrap_or_default()).to_owned(),
+        "endpoint" => clip(&receipt.route).to_owned(),
+        _ => subject.to_owned(),
+    };
+    (unique.iter().map(value).collect(), group)
+}
+
+async fn write(
+    tx: &mut Tx,
+    kind: SubjectKind,
+    rows: &[(Vec<String>, (String, Counts))],
+    now: UtcMillis,
+) -> Result<Vec<(Subject, PicoUsd)>, StoreError> {
+    let table = kind.table();
+    let unique = table.unique.first().copied().unwrap_or_default();
+    let grouped = !unique.contains(&"model_group");
+    let tagged = table.column("request_id").is_some();
+    let mut names: Vec<&str> = vec!["id", "created_at", "updated_at"];
+    names.extend(grouped.then_some("model_group"));
+    names.extend(tagged.then_some("request_id"));
+    names.extend(COUNTERS);
+    names.extend(unique);
+    let mut sql = tx.sql("INSERT INTO \"").once();
+    sql.push(table.name).push("\" AS t (\"").push(&names.join("\", \"")).push("\") VALUES ");
+    for (index, (key, (group, counts))) in rows.iter().enumerate() {
+        sql.push(if index > 0 { ", (" } else { "(" });
+        sql.bind(Kind::Text, uuid::Uuid::now_v7().to_string());
+        sql.push(", ").bind(Kind::Time, now).push(", ").bind(Kind::Time, now);
+        for text in grouped.then_some(group).into_iter().chain(tagged.then_some(&counts.request_id)) {
+            sql.push(", ").bind(Kind::Text, text.as_str());
+        }
+        for number in counts.numbers {
+            sql.push(", ").bind(Kind::Big, number);
+        }
+        for text in key {
+            sql.push(", ").bind(Kind::Text, text.as_str());
+        }
+        sql.push(")");
+    }
+    sql.push(" ON CONFLICT (\"").push(&unique.join("\", \"")).push("\") DO UPDATE SET ");
+    sql.push("updated_at = excluded.updated_at");
+    for counter in COUNTERS {
+        sql.push(&format!(", {counter} = t.{counter} + excluded.{counter}"));
+    }
+    if tagged {
+        sql.push(", request_id = excluded.request_id");
+    }
+    sql.push(" RETURNING \"id\", \"").push(&unique.join("\", \"")).push("\"");
+    let spent: BTreeMap<&[String], PicoUsd> =
+        rows.iter().map(|(key, (_, counts))| (key.as_slice(), counts.spend)).collect();
+    let mut amounts = Vec::with_capacity(rows.len());
+    for row in tx.fetch(sql, &vec![Kind::Text; unique.len() + 1]).await? {
+        let mut texts = row.into_iter().map(|cell: Cell| cell.text().unwrap_or_default());
+        let id = texts.next().unwrap_or_default();
+        let key: Vec<String> = texts.collect();
+        let amount = spent.get(key.as_slice()).copied().unwrap_or_default();
+        amounts.push((Subject::of(kind, id), amount));
+    }
+    Ok(amounts)
+}

@@ -1,0 +1,341 @@
+//! Books finished requests: once each, all of it or nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use faregate_terms::{CallId, PicoUsd, Receipt, UtcMillis};
+
+use super::daily::Days;
+use super::log::{self, clip};
+use super::subject::EVERYBODY;
+use super::{SpendLog, Subject, SubjectKind, totals};
+use crate::db::Tx;
+use crate::record::insert_many;
+use crate::schema::Kind;
+use crate::usd::split;
+use crate::{Store, StoreError};
+
+/// Ids per statement.
+const CHUNK: usize = 1000;
+/// How often a batch is tried again that met another in the database.
+const ATTEMPTS: u32 = 4;
+
+/// Which parts of a settlement are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettleOptions {
+    /// Writes rows of the request log; off by `general_settings.disable_spend_logs`.
+    pub request_log: bool,
+}
+
+impl Default for SettleOptions {
+    fn default() -> Self {
+        Self { request_log: true }
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// Receipts booked now.
+    pub booked: u64,
+    /// Receipts that had been booked before, in this batch or an earlier one; nothing was done for them.
+    pub duplicates: u64,
+    /// Requests whose provider gave an id that another request has; logged under a longer one.
+    pub renamed: u64,
+    /// Receipts the database will not take, with its words. They were not booked; keep them.
+    pub rejected: Vec<(CallId, String)>,
+}
+
+impl Store {
+    /// Books receipts: request log, exact totals of everybody concerned, the columns that show them, daily
+    /// aggregates. One transaction; a receipt whose call id was booked before is skipped whole.
+    ///
+    /// A receipt that the database cannot take does not hold up the others: it is found by halving the batch.
+    ///
+    /// # Errors
+    /// When the database is away; then nothing of the batch that was in hand is booked, and the same batch
+    /// may be settled again.
+    pub async fn settle(
+        &self,
+        receipts: &[Receipt],
+        options: SettleOptions,
+        now: UtcMillis,
+    ) -> Result<Settlement, StoreError> {
+        let mut outcome = Settlement::default();
+        let possible: Vec<Receipt>;
+        let mut parts = vec![receipts];
+        if receipts.iter().any(is_absurd) {
+            let absurd = receipts.iter().filter(|receipt| is_absurd(receipt));
+            outcome.rejected.extend(absurd.map(|receipt| (receipt.call_id.clone(), ABSURD.to_owned())));
+            possible = receipts.iter().filter(|receipt| !is_absurd(receipt)).cloned().collect();
+            parts = vec![&possible];
+        }
+        while let Some(part) = parts.pop() {
+            match self.settle_part(part, options, now).await {
+                Ok(booked) => {
+                    outcome.booked += booked.booked;
+                    outcome.duplicates += booked.duplicates;
+                    outcome.renamed += booked.renamed;
+                }
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => match part {
+                    [] => {}
+                    [one] => outcome.rejected.push((one.call_id.clone(), error.to_string())),
+                    many => {
+                        let (left, right) = many.split_at(many.len() / 2);
+                        // The first half comes off the stack first: order is kept.
+                        parts.extend([right, left]);
+                    }
+                },
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn settle_part(
+        &self,
+        receipts: &[Receipt],
+        options: SettleOptions,
+        now: UtcMillis,
+    ) -> Result<Settlement, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.settle_once(receipts, options, now).await {
+                Err(error) if error.is_contention() && attempt < ATTEMPTS => attempt += 1,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn settle_once(
+        &self,
+        receipts: &[Receipt],
+        options: SettleOptions,
+        now: UtcMillis,
+    ) -> Result<Settlement, StoreError> {
+        if receipts.is_empty() {
+            return Ok(Settlement::default());
+        }
+        let mut tx = self.db.begin().await?;
+        let fresh = claim(&mut tx, receipts, now).await?;
+        let mut outcome = Settlement { booked: fresh.len() as u64, ..Settlement::default() };
+        outcome.duplicates = receipts.len() as u64 - outcome.booked;
+        if fresh.is_empty() {
+            return Ok(outcome);
+        }
+        let mut rows: Vec<(&Receipt, String)> =
+            fresh.into_iter().map(|receipt| (receipt, log::request_id(receipt))).collect();
+        if options.request_log {
+            outcome.renamed = write_log(&mut tx, &mut rows, now).await?;
+        }
+        let heirs = heirs(&mut tx, &rows).await?;
+        let mut amounts: BTreeMap<Subject, PicoUsd> = BTreeMap::new();
+        let mut days = Days::default();
+        for (receipt, request_id) in &rows {
+            let cost = receipt.cost.unwrap_or_default();
+            for subject in subjects(receipt, &heirs) {
+                *amounts.entry(subject).or_default() += cost;
+            }
+            days.add(receipt, request_id);
+        }
+        add_end_users(&mut tx, &amounts).await?;
+        totals::add(&mut tx, &amounts, now).await?;
+        let daily = days.write(&mut tx, now).await?;
+        totals::add(&mut tx, &daily, now).await?;
+        mark_active(&mut tx, &rows, &heirs).await?;
+        tx.commit().await?;
+        Ok(outcome)
+    }
+
+    /// Forgets receipts booked before `before`; only then may the journal's oldest entry be younger.
+    ///
+    /// Returns how many were forgotten, at most `limit`: call again until it is zero.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn forget_settled(&self, before: UtcMillis, limit: u32) -> Result<u64, StoreError> {
+        let mut sql = self.db.sql("DELETE FROM \"faregate_settled\" WHERE call_id IN (");
+        sql.push("SELECT call_id FROM \"faregate_settled\" WHERE settled_at < ").bind(Kind::Time, before);
+        sql.push(" LIMIT ").bind(Kind::Big, i64::from(limit)).push(")");
+        self.db.execute(sql).await
+    }
+}
+
+const ABSURD: &str = "the cost is below zero or beyond a billion dollars";
+
+/// Such a cost is a mistake of ours; added up, it would spoil the totals of everybody.
+fn is_absurd(receipt: &Receipt) -> bool {
+    receipt.cost.is_some_and(|cost| {
+        !(PicoUsd::ZERO..=PicoUsd::from_pico(1_000_000_000 * 1_000_000_000_000)).contains(&cost)
+    })
+}
+
+/// Writes down which receipts are being booked and returns those that were not booked before.
+async fn claim<'a>(
+    tx: &mut Tx,
+    receipts: &'a [Receipt],
+    now: UtcMillis,
+) -> Result<Vec<&'a Receipt>, StoreError> {
+    // In one order everywhere, so that two replicas with the same receipts wait instead of deadlocking.
+    let by_id: BTreeMap<&str, &Receipt> =
+        receipts.iter().rev().map(|receipt| (receipt.call_id.as_str(), receipt)).collect();
+    let unique: Vec<&Receipt> = by_id.into_values().collect();
+    let mut claimed: BTreeSet<String> = BTreeSet::new();
+    for chunk in unique.chunks(CHUNK) {
+        let mut sql = tx.sql("INSERT INTO \"faregate_settled\" ").once();
+        sql.push("(call_id, request_id, cost_usd, cost_pico, settled_at) VALUES ");
+        for (index, receipt) in chunk.iter().enumerate() {
+            let (usd, pico) = split(receipt.cost.unwrap_or_default());
+            sql.push(if index > 0 { ", (" } else { "(" });
+            sql.bind(Kind::Text, receipt.call_id.as_str()).push(", ");
+            sql.bind(Kind::Text, log::request_id(receipt)).push(", ");
+            sql.bind(Kind::Big, usd).push(", ").bind(Kind::Big, pico).push(", ");
+            sql.bind(Kind::Time, now).push(")");
+        }
+        sql.push(" ON CONFLICT (call_id) DO NOTHING RETURNING call_id");
+        let rows = tx.fetch(sql, &[Kind::Text]).await?;
+        claimed.extend(rows.into_iter().flatten().filter_map(crate::db::Cell::text));
+    }
+    Ok(unique.into_iter().filter(|receipt| claimed.contains(receipt.call_id.as_str())).collect())
+}
+
+/// Writes the log rows. A provider's id that another request has is made longer by the call's own: such a row
+/// must not be lost.
+async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis) -> Result<u64, StoreError> {
+    let mut seen = BTreeSet::new();
+    let mut renamed = 0;
+    for (receipt, request_id) in rows.iter_mut() {
+        if !seen.insert(request_id.clone()) {
+            *request_id = longer(receipt, request_id);
+            renamed += 1;
+        }
+    }
+    let logs: Vec<SpendLog> = rows.iter().map(|(receipt, id)| log::row(receipt, id, now)).collect();
+    let written = insert_many(tx, &logs, "ON CONFLICT (request_id) DO NOTHING", "request_id").await?;
+    if written.len() == logs.len() {
+        note_ids(tx, rows, renamed > 0).await?;
+        return Ok(renamed);
+    }
+    let written: BTreeSet<String> = written.into_iter().collect();
+    let mut again = Vec::new();
+    for (receipt, request_id) in rows.iter_mut().filter(|(_, id)| !written.contains(id)) {
+        *request_id = longer(receipt, request_id);
+        again.push(log::row(receipt, request_id, now));
+        renamed += 1;
+    }
+    insert_many(tx, &again, "", "request_id").await?;
+    note_ids(tx, rows, true).await?;
+    Ok(renamed)
+}
+
+fn longer(receipt: &Receipt, request_id: &str) -> String {
+    format!("{request_id}_{}", receipt.call_id)
+}
+
+/// Keeps the id of the log row beside the call's, where they are not what they were claimed with.
+async fn note_ids(tx: &mut Tx, rows: &[(&Receipt, String)], renamed: bool) -> Result<(), StoreError> {
+    let changed = rows.iter().filter(|(receipt, id)| renamed && *id != log::request_id(receipt));
+    for (receipt, request_id) in changed {
+        let mut sql = tx.sql("UPDATE \"faregate_settled\" SET request_id = ");
+        sql.bind(Kind::Text, request_id.as_str()).push(" WHERE call_id = ");
+        sql.bind(Kind::Text, receipt.call_id.as_str());
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Keys that were rotated while a request was in flight: old hash to the one that is booked on.
+async fn heirs(tx: &mut Tx, rows: &[(&Receipt, String)]) -> Result<HashMap<String, String>, StoreError> {
+    let keys: BTreeSet<&str> = rows.iter().map(|(receipt, _)| receipt.account.api_key.as_str()).collect();
+    let keys: Vec<&str> = keys.into_iter().filter(|key| !key.is_empty()).collect();
+    let mut heirs = HashMap::new();
+    for chunk in keys.chunks(CHUNK) {
+        let mut sql =
+            tx.sql("SELECT token, active_token_id FROM \"LiteLLM_DeprecatedVerificationToken\" ").once();
+        sql.push("WHERE token IN ").bind_list(Kind::Text, chunk.iter().copied());
+        for row in tx.fetch(sql, &[Kind::Text, Kind::Text]).await? {
+            let mut texts = row.into_iter().filter_map(crate::db::Cell::text);
+            if let (Some(old), Some(new)) = (texts.next(), texts.next()) {
+                heirs.insert(old, new);
+            }
+        }
+    }
+    Ok(heirs)
+}
+
+fn booked_key<'a>(receipt: &'a Receipt, heirs: &'a HashMap<String, String>) -> &'a str {
+    let key = &receipt.account.api_key;
+    clip(heirs.get(key).unwrap_or(key))
+}
+
+/// Everybody whose spend the receipt adds to, each once.
+fn subjects(receipt: &Receipt, heirs: &HashMap<String, String>) -> BTreeSet<Subject> {
+    let account = &receipt.account;
+    let named = |id: &Option<String>| id.as_deref().filter(|id| !id.is_empty()).map(|id| clip(id).to_owned());
+    let (user, team, organization) =
+        (named(&account.user), named(&account.team), named(&account.organization));
+    let mut subjects = BTreeSet::from([Subject::of(SubjectKind::User, EVERYBODY)]);
+    let key = booked_key(receipt, heirs);
+    if !key.is_empty() {
+        subjects.insert(Subject::of(SubjectKind::Key, key));
+    }
+    let single = [
+        (SubjectKind::User, user.clone()),
+        (SubjectKind::Team, team.clone()),
+        (SubjectKind::Organization, organization.clone()),
+        (SubjectKind::Project, named(&account.project)),
+        (SubjectKind::EndUser, named(&account.end_user)),
+    ];
+    subjects.extend(single.into_iter().filter_map(|(kind, id)| Some(Subject::of(kind, id?))));
+    subjects.extend(account.tags.iter().map(|tag| Subject::of(SubjectKind::Tag, clip(tag))));
+    subjects
+        .extend(account.access_groups.iter().map(|group| Subject::of(SubjectKind::AccessGroup, clip(group))));
+    if let (Some(user), Some(team)) = (&user, &team) {
+        subjects.insert(Subject::member(SubjectKind::Member, user, team));
+    }
+    if let (Some(user), Some(organization)) = (&user, &organization) {
+        subjects.insert(Subject::member(SubjectKind::OrganizationMember, user, organization));
+    }
+    subjects
+}
+
+/// End users appear by being named in a request, as in LiteLLM.
+async fn add_end_users(tx: &mut Tx, amounts: &BTreeMap<Subject, PicoUsd>) -> Result<(), StoreError> {
+    let ids: Vec<&str> = amounts
+        .keys()
+        .filter(|subject| subject.kind == SubjectKind::EndUser)
+        .map(|subject| subject.id.as_str())
+        .collect();
+    for chunk in ids.chunks(CHUNK) {
+        let mut sql = tx.sql("INSERT INTO \"LiteLLM_EndUserTable\" (user_id) VALUES ").once();
+        for (index, id) in chunk.iter().enumerate() {
+            sql.push(if index > 0 { ", (" } else { "(" }).bind(Kind::Text, *id).push(")");
+        }
+        sql.push(" ON CONFLICT (user_id) DO NOTHING");
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Notes when each key was last used.
+async fn mark_active(
+    tx: &mut Tx,
+    rows: &[(&Receipt, String)],
+    heirs: &HashMap<String, String>,
+) -> Result<(), StoreError> {
+    let mut last: BTreeMap<UtcMillis, Vec<&str>> = BTreeMap::new();
+    let mut latest: BTreeMap<&str, UtcMillis> = BTreeMap::new();
+    for (receipt, _) in rows {
+        let at = latest.entry(booked_key(receipt, heirs)).or_default();
+        *at = (*at).max(receipt.wall.ended);
+    }
+    // To the second: keys used in the same second share a statement.
+    for (key, at) in latest.into_iter().filter(|(key, _)| !key.is_empty()) {
+        last.entry(UtcMillis::from_millis(at.millis() - at.millis().rem_euclid(1000))).or_default().push(key);
+    }
+    for (at, keys) in last {
+        let mut sql = tx.sql("UPDATE \"LiteLLM_VerificationToken\" SET last_active = ").once();
+        sql.bind(Kind::Time, at).push(" WHERE token IN ").bind_list(Kind::Text, keys);
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
