@@ -228,11 +228,11 @@ impl Destination {
                 let renamed = self.quirks.rename.iter().any(|(ours, _)| envelope.has(ours));
                 let old_limit = self.quirks.max_completion_tokens && envelope.has("max_tokens");
                 let foreign = ["thinking", "reasoning", "top_k"].iter().any(|name| envelope.has(name));
-                !(renamed || old_limit || foreign)
-                    && (self.quirks.keep_cache_control || !envelope.mentions(Mark::CacheControl))
-                    && !envelope.mentions(Mark::ThinkingBlocks)
-                    && !envelope.mentions(Mark::ReasoningContent)
-                    && !has_state()
+                let hints = !self.quirks.keep_cache_control && envelope.mentions(Mark::CacheControl);
+                let thoughts =
+                    envelope.mentions(Mark::ThinkingBlocks) || envelope.mentions(Mark::ReasoningContent);
+                let is_plain = !(renamed || old_limit || foreign || hints || thoughts);
+                is_plain && !has_state()
             }
             // State of another family, sealed for a client of this one, must not reach the provider.
             Dialect::OpenAiResponses => {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use faregate_terms::{Account, AttemptNote, Ending, FaultClass, LogFacts, PicoUsd, Receipt, Usage, WallTimes};
+use faregate_terms::{
+    Account, AttemptNote, Ending, FaultClass, LogFacts, PicoUsd, Receipt, Usage, WallTimes,
+};
 
 use crate::call::Arrival;
 use crate::destination::Destination;

@@ -185,7 +185,8 @@ mod tests {
         assert_eq!(copied(&mut forward, event), event);
         let anthropic = &faregate_wire::dialect::anthropic::Provider;
         let mut forward = Forward::new(anthropic, b"\"mine\"".to_vec(), false);
-        let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"claude\"}}\n\n";
+        let start =
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"claude\"}}\n\n";
         assert!(copied(&mut forward, start).contains("\"model\":\"mine\""));
         let block = "event: content_block_start\ndata: {\"content_block\":{\"input\":{\"model\":\"T\"}}}\n\n";
         assert_eq!(copied(&mut forward, block), block);

@@ -80,7 +80,7 @@ enum Mode {
     /// Decode and encode.
     Translate,
     /// Forward bytes; read what the receipt needs.
-    Same(Forward),
+    Same(Box<Forward>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -113,7 +113,11 @@ impl Pump {
             let drop_usage_chunk = codec.family() == Family::OpenAi
                 && !call.include_usage
                 && table.settings.always_include_stream_usage != Some(true);
-            Mode::Same(Forward::new(codec, faregate_wire::json::write(&call.model), drop_usage_chunk))
+            Mode::Same(Box::new(Forward::new(
+                codec,
+                faregate_wire::json::write(&call.model),
+                drop_usage_chunk,
+            )))
         } else {
             Mode::Translate
         };
@@ -168,8 +172,7 @@ impl Pump {
     /// Waits until something visible is there, or it is clear that nothing will come.
     pub async fn prime(mut self: Box<Self>, admitted: &mut Admitted) -> Primed {
         let commit_at = tokio::time::Instant::now() + COMMIT_AFTER;
-        loop {
-            let Some(upstream) = &mut self.upstream else { break };
+        while let Some(upstream) = &mut self.upstream {
             let chunk = match tokio::time::timeout_at(commit_at, upstream.chunk()).await {
                 Ok(chunk) => chunk,
                 Err(_) => break,

@@ -93,10 +93,10 @@ impl Blocks {
 
     fn open(&mut self, part: u32, kind: PartKind, writer: &mut impl BlockWriter, out: &mut Vec<u8>) {
         let fresh = Waiting { part, kind, grown: Vec::new(), signature: None, closed: false };
-        if self.live.as_ref().is_some_and(|live| splits(&live.kind)) {
-            if let Some(live) = self.end_live(writer, out) {
-                self.parked.push((live.part, live.kind));
-            }
+        if self.live.as_ref().is_some_and(|live| splits(&live.kind))
+            && let Some(live) = self.end_live(writer, out)
+        {
+            self.parked.push((live.part, live.kind));
         }
         self.waiting.push_back(fresh);
         self.advance(writer, out);

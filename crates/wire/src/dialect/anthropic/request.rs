@@ -18,12 +18,12 @@ pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, 
     let value: Value = json::read(body)
         .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
     let mut body = Members::of(value, "")?;
-    let mut request = ChatRequest::default();
-    request.model = match (call.path_model, body.text("model")?) {
+    let model = match (call.path_model, body.text("model")?) {
         (Some(model), _) => model.to_owned(),
         (None, Some(model)) => model,
         (None, None) => return Err(BadRequest::new("model", "model: this member is required")),
     };
+    let mut request = ChatRequest { model, ..ChatRequest::default() };
     let stream = body.flag("stream")?;
     request.stream = call.path_stream.or(stream).unwrap_or(false);
     // Streams of this dialect always end with usage.

@@ -85,23 +85,18 @@ struct Start {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
-    SignatureDelta {
-        signature: String,
-    },
-    CitationsDelta {
-        citation: Value,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
+    #[serde(rename = "citations_delta")]
+    Citations { citation: Value },
     #[serde(other)]
     Unknown,
 }
@@ -229,18 +224,18 @@ impl Decoder {
     fn grow(&mut self, index: u32, delta: Delta, out: &mut Vec<Event>) {
         let Some(block) = self.blocks.iter_mut().rev().find(|block| block.index == index) else { return };
         match delta {
-            Delta::TextDelta { text } => {
+            Delta::Text { text } => {
                 block.length += text.chars().count();
                 out.push(Event::Text { part: index, delta: text });
             }
-            Delta::ThinkingDelta { thinking } => out.push(Event::Reasoning { part: index, delta: thinking }),
-            Delta::SignatureDelta { signature } => block.signature.push_str(&signature),
-            Delta::InputJsonDelta { partial_json } => match block.kind {
+            Delta::Thinking { thinking } => out.push(Event::Reasoning { part: index, delta: thinking }),
+            Delta::Signature { signature } => block.signature.push_str(&signature),
+            Delta::InputJson { partial_json } => match block.kind {
                 Kind::Tool => out.push(Event::Arguments { part: index, delta: partial_json }),
                 Kind::Json => out.push(Event::Text { part: index, delta: partial_json }),
                 _ => block.input.push_str(&partial_json),
             },
-            Delta::CitationsDelta { citation } => {
+            Delta::Citations { citation } => {
                 let annotation = citations::annotation(citation, 0, block.length);
                 out.push(Event::Annotation { part: index, annotation });
             }
