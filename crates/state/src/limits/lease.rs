@@ -10,12 +10,15 @@
 //! it spent, what it holds, and its allowance (spent, held and lease together). The sum of allowances and
 //! base never passes the limit, except by what replicas really spent or hold beyond it.
 
-use std::collections::{BTreeMap, HashMap};
+mod memory;
+
+use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 
 use super::limit::Name;
+
+pub use memory::MemoryCounters;
 
 /// Silence after which a replica's parallel requests no longer count.
 pub const PARALLEL_TTL_MS: i64 = 15_000;
@@ -138,6 +141,9 @@ pub struct StoreError(pub String);
 
 /// The store that replicas share. One atomic decision per statement; statements of a batch are independent.
 ///
+/// Over SQL: one row per counter, locked while [`decide`] runs on it ([`CounterState::encode`] fits it into a
+/// column), one row per replica with the time it was last seen, both on the database's clock.
+///
 /// An implementation passes [`suite::shared_counters`](crate::suite::shared_counters).
 pub trait SharedCounters: Send + Sync {
     /// States a batch for `replica`, which also shows that it is alive. An empty batch does only that.
@@ -184,6 +190,55 @@ pub struct CounterState {
     pub want_until_ms: i64,
     /// The replicas' parts.
     pub parts: BTreeMap<String, Part>,
+}
+
+impl CounterState {
+    /// As one line of text, for stores that keep a counter in one column.
+    pub fn encode(&self) -> String {
+        let mut text = format!(
+            "1 {} {} {} {} {} {} {}",
+            self.window.ends_ms,
+            self.window.reset_ms,
+            self.base,
+            self.floor,
+            u8::from(self.seeded),
+            self.epoch,
+            self.want_until_ms
+        );
+        for (name, part) in &self.parts {
+            let Part { spent, held, allowance, seq } = part;
+            text.push_str(&format!(" {name} {spent} {held} {allowance} {seq}"));
+        }
+        text
+    }
+
+    /// Reads what [`CounterState::encode`] wrote; `None` for anything else.
+    pub fn decode(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut next = || words.next();
+        if next()? != "1" {
+            return None;
+        }
+        let mut state = Self {
+            window: WindowId { ends_ms: next()?.parse().ok()?, reset_ms: next()?.parse().ok()? },
+            base: next()?.parse().ok()?,
+            floor: next()?.parse().ok()?,
+            seeded: next()? == "1",
+            epoch: next()?.parse().ok()?,
+            want_until_ms: next()?.parse().ok()?,
+            parts: BTreeMap::new(),
+        };
+        while let Some(name) = next() {
+            let part = Part {
+                spent: next()?.parse().ok()?,
+                held: next()?.parse().ok()?,
+                allowance: next()?.parse().ok()?,
+                seq: next()?.parse().ok()?,
+            };
+            state.parts.insert(name.to_owned(), part);
+        }
+        Some(state)
+    }
 }
 
 /// How long a replica has been silent, in milliseconds.
@@ -345,75 +400,25 @@ fn answer(state: &CounterState, replica: &str, statement: &Statement, now_ms: i6
     }
 }
 
-/// A shared store in this process: for tests, and for several limiters in one process.
-#[derive(Debug, Default)]
-pub struct MemoryCounters(Mutex<Memory>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Debug, Default)]
-struct Memory {
-    now_ms: i64,
-    counters: HashMap<Name, CounterState>,
-    seen: HashMap<String, i64>,
-    failing: bool,
-}
-
-impl MemoryCounters {
-    /// An empty store whose clock shows `now_ms` until [`MemoryCounters::advance`].
-    pub fn new(now_ms: i64) -> Self {
-        Self(Mutex::new(Memory { now_ms, ..Memory::default() }))
-    }
-
-    /// Lets the store's time pass.
-    pub fn advance(&self, ms: i64) {
-        self.0.lock().now_ms += ms;
-    }
-
-    /// Makes every exchange fail, or none.
-    pub fn fail(&self, failing: bool) {
-        self.0.lock().failing = failing;
-    }
-
-    /// Forgets everything, as a Redis without persistence does when it restarts.
-    pub fn forget(&self) {
-        let mut memory = self.0.lock();
-        memory.counters.clear();
-        memory.seen.clear();
-    }
-
-    /// The counter of this name.
-    pub fn counter(&self, name: &Name) -> Option<CounterState> {
-        self.0.lock().counters.get(name).cloned()
-    }
-}
-
-impl Memory {
-    fn exchange(&mut self, replica: &str, batch: &[Statement]) -> Result<Exchange, StoreError> {
-        if self.failing {
-            return Err(StoreError("told to fail".to_owned()));
+    #[test]
+    fn a_counter_survives_the_way_through_one_column() {
+        let part = |spent| Part { spent, held: 3, allowance: i128::MAX / 4, seq: u64::MAX };
+        let state = CounterState {
+            window: WindowId { ends_ms: 1_800_000_000_000, reset_ms: 7 },
+            base: -5,
+            floor: 12_345_678_901_234_567_890_123,
+            seeded: true,
+            epoch: 99,
+            want_until_ms: 100,
+            parts: BTreeMap::from([("a".to_owned(), part(1)), ("b".to_owned(), part(-2))]),
+        };
+        assert_eq!(CounterState::decode(&state.encode()), Some(state));
+        for broken in ["", "2 0 0 0 0 0 0 0", "1 0 0 0 0 0 0", "1 0 0 0 0 0 0 0 a 1 2 3"] {
+            assert_eq!(CounterState::decode(broken), None, "{broken}");
         }
-        let now = self.now_ms;
-        let known = self.seen.insert(replica.to_owned(), now).is_some();
-        let seen = &self.seen;
-        let silence = |name: &str| seen.get(name).map_or(i64::MAX, |at| now - at);
-        let alive = seen.values().filter(|at| now - **at <= PARALLEL_TTL_MS).count();
-        let replicas = u32::try_from(alive).unwrap_or(u32::MAX).max(1);
-        let answers = batch.iter().map(|statement| {
-            let state = self.counters.entry(statement.name.clone()).or_default();
-            decide(state, replica, statement, now, &silence, replicas)
-        });
-        let answers = answers.collect();
-        let wanted = self.counters.iter().filter(|(_, state)| state.want_until_ms > now);
-        let wanted = wanted.map(|(name, _)| name.clone()).collect();
-        Ok(Exchange { answers, wanted, replicas, known })
-    }
-}
-
-impl SharedCounters for MemoryCounters {
-    fn exchange<'a>(
-        &'a self,
-        replica: &'a str,
-        batch: &'a [Statement],
-    ) -> BoxFuture<'a, Result<Exchange, StoreError>> {
-        Box::pin(async move { self.0.lock().exchange(replica, batch) })
     }
 }

@@ -1,5 +1,6 @@
 //! Several replicas over one store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use faregate_state::clock::SystemClock;
 use faregate_state::feed::RedisLog;
 use faregate_state::lease::RedisClaims;
 use faregate_state::limits::lease::{
-    Exchange, Kind, MemoryCounters, SharedCounters, Statement, StoreError, WindowId,
+    self, CounterState, Exchange, Kind, MemoryCounters, SharedCounters, Statement, StoreError, WindowId,
 };
 use faregate_state::limits::{
     Actual, Cause, Estimate, Limit, Limits, Meter, Name, RedisCounters, Scope, ScopeKey, Settings, Standing,
@@ -62,6 +63,43 @@ fn memory_store() -> Arc<dyn SharedCounters> {
 #[tokio::test]
 async fn the_memory_store_keeps_the_promises_of_shared_counters() {
     suite::shared_counters(&MemoryCounters::new(1_000_000), "memory").await;
+}
+
+/// A store of rows, as one over SQL is: a counter in one column, a replica in one row.
+#[derive(Default)]
+struct Rows(parking_lot::Mutex<(HashMap<String, String>, HashMap<String, i64>)>);
+
+impl SharedCounters for Rows {
+    fn exchange<'a>(
+        &'a self,
+        replica: &'a str,
+        batch: &'a [Statement],
+    ) -> BoxFuture<'a, Result<Exchange, StoreError>> {
+        Box::pin(async move {
+            let now = jiff::Timestamp::now().as_millisecond();
+            let mut tables = self.0.lock();
+            let (counters, replicas) = &mut *tables;
+            let known = replicas.insert(replica.to_owned(), now).is_some();
+            let silence = |name: &str| replicas.get(name).map_or(i64::MAX, |seen| now - seen);
+            let alive = u32::try_from(replicas.len()).unwrap();
+            let mut answers = Vec::new();
+            for statement in batch {
+                let row = counters.entry(statement.name.as_str().to_owned()).or_default();
+                let mut state = CounterState::decode(row).unwrap_or_default();
+                answers.push(lease::decide(&mut state, replica, statement, now, &silence, alive));
+                *row = state.encode();
+            }
+            let states = counters.iter().map(|(name, row)| (name, CounterState::decode(row).unwrap()));
+            let wanted = states.filter(|(_, state)| state.want_until_ms > now);
+            let wanted = wanted.map(|(name, _)| Name::new(name.as_str())).collect();
+            Ok(Exchange { answers, wanted, replicas: alive, known })
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_rows_keeps_the_promises_of_shared_counters() {
+    suite::shared_counters(&Rows::default(), "rows").await;
 }
 
 #[tokio::test]
