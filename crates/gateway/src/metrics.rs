@@ -72,6 +72,15 @@ pub struct SeriesKey {
     pub user_agent: String,
 }
 
+impl SeriesKey {
+    /// Makes what only clients decide `other`.
+    fn forget_the_client(&mut self) {
+        for text in [&mut self.client_ip, &mut self.user_agent, &mut self.requested_model] {
+            "other".clone_into(text);
+        }
+    }
+}
+
 /// All metrics of the gateway.
 pub struct Metrics {
     registry: Registry,
@@ -83,6 +92,8 @@ pub struct Metrics {
     /// Streams that ended because the client left.
     pub client_closed: Counter,
     handles: RwLock<HashMap<SeriesKey, Arc<Handles>>>,
+    /// Counters of failed calls.
+    failed_calls: RwLock<HashMap<SeriesKey, Vec<Counter>>>,
 }
 
 /// The series of one label set, resolved.
@@ -109,7 +120,7 @@ enum When {
     Called,
     /// A deployment answered.
     Answered,
-    /// A deployment failed.
+    /// A deployment failed: counted call by call, for the deployment that was called.
     CallFailed,
 }
 
@@ -405,7 +416,39 @@ impl Metrics {
             "Streams that ended because the client left",
             client_closed.clone(),
         );
-        Self { registry, counters, spend, histograms, in_flight, client_closed, handles: RwLock::default() }
+        Self {
+            registry,
+            counters,
+            spend,
+            histograms,
+            in_flight,
+            client_closed,
+            handles: RwLock::default(),
+            failed_calls: RwLock::default(),
+        }
+    }
+
+    /// Counts a call to a provider that failed.
+    pub fn call_failed(&self, mut key: SeriesKey) {
+        if let Some(found) = self.failed_calls.read().get(&key) {
+            for counter in found {
+                counter.inc();
+            }
+            return;
+        }
+        if self.failed_calls.read().len() >= MOST_LABEL_SETS {
+            key.forget_the_client();
+        }
+        let families = COUNTERS.iter().zip(&self.counters);
+        let counted =
+            families.filter(|(declared, _)| matches!(declared.when, When::Called | When::CallFailed));
+        let made: Vec<Counter> = counted
+            .map(|(declared, family)| family.get_or_create(&labels(declared.labels, &key)).clone())
+            .collect();
+        for counter in &made {
+            counter.inc();
+        }
+        self.failed_calls.write().insert(key, made);
     }
 
     /// Counts a finished request.
@@ -415,9 +458,10 @@ impl Metrics {
         let amounts = [
             1,
             1,
-            receipt.attempts.len() as u64,
+            // Calls that failed have been counted as they did.
+            receipt.attempts.iter().filter(|attempt| attempt.fault.is_none()).count() as u64,
             1,
-            receipt.attempts.iter().filter(|attempt| attempt.fault.is_some()).count() as u64,
+            0,
             usage.total(),
             usage.input,
             usage.output,
@@ -466,9 +510,7 @@ impl Metrics {
             return Arc::clone(found);
         }
         if self.handles.read().len() >= MOST_LABEL_SETS {
-            "other".clone_into(&mut key.client_ip);
-            "other".clone_into(&mut key.user_agent);
-            "other".clone_into(&mut key.requested_model);
+            key.forget_the_client();
         }
         let made = Arc::new(self.resolve(&key));
         Arc::clone(self.handles.write().entry(key).or_insert(made))
@@ -482,7 +524,7 @@ impl Metrics {
             When::Failed => failed,
             When::Called => called,
             When::Answered => called && !failed,
-            When::CallFailed => called,
+            When::CallFailed => false,
         };
         let counters = COUNTERS.iter().zip(&self.counters).map(|(declared, family)| {
             counts(declared.when).then(|| family.get_or_create(&labels(declared.labels, key)).clone())
@@ -522,4 +564,46 @@ fn labels(names: &[&'static str], key: &SeriesKey) -> Labels {
             (name, value)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(deployment: &str, status: u16) -> SeriesKey {
+        SeriesKey {
+            route: "/v1/chat/completions",
+            status,
+            requested_model: "m".into(),
+            model_group: Some("m".into()),
+            model: Some("gpt".into()),
+            model_id: Some(deployment.into()),
+            api_provider: Some("openai".into()),
+            api_base: None,
+            key: "None",
+            class: Some("RateLimitError"),
+            client_ip: "None".into(),
+            user_agent: "None".into(),
+        }
+    }
+
+    #[test]
+    fn a_failed_call_is_booked_on_the_deployment_that_failed() {
+        let metrics = Metrics::new(&DEFAULT_BUCKETS);
+        metrics.call_failed(key("first", 429));
+        metrics.call_failed(key("first", 429));
+        metrics.call_failed(key("second", 500));
+        let text = metrics.render();
+        let value = |name: &str, deployment: &str| -> Vec<&str> {
+            let mark = format!("model_id=\"{deployment}\"");
+            let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(&mark));
+            lines.filter_map(|line| line.rsplit(' ').next()).collect()
+        };
+        for name in ["litellm_deployment_failure_responses_total", "litellm_deployment_total_requests_total"]
+        {
+            assert_eq!(value(name, "first"), ["2"], "{name}\n{text}");
+            assert_eq!(value(name, "second"), ["1"], "{name}\n{text}");
+        }
+        assert!(value("litellm_deployment_success_responses_total", "first").is_empty());
+    }
 }

@@ -126,6 +126,9 @@ impl Admitted {
     pub fn attempted(&mut self, destination: &Destination, since: Instant, fault: Option<FaultClass>) {
         let duration = since.elapsed();
         self.meter.upstream_time += duration;
+        if let Some(class) = fault {
+            self.settler.call_failed(&self.meter, &self.principal, destination, class);
+        }
         self.meter.attempts.push(AttemptNote { deployment: destination.deployment.clone(), duration, fault });
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use faregate_terms::{Ending, Receipt};
+use faregate_terms::{Ending, FaultClass, Receipt};
+use http::header::USER_AGENT;
 use tokio::sync::broadcast;
 
+use crate::destination::Destination;
 use crate::metrics::{Metrics, SeriesKey};
 use crate::stage::admit::{InFlight, Meter};
 use crate::stage::identify::Principal;
@@ -44,32 +46,23 @@ impl Settler {
         self.metrics.in_flight.inc();
     }
 
+    /// A call to a provider failed; another may yet answer the request.
+    pub(crate) fn call_failed(
+        &self,
+        meter: &Meter,
+        principal: &Principal,
+        destination: &Destination,
+        class: FaultClass,
+    ) {
+        let key = series(meter, principal, Some(destination), class.status(), Some(class.name()));
+        self.metrics.call_failed(key);
+    }
+
     /// One admitted request is over.
     pub(crate) fn settle(&self, meter: &mut Meter, principal: &Principal) {
         estimate(meter);
-        let arrival = Arc::clone(&meter.arrival);
-        let destination = meter.destination.clone();
-        let class = meter.class;
+        let key = series(meter, principal, meter.destination.as_deref(), meter.status, meter.class);
         let receipt = meter.receipt();
-        let text = |name: &str| arrival.headers.get(name).and_then(|value| value.to_str().ok());
-        let key = SeriesKey {
-            route: arrival.found.route,
-            status: receipt.status,
-            requested_model: if receipt.model_group.is_some() {
-                receipt.requested_model.clone()
-            } else {
-                "other".to_owned()
-            },
-            model_group: receipt.model_group.as_ref().map(ToString::to_string),
-            model: receipt.upstream_model.clone(),
-            model_id: receipt.deployment.as_ref().map(ToString::to_string),
-            api_provider: receipt.provider.as_ref().map(ToString::to_string),
-            api_base: destination.as_ref().map(|d| d.base.clone()),
-            key: principal.label(),
-            class,
-            client_ip: arrival.client_ip.map_or_else(|| "None".to_owned(), |ip| ip.to_string()),
-            user_agent: text("user-agent").unwrap_or("None").to_owned(),
-        };
         let overhead = receipt.duration.saturating_sub(receipt.upstream_time);
         self.metrics.record(key, &receipt, overhead);
         log(&receipt);
@@ -78,6 +71,34 @@ impl Settler {
         if self.watchers.receiver_count() > 0 {
             let _ = self.watchers.send(Arc::new(receipt));
         }
+    }
+}
+
+/// What the metrics of a request, or of one call it made, are told apart by.
+fn series(
+    meter: &Meter,
+    principal: &Principal,
+    destination: Option<&Destination>,
+    status: u16,
+    class: Option<&'static str>,
+) -> SeriesKey {
+    let arrival = &meter.arrival;
+    let user_agent = arrival.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    // A name that nobody serves is the client's invention.
+    let requested = if meter.group.is_some() { meter.requested_model.as_str() } else { "other" };
+    SeriesKey {
+        route: arrival.found.route,
+        status,
+        requested_model: requested.to_owned(),
+        model_group: meter.group.as_ref().map(ToString::to_string),
+        model: destination.map(|it| it.model.clone()),
+        model_id: destination.map(|it| it.deployment.to_string()),
+        api_provider: destination.map(|it| it.provider.name.to_owned()),
+        api_base: destination.map(|it| it.base.clone()),
+        key: principal.label(),
+        class,
+        client_ip: arrival.client_ip.map_or_else(|| "None".to_owned(), |ip| ip.to_string()),
+        user_agent: user_agent.unwrap_or("None").to_owned(),
     }
 }
 
