@@ -99,3 +99,23 @@ def test_upstream_credentials_never_come_back(gateway):
         _, _, body = call(gateway, path)
         for secret in [b"sk-up", b"az-up", b"sk-ant-up", b"AIza-up", b"fake-secret", b"PRIVATE KEY"]:
             assert secret not in body, path
+
+
+def test_a_path_of_additional_drop_params_is_taken_out_on_the_way(gateway):
+    """Both where the body goes through as bytes and where it is translated."""
+    tool = {
+        "type": "function",
+        "function": {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string", "x": 1}}}},
+    }
+    body = {
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [tool],
+        "additional_drop_params": ["tools[*].function.parameters.properties.at.x"],
+    }
+    for group, schema in [("openai", "function.parameters"), ("anthropic", "input_schema")]:
+        asked = {"call_type": "completion", "request_body": body | {"model": group}}
+        answer = json.loads(call(gateway, "/utils/transform_request", json.dumps(asked).encode())[2])
+        sent = answer["raw_request_body"]["tools"][0]
+        for member in schema.split("."):
+            sent = sent[member]
+        assert sent["properties"]["at"] == {"type": "string"}, answer

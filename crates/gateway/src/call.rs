@@ -163,6 +163,21 @@ impl Call {
         }
     }
 
+    /// The same call with another body.
+    pub fn with_envelope(&self, envelope: Envelope) -> Self {
+        Self::new(
+            Arc::clone(&self.arrival),
+            self.dialect,
+            self.client,
+            envelope,
+            self.model.clone(),
+            self.stream,
+            self.include_usage,
+            self.options.clone(),
+            self.alt_sse,
+        )
+    }
+
     /// The whole request in canonical form.
     ///
     /// # Errors

@@ -227,6 +227,8 @@ async fn fetch(
 
 /// Renders the body for a destination: spliced bytes within a dialect, a translation otherwise.
 fn prepare(table: &Table, call: &Call, destination: &Destination) -> Result<Prepared, Refusal> {
+    let changed = params::without_paths(call, &destination.params)?;
+    let call = changed.as_ref().unwrap_or(call);
     let target = destination.target();
     let codec = destination.codec();
     let route = codec.route(&target, call.stream);

@@ -8,6 +8,7 @@ mod forward;
 pub mod identify;
 pub(crate) mod labels;
 pub mod params;
+mod paths;
 pub mod plan;
 pub mod pump;
 pub mod settle;

@@ -6,12 +6,17 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use faregate_catalog::param_baseline;
 use faregate_wire::chat::{ChatRequest, OutputFormat, Reasoning};
 use faregate_wire::dialect::{Dialect, Losses};
+use faregate_wire::envelope::Envelope;
+
+use serde_json::Value;
 
 use crate::call::{Call, Options};
 use crate::refusal::Refusal;
+use crate::stage::paths;
 
 /// What a destination does not take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +47,7 @@ pub fn to_drop(call: &Call, rules: &ParamRules, provider: &str, model: &str) -> 
         .additional_drop
         .iter()
         .chain(&options.additional_drop_params)
-        .filter(|name| !name.contains(['[', '.']))
+        .filter(|name| !paths::is_path(name))
         .cloned()
         .collect();
     if rules.unsupported.is_empty() && !rules.temperature_fixed {
@@ -72,6 +77,24 @@ pub fn to_drop(call: &Call, rules: &ParamRules, provider: &str, model: &str) -> 
         model: model.to_owned(),
         params: refused,
     })
+}
+
+/// The call without what paths of `additional_drop_params` name in its body; `None` if they name nothing.
+///
+/// # Errors
+/// If the body cannot be indexed again, which bodies indexed before can.
+pub fn without_paths(call: &Call, rules: &ParamRules) -> Result<Option<Call>, Refusal> {
+    let names = rules.additional_drop.iter().chain(&call.options.additional_drop_params);
+    let named: Vec<&str> = names.map(String::as_str).filter(|name| paths::is_path(name)).collect();
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let mut body: Value = serde_json::from_slice(call.envelope.body()).unwrap_or_default();
+    if !paths::remove(&mut body, &named) {
+        return Ok(None);
+    }
+    let envelope = Envelope::index(Bytes::from(faregate_wire::json::write(&body)))?;
+    Ok(Some(call.with_envelope(envelope)))
 }
 
 fn is_refused(name: &str, rules: &ParamRules, options: &Options, call: &Call) -> bool {
