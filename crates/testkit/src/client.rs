@@ -117,7 +117,7 @@ impl Client {
 }
 
 /// Server-sent events of a whole stream, comments left out.
-fn frames(text: &str) -> Vec<Frame> {
+pub fn frames(text: &str) -> Vec<Frame> {
     let text = text.replace("\r\n", "\n");
     let read = |block: &str| {
         let field = |name: &str| {
