@@ -13,6 +13,8 @@ mod request;
 mod response;
 mod stream;
 mod stream_out;
+#[cfg(test)]
+mod tests;
 pub(in crate::dialect) mod thinking;
 mod turns;
 mod types;

@@ -276,6 +276,9 @@ impl Writer<'_> {
     }
 
     fn media(&mut self, media: &Media, kind: &str, at: &str) -> Result<Map<String, Value>, Unsupported> {
+        if let Some(why) = media.complaint() {
+            return Err(refused(at, why));
+        }
         let (key, value) = match media {
             Media::Base64 { mime, data } => {
                 let mime = google_mime(mime);

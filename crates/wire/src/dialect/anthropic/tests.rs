@@ -1,0 +1,128 @@
+//! Recorded answers of Anthropic's, read for their meaning and written for its clients again.
+
+use std::sync::Arc;
+
+use crate::chat::{ChatRequest, ChatResponse, Event, FinishReason, Folder, Media, Message, Part, Role};
+use crate::dialect::{
+    Abilities, ClientDialect, Flavor, Losses, ProviderDialect, Quirks, Reply, StreamEnd, Target,
+};
+use crate::frame::SseFrames;
+
+use super::{Client, Provider};
+
+const THINKING: &[u8] = include_bytes!("../../fixtures/anthropic/thinking_tools_stream/stream.sse");
+const SEARCH: &[u8] = include_bytes!("../../fixtures/anthropic/cited_search_stream/stream.sse");
+const OVERLOADED: &[u8] = include_bytes!("../../fixtures/anthropic/overloaded_stream/stream.sse");
+
+fn on<R>(run: impl FnOnce(&Target<'_>) -> R) -> R {
+    let (quirks, abilities) = (Quirks::default(), Abilities::default());
+    let model = "claude-sonnet-4-5";
+    let flavor = Flavor::Plain;
+    run(&Target { provider: "anthropic", model, flavor, abilities, quirks: &quirks, may_modify: false })
+}
+
+fn decode(stream: &[u8]) -> (Vec<Event>, StreamEnd) {
+    on(|target| {
+        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
+        let mut decoder = Provider.decoder(target);
+        assert!(frames.push(stream));
+        while let Some(frame) = frames.next_frame() {
+            decoder.frame(frame, &mut events).unwrap();
+        }
+        let end = decoder.end(&mut events);
+        (events, end)
+    })
+}
+
+fn folded(events: &[Event]) -> ChatResponse {
+    let mut folder = Folder::new();
+    events.iter().for_each(|event| folder.add(event));
+    folder.finish()
+}
+
+fn through_a_client(events: &[Event]) -> Vec<u8> {
+    let mut encoder = Client.encoder(Reply {
+        id: "call".to_owned(),
+        model: "claude".to_owned(),
+        created: 0,
+        request: Arc::new(ChatRequest::default()),
+        alt_sse: false,
+    });
+    let mut out = Vec::new();
+    events.iter().for_each(|event| encoder.event(event, &mut out));
+    encoder.end(&mut out);
+    out
+}
+
+#[test]
+fn thoughts_their_state_calls_and_cache_usage_of_a_stream_are_read() {
+    let (events, end) = decode(THINKING);
+    assert_eq!(end, StreamEnd::Complete);
+    assert!(events.contains(&Event::Ping));
+    let answer = folded(&events);
+    let [thought, hidden, said, call] = answer.choices[0].parts.as_slice() else {
+        panic!("{:?}", answer.choices)
+    };
+    let Part::Reasoning { text, signature: Some(signature), redacted: false, .. } = thought else {
+        panic!("{thought:?}")
+    };
+    assert_eq!(text, "Zürich, not Genève 🌦");
+    assert!(signature.data.starts_with("EqQBCgIYAhIM"));
+    let Part::Reasoning { signature: Some(signature), redacted: true, .. } = hidden else {
+        panic!("{hidden:?}")
+    };
+    assert_eq!(signature.data, "EmwKAhgBEgy3va3pzix/LafPsn4a");
+    assert_eq!(said.as_text(), Some("I look it up."));
+    assert!(matches!(call, Part::ToolCall { arguments, .. } if arguments == r#"{"city": "Zürich"}"#));
+    assert_eq!(answer.choices[0].finish, FinishReason::ToolCalls);
+    let usage = &answer.usage;
+    assert_eq!((usage.input, usage.output), (2312, 89), "cached tokens are part of the input");
+    assert_eq!((usage.cache_read, usage.cache_write_5m, usage.cache_write_1h), (2000, 100, 200));
+}
+
+#[test]
+fn a_server_tool_its_result_and_citations_of_a_stream_are_read() {
+    let answer = folded(&decode(SEARCH).0);
+    let [Part::Foreign { value: asked, .. }, Part::Foreign { value: found, .. }, text] =
+        answer.choices[0].parts.as_slice()
+    else {
+        panic!("{:?}", answer.choices)
+    };
+    assert_eq!(asked["input"]["query"], "weather Zürich");
+    assert_eq!(found["content"][0]["encrypted_content"], "Ev0DCioIAxgC");
+    let Part::Text { text, annotations, .. } = text else { panic!("{text:?}") };
+    assert_eq!(text, "It rains until noon.");
+    assert_eq!(annotations[0]["url_citation"]["url"], "https://example.com/w");
+    assert_eq!((answer.usage.input, answer.usage.web_searches), (10682, 1));
+}
+
+#[test]
+fn a_stream_written_for_a_client_reads_the_same_again() {
+    for recorded in [THINKING, SEARCH] {
+        let (first, second) = (decode(recorded).0, decode(&through_a_client(&decode(recorded).0)).0);
+        let (first, second) = (folded(&first), folded(&second));
+        assert_eq!(second.choices, first.choices);
+        assert_eq!(second.usage, first.usage);
+    }
+}
+
+#[test]
+fn an_error_midway_is_a_fault_and_no_end() {
+    let (events, end) = decode(OVERLOADED);
+    assert!(matches!(events.last(), Some(Event::Error(fault)) if fault.message.contains("Overloaded")));
+    assert_eq!(end, StreamEnd::Truncated);
+}
+
+#[test]
+fn a_picture_that_is_not_base64_is_refused_by_its_place() {
+    let with = |data: &str| {
+        let png = Part::image(Media::Base64 { mime: "image/png".into(), data: data.into() });
+        let messages = vec![Message::new(Role::User, vec![Part::text("See"), png])];
+        let request = ChatRequest { messages, ..ChatRequest::default() };
+        on(|target| Provider.body(&request, target, &mut Losses::default()))
+    };
+    let refused = with("not base64!").unwrap_err();
+    assert_eq!(refused.what, "messages[0].content[1]");
+    assert!(refused.why.contains("base64"));
+    assert!(with("AAAA").is_ok());
+}
