@@ -195,7 +195,16 @@ pub const RULES: &[Rule] = &[
         stream: None,
         but: &[],
         missing: "error code",
-        why: "the provider words a policy refusal as an ordinary bad request: status and message arrive, without OpenAI's code",
+        why: "these providers have no code for a policy refusal, only a message: status and message arrive, without OpenAI's `content_policy_violation`",
+    },
+    Rule {
+        clients: ANY,
+        providers: &["gemini"],
+        features: &[StopRefusal],
+        stream: None,
+        but: &[],
+        missing: "text",
+        why: "Gemini sends no words with `PROHIBITED_CONTENT`; the stop reason arrives",
     },
     Rule {
         clients: ANY,

@@ -215,6 +215,7 @@ impl Feature {
             }
             StopRefusal => {
                 want(seen.stop == Stop::Declined, "stop reason");
+                want(seen.text.contains("I can't help with that."), "text");
             }
             StopFilter => want(seen.stop == Stop::Declined, "stop reason"),
             RateLimit | Context | Policy | Internal => {}

@@ -63,7 +63,7 @@ fn chat(answer: &Value) -> Seen {
     let refused = !text(&message["refusal"]).is_empty();
     let usage = &answer["usage"];
     Seen {
-        text: text(&message["content"]).to_owned(),
+        text: format!("{}{}", text(&message["content"]), text(&message["refusal"])),
         reasoning: text(&message["reasoning_content"]).to_owned(),
         calls: list(&message["tool_calls"])
             .iter()
@@ -110,6 +110,7 @@ fn responses(answer: &Value) -> Seen {
             "message" => {
                 for part in list(&item["content"]) {
                     seen.text += text(&part["text"]);
+                    seen.text += text(&part["refusal"]);
                     if part["type"] == "refusal" {
                         seen.stop = Stop::Declined;
                     }
