@@ -22,11 +22,11 @@ macro_rules! daily {
                     big("cache_read_input_tokens").or("0"),
                     big("cache_creation_input_tokens").or("0"),
                     big("compression_saved_tokens").or("0"),
-                    float("compression_savings_spend").or("0"),
-                    float("prompt_caching_savings_spend").or("0"),
-                    float("gateway_injected_caching_savings_spend").or("0"),
-                    float("autorouter_savings_spend").or("0"),
-                    float("spend").or("0"),
+                    float("compression_savings_spend").or("0.0"),
+                    float("prompt_caching_savings_spend").or("0.0"),
+                    float("gateway_injected_caching_savings_spend").or("0.0"),
+                    float("autorouter_savings_spend").or("0.0"),
+                    float("spend").or("0.0"),
                     big("api_requests").or("0"),
                     big("successful_requests").or("0"),
                     big("failed_requests").or("0"),
@@ -73,7 +73,7 @@ daily! {
 }
 daily! {
     /// Per team.
-    TEAM, "LiteLLM_DailyTeamSpend", subject: "team_id", before: [], tail: [float("ptu_flat_cost").or("0")]
+    TEAM, "LiteLLM_DailyTeamSpend", subject: "team_id", before: [], tail: [float("ptu_flat_cost").or("0.0")]
 }
 daily! {
     /// Per request tag.

@@ -9,7 +9,7 @@ pub const SPEND_LOGS: Table = Table {
         text("request_id"),
         text("call_type"),
         text("api_key"),
-        float("spend").or("0"),
+        float("spend").or("0.0"),
         int("total_tokens").or("0"),
         int("prompt_tokens").or("0"),
         int("completion_tokens").or("0"),

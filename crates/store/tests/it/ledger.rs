@@ -8,7 +8,7 @@ use faregate_store::{
     VirtualKey,
 };
 use faregate_terms::{
-    Account, AttemptNote, CallId, Ending, FaultClass, LogFacts, PicoUsd, Receipt, Usage, UtcMillis, WallTimes,
+    Account, AttemptNote, CallId, Ending, FaultClass, LogFacts, PicoUsd, Receipt, Usage, WallTimes,
 };
 use serde_json::json;
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod adoption;
 mod ledger;
 mod records;
 mod schema;
+mod seal;
 mod support;
