@@ -109,14 +109,29 @@ def test_every_stream_of_a_storm_is_whole_or_ends_in_a_typed_error(gateway):
     assert set(endings) == {"whole", "error"}
 
 
-def test_a_storm_leaves_no_connection_behind(gateway):
-    asyncio.run(storm(gateway, seed=1))
-    before = len(os.listdir(f"/proc/{gateway.process.process.pid}/fd"))
-    for seed in (2, 3):
-        asyncio.run(storm(gateway, seed))
-    after = len(os.listdir(f"/proc/{gateway.process.process.pid}/fd"))
-    # Idle upstream connections may be kept, but not more with every storm.
-    assert after <= before + 20, f"{before} open files before, {after} after"
+def left_behind(gateway) -> dict[str, float]:
+    """Open files, memory in MB, tasks and requests in flight of the gateway's process."""
+    pid = gateway.process.process.pid
+    with open(f"/proc/{pid}/status") as status:
+        resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     metrics = httpx.get(f"{gateway.url}/metrics", headers={"Authorization": f"Bearer {gateway.key}"}).text
-    in_flight = [line for line in metrics.splitlines() if "in_flight" in line and not line.startswith("#")]
-    assert in_flight and all(float(line.rsplit(" ", 1)[1]) == 0 for line in in_flight), in_flight
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    return {
+        "files": len(os.listdir(f"/proc/{pid}/fd")),
+        "memory": resident / 1024,
+        "tasks": float(values["faregate_tasks"]),
+        "in flight": float(values["litellm_in_flight_requests"]),
+    }
+
+
+def test_a_storm_leaves_nothing_behind(gateway):
+    asyncio.run(storm(gateway, seed=1))
+    before = left_behind(gateway)
+    for seed in (2, 3, 4):
+        asyncio.run(storm(gateway, seed))
+    after = left_behind(gateway)
+    # Idle upstream connections, each a file and a task, may be kept, but not more with every storm.
+    assert after["files"] <= before["files"] + 20, (before, after)
+    assert after["tasks"] <= before["tasks"] + 20, (before, after)
+    assert after["memory"] <= before["memory"] + 16, (before, after)
+    assert after["in flight"] == 0, after

@@ -98,6 +98,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     }
     let buckets = snapshot.litellm.prometheus_latency_buckets.as_deref().unwrap_or(&DEFAULT_BUCKETS);
     let gate = Arc::new(Gate::new(table, buckets));
+    workers.runtimes().for_each(|runtime| gate.metrics.count_tasks_of(runtime));
 
     let acceptor = acceptor(&flags, &environment)?;
     let listener = listen::bind(&host, port).await?;

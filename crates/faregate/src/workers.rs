@@ -67,6 +67,11 @@ impl Workers {
         }
     }
 
+    /// The threads' runtimes.
+    pub fn runtimes(&self) -> impl Iterator<Item = Handle> {
+        self.workers.iter().map(|worker| worker.runtime.clone())
+    }
+
     /// The thread with the fewest connections.
     pub fn place(&self) -> Option<Place> {
         let worker = self.workers.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed))?;

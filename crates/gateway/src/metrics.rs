@@ -16,6 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 
 use faregate_terms::{Ending, PicoUsd, Receipt};
 
@@ -91,6 +92,10 @@ pub struct Metrics {
     pub in_flight: Gauge<i64, AtomicI64>,
     /// Streams that ended because the client left.
     pub client_closed: Counter,
+    /// Tasks alive, as of the last exposition.
+    tasks: Gauge<i64, AtomicI64>,
+    /// Whose tasks are counted.
+    runtimes: RwLock<Vec<Handle>>,
     handles: RwLock<HashMap<SeriesKey, Arc<Handles>>>,
     /// Counters of failed calls.
     failed_calls: RwLock<HashMap<SeriesKey, Vec<Counter>>>,
@@ -410,6 +415,12 @@ impl Metrics {
             .collect();
         let in_flight = Gauge::<i64, AtomicI64>::default();
         registry.register("litellm_in_flight_requests", "Requests being served", in_flight.clone());
+        let tasks = Gauge::<i64, AtomicI64>::default();
+        registry.register(
+            "faregate_tasks",
+            "Tasks alive: connections of clients and to providers",
+            tasks.clone(),
+        );
         let client_closed = Counter::default();
         registry.register(
             "faregate_client_closed",
@@ -423,6 +434,8 @@ impl Metrics {
             histograms,
             in_flight,
             client_closed,
+            tasks,
+            runtimes: RwLock::default(),
             handles: RwLock::default(),
             failed_calls: RwLock::default(),
         }
@@ -496,8 +509,16 @@ impl Metrics {
         }
     }
 
+    /// Counts the tasks of this runtime in, from now on.
+    pub fn count_tasks_of(&self, runtime: Handle) {
+        self.runtimes.write().push(runtime);
+    }
+
     /// The exposition in OpenMetrics text.
     pub fn render(&self) -> String {
+        let alive =
+            self.runtimes.read().iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum::<usize>();
+        self.tasks.set(i64::try_from(alive).unwrap_or(i64::MAX));
         let mut out = String::new();
         if encode(&mut out, &self.registry).is_err() {
             let _ = writeln!(out, "# EOF");
