@@ -56,6 +56,11 @@ pub trait StreamEncoder: Send {
 
     /// Appends a sign of life that clients ignore.
     fn heartbeat(&mut self, out: &mut Vec<u8>);
+
+    /// Takes what of the events so far the dialect had no place for; whole after [`StreamEncoder::end`].
+    fn losses(&mut self) -> Losses {
+        Losses::default()
+    }
 }
 
 /// What the client said outside the body.

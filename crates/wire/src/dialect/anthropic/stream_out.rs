@@ -9,7 +9,7 @@ use faregate_terms::Usage;
 use crate::chat::{Event, Family, FinishReason, PartKind, Signature};
 use crate::dialect::bedrock::exception;
 use crate::dialect::blocks::{BlockWriter, Blocks, Growth};
-use crate::dialect::{ErrorNote, Reply, StreamEncoder};
+use crate::dialect::{ErrorNote, Losses, Reply, StreamEncoder};
 use crate::frame::aws_frame;
 use crate::{json as wire_json, opaque};
 
@@ -44,7 +44,7 @@ impl Encoder {
     pub(super) fn new(reply: Reply, wrap: Wrap) -> Self {
         Self {
             reply,
-            pack: Pack { wrap, scratch: Vec::new() },
+            pack: Pack { wrap, scratch: Vec::new(), signable: false, losses: Losses::default() },
             blocks: Blocks::default(),
             usage: Usage::default(),
             start: None,
@@ -127,12 +127,19 @@ impl StreamEncoder for Encoder {
         self.begin(out);
         self.heartbeat_now(out);
     }
+
+    fn losses(&mut self) -> Losses {
+        std::mem::take(&mut self.pack.losses)
+    }
 }
 
 #[derive(Debug)]
 struct Pack {
     wrap: Wrap,
     scratch: Vec<u8>,
+    /// Whether the open block has a place for opaque state that comes while it grows.
+    signable: bool,
+    losses: Losses,
 }
 
 impl Pack {
@@ -177,6 +184,7 @@ impl BlockWriter for Pack {
     }
 
     fn start(&mut self, index: u32, kind: &PartKind, signature: Option<&Signature>, out: &mut Vec<u8>) {
+        self.signable = matches!(kind, PartKind::Reasoning { .. });
         let block = match kind {
             PartKind::Reasoning { .. } => json!({"type": "thinking", "thinking": "", "signature": ""}),
             PartKind::Redacted { signature, .. } => {
@@ -199,6 +207,7 @@ impl BlockWriter for Pack {
             Growth::Text(text) => self.delta(index, "text_delta", "text", text, out),
             Growth::Reasoning(text) => self.delta(index, "thinking_delta", "thinking", text, out),
             Growth::Arguments(text) => self.delta(index, "input_json_delta", "partial_json", text, out),
+            Growth::Signature(_) if !self.signable => self.losses.note("content.signature"),
             Growth::Signature(signature) => {
                 let sealed = opaque::seal(signature, Family::Anthropic);
                 self.delta(index, "signature_delta", "signature", &sealed, out);
@@ -208,6 +217,8 @@ impl BlockWriter for Pack {
                     let delta = json!({"type": "content_block_delta", "index": index,
                         "delta": {"type": "citations_delta", "citation": citation}});
                     self.write("content_block_delta", out, |json| wire_json::write_into(&delta, json));
+                } else {
+                    self.losses.note("content.annotations");
                 }
             }
         }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatRequest, ChatResponse, Event, FinishReason, Folder, Media, Message, Part, Role};
+use crate::chat::{
+    ChatRequest, ChatResponse, Event, Family, FinishReason, Folder, Media, Message, Part, PartKind, Role,
+    Signature,
+};
 use crate::dialect::{
     Abilities, ClientDialect, Flavor, Losses, ProviderDialect, Quirks, Reply, StreamEnd, Target,
 };
@@ -40,14 +43,18 @@ fn folded(events: &[Event]) -> ChatResponse {
     folder.finish()
 }
 
-fn through_a_client(events: &[Event]) -> Vec<u8> {
-    let mut encoder = Client.encoder(Reply {
+fn reply() -> Reply {
+    Reply {
         id: "call".to_owned(),
         model: "claude".to_owned(),
         created: 0,
         request: Arc::new(ChatRequest::default()),
         alt_sse: false,
-    });
+    }
+}
+
+fn through_a_client(events: &[Event]) -> Vec<u8> {
+    let mut encoder = Client.encoder(reply());
     let mut out = Vec::new();
     events.iter().for_each(|event| encoder.event(event, &mut out));
     encoder.end(&mut out);
@@ -125,4 +132,17 @@ fn a_picture_that_is_not_base64_is_refused_by_its_place() {
     assert_eq!(refused.what, "messages[0].content[1]");
     assert!(refused.why.contains("base64"));
     assert!(with("AAAA").is_ok());
+}
+
+#[test]
+fn state_of_a_text_has_no_place_in_a_stream_and_is_told_as_a_loss() {
+    let signature = Signature { family: Family::Gemini, data: "c3RhdGU=".to_owned() };
+    let (mut encoder, mut out) = (Client.encoder(reply()), Vec::new());
+    encoder.event(&Event::Open { choice: 0, part: 0, kind: PartKind::Text }, &mut out);
+    encoder.event(&Event::Text { part: 0, delta: "Hi".to_owned() }, &mut out);
+    encoder.event(&Event::Signature { part: 0, signature }, &mut out);
+    encoder.end(&mut out);
+    assert_eq!(encoder.losses().names(), ["content.signature"]);
+    assert!(encoder.losses().names().is_empty(), "told once");
+    assert!(!String::from_utf8(out).unwrap().contains("signature_delta"));
 }
