@@ -24,6 +24,8 @@ ALL = [
     "groq",
 ]
 GROUPS = [group for group in ALL if group in PROVIDERS]
+# Text alone: these have tests of their own.
+PLAIN = ["replicate"]
 
 
 def service_account(token_url: str) -> str:
@@ -70,10 +72,11 @@ def config(upstream: str) -> dict:
         },
         "cohere": {"model": "cohere_chat/command-a-03-2025", "api_key": "co-up", "api_base": upstream},
         "ollama": {"model": "ollama_chat/llama3.1", "api_base": upstream},
+        "replicate": {"model": "replicate/meta/meta-llama-3-8b-instruct", "api_key": "r8-up", "api_base": f"{upstream}/v1"},
         "groq": {"model": "groq/llama-3.3-70b-versatile", "api_key": "gsk-up", "api_base": f"{upstream}/openai/v1"},
     }
     return {
-        "model_list": [{"model_name": name, "litellm_params": params[name]} for name in ALL],
+        "model_list": [{"model_name": name, "litellm_params": params[name]} for name in [*ALL, *PLAIN]],
         # A parameter that one of the providers lacks is no matter of these tests.
         "litellm_settings": {"drop_params": True, "num_retries": 0, "callbacks": ["prometheus"]},
     }
