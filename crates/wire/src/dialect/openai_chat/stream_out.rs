@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use faregate_terms::Usage;
 
 use crate::chat::{Event, Extra, Family, FinishReason, PartKind, Signature};
-use crate::dialect::{ErrorNote, Reply, StreamEncoder};
+use crate::dialect::{ErrorNote, Losses, Reply, StreamEncoder};
 use crate::frame::sse_data;
 use crate::{json as wire_json, opaque};
 
@@ -30,6 +30,7 @@ pub(super) struct Encoder {
     /// Members that go with the next chunk.
     pending: Map<String, Value>,
     usage: Usage,
+    losses: Losses,
 }
 
 /// One alternative.
@@ -66,6 +67,7 @@ impl Encoder {
             begun: Vec::new(),
             pending: Map::new(),
             usage: Usage::default(),
+            losses: Losses::default(),
             reply,
         };
         encoder.set_head("", None, None);
@@ -265,7 +267,7 @@ impl Encoder {
                 let choice = open.choice;
                 self.delta(choice, "thinking_blocks", &block, out);
             }
-            _ => {}
+            _ => self.losses.note("content.signature"),
         }
     }
 
@@ -396,5 +398,9 @@ impl StreamEncoder for Encoder {
 
     fn heartbeat(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
     }
 }

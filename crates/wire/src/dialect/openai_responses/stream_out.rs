@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use faregate_terms::Usage;
 
 use crate::chat::{Event, Family, FinishReason, PartKind, Signature};
-use crate::dialect::{ErrorNote, Reply, StreamEncoder};
+use crate::dialect::{ErrorNote, Losses, Reply, StreamEncoder};
 use crate::frame::sse_event;
 use crate::{json as wire_json, opaque};
 
@@ -32,6 +32,7 @@ pub(super) struct Encoder {
     logprobs: Vec<Value>,
     finish: Option<FinishReason>,
     usage: Usage,
+    losses: Losses,
 }
 
 /// An output item that has been announced.
@@ -68,6 +69,7 @@ impl Encoder {
             logprobs: Vec::new(),
             finish: None,
             usage: Usage::default(),
+            losses: Losses::default(),
             reply,
         }
     }
@@ -424,6 +426,9 @@ impl StreamEncoder for Encoder {
             Event::Reasoning { part, delta } if !delta.is_empty() => self.thought(*part, delta, out),
             Event::Signature { part, signature } => {
                 if let Some(at) = self.find(*part) {
+                    if matches!(self.open[at].kind, PartKind::Text) {
+                        self.losses.note("content.signature");
+                    }
                     self.open[at].signature = Some(signature.clone());
                 }
             }
@@ -468,5 +473,9 @@ impl StreamEncoder for Encoder {
 
     fn heartbeat(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
     }
 }
