@@ -186,7 +186,7 @@ impl Refusal {
         let status = self.status();
         let code = match self {
             // Clients branch on the provider's own word, e.g. `context_length_exceeded`.
-            Self::Upstream { fault, .. } => fault.code.clone(),
+            Self::Upstream { fault, .. } => code_of(fault),
             _ => None,
         };
         ErrorNote {
@@ -216,6 +216,18 @@ fn kind_of_status(status: u16) -> &'static str {
         400..=499 => "invalid_request_error",
         _ => "internal_server_error",
     }
+}
+
+/// The provider's code word; for a class that clients branch on OpenAI's, unless the provider has one in its
+/// manner (Google's `INVALID_ARGUMENT` is none).
+fn code_of(fault: &Fault) -> Option<String> {
+    let word = match fault.class {
+        FaultClass::ContextWindow => "context_length_exceeded",
+        FaultClass::ContentPolicy => "content_policy_violation",
+        _ => return fault.code.clone(),
+    };
+    let own = fault.code.as_ref().filter(|code| !code.bytes().any(|byte| byte.is_ascii_uppercase()));
+    Some(own.cloned().unwrap_or_else(|| word.to_owned()))
 }
 
 #[cfg(test)]

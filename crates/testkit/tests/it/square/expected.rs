@@ -36,15 +36,6 @@ impl Rule {
 /// The first row that covers a cell counts.
 pub const RULES: &[Rule] = &[
     Rule {
-        clients: &[Client::Bedrock],
-        providers: &["gemini"],
-        features: &[Reasoning],
-        stream: Some(true),
-        but: &[],
-        missing: "second turn refused 400",
-        why: "known defect: Gemini signs the text of an answer, and the stream carries that signature as a `reasoningContent` delta inside of the text block; a client that folds the block and sends it back is refused",
-    },
-    Rule {
         clients: ANY,
         providers: &["openai", "azure", "groq", "cohere", "ollama"],
         features: &[Reasoning],
@@ -144,15 +135,6 @@ pub const RULES: &[Rule] = &[
         why: "Cohere ends a filtered answer with `ERROR`, as it ends any that failed; its text reaches the client",
     },
     Rule {
-        clients: &[Client::Responses],
-        providers: &["anthropic", "vertex-anthropic"],
-        features: &[StopFilter, StopRefusal],
-        stream: None,
-        but: &[],
-        missing: "stop reason",
-        why: "known defect: Anthropic's `refusal` reaches a responses client as a completed answer",
-    },
-    Rule {
         clients: ANY,
         providers: &["cohere", "ollama"],
         features: &[StopRefusal],
@@ -172,33 +154,6 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         clients: ANY,
-        providers: &["vertex-anthropic"],
-        features: &[RateLimit],
-        stream: None,
-        but: &[],
-        missing: "retry-after",
-        why: "known defect: Google names the time to wait in the body (`RetryInfo`), which is read for Gemini and not for Claude on Vertex AI",
-    },
-    Rule {
-        clients: &[Client::Chat],
-        providers: &["gemini", "cohere", "ollama"],
-        features: &[Context],
-        stream: None,
-        but: &[],
-        missing: "error code",
-        why: "known defect: recognised as a context error by the gateway, but the client reads another code than `context_length_exceeded`",
-    },
-    Rule {
-        clients: &[Client::Chat],
-        providers: &["anthropic", "vertex-anthropic", "bedrock", "cohere", "ollama"],
-        features: &[Policy],
-        stream: None,
-        but: &[],
-        missing: "error code",
-        why: "these providers have no code for a policy refusal, only a message: status and message arrive, without OpenAI's `content_policy_violation`",
-    },
-    Rule {
-        clients: ANY,
         providers: &["gemini"],
         features: &[StopRefusal],
         stream: None,
@@ -214,6 +169,15 @@ pub const RULES: &[Rule] = &[
         but: &[],
         missing: "status 200",
         why: "Gemini reports a blocked prompt as an answer, and so does the gateway",
+    },
+    Rule {
+        clients: &[Client::Chat],
+        providers: &["ollama"],
+        features: &[Policy],
+        stream: None,
+        but: &[],
+        missing: "error code",
+        why: "Ollama has no policy of its own: what runs behind it says so in the message only",
     },
 ];
 

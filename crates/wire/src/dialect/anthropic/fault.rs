@@ -8,6 +8,7 @@ use serde_json::Value;
 use faregate_terms::{Fault, FaultClass};
 
 use crate::dialect::Head;
+use crate::dialect::gemini::delay;
 
 /// Reads a non-2xx answer.
 pub(super) fn fault(head: &Head<'_>, body: &[u8]) -> Fault {
@@ -25,7 +26,9 @@ pub(super) fn fault(head: &Head<'_>, body: &[u8]) -> Fault {
     fault.upstream_status = Some(head.status);
     fault.code = (fault.class == FaultClass::ContextWindow).then(|| "context_length_exceeded".to_owned());
     fault.kind = kind;
-    fault.retry_after = retry_after(head.headers);
+    // Vertex AI names the time to wait in the body.
+    let details = error.get("details").and_then(Value::as_array);
+    fault.retry_after = retry_after(head.headers).or_else(|| details?.iter().find_map(delay));
     fault
 }
 

@@ -81,6 +81,8 @@ fn frame(event: &str, payload: &Value, out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 struct Writer {
     scratch: Vec<u8>,
+    /// The block that is open holds reasoning.
+    reasons: bool,
 }
 
 impl Writer {
@@ -108,6 +110,7 @@ impl BlockWriter for Writer {
     }
 
     fn start(&mut self, index: u32, kind: &PartKind, signature: Option<&Signature>, out: &mut Vec<u8>) {
+        self.reasons = matches!(kind, PartKind::Reasoning { .. });
         match kind {
             PartKind::ToolCall { id, name, extra } => {
                 let mut call = json!({"toolUseId": opaque::seal_id(id, signature), "name": name});
@@ -138,6 +141,8 @@ impl BlockWriter for Writer {
             Growth::Text(text) => self.delta(index, &["text"], text, out),
             Growth::Reasoning(text) => self.delta(index, &["reasoningContent", "text"], text, out),
             Growth::Arguments(text) => self.delta(index, &["toolUse", "input"], text, out),
+            // A signed text (Gemini's) has no place for its signature here.
+            Growth::Signature(_) if !self.reasons => {}
             Growth::Signature(signature) => {
                 self.delta(index, &["reasoningContent", "signature"], &content::seal(signature), out);
             }

@@ -94,7 +94,7 @@ fn too_long(text: &str) -> bool {
 }
 
 /// `retryDelay` of a `RetryInfo`: seconds with a fraction, e.g. `2.5s`.
-fn delay(detail: &Value) -> Option<Duration> {
+pub(in crate::dialect) fn delay(detail: &Value) -> Option<Duration> {
     let seconds = detail.get("retryDelay")?.as_str()?.strip_suffix('s')?.parse::<f64>().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }

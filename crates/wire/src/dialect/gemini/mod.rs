@@ -27,7 +27,7 @@ pub use count::{
 };
 pub use provider::Provider;
 
-pub(in crate::dialect) use fault::retry_after;
+pub(in crate::dialect) use fault::{delay, retry_after};
 pub(in crate::dialect) use time::seconds;
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ impl UsageOut {
 pub(super) fn status(finish: &FinishReason) -> (&'static str, Option<&'static str>) {
     match finish {
         FinishReason::Length => ("incomplete", Some("max_output_tokens")),
-        FinishReason::ContentFilter => ("incomplete", Some("content_filter")),
+        // A refusal that came as the end of the answer, not as a part of it.
+        FinishReason::ContentFilter | FinishReason::Refusal => ("incomplete", Some("content_filter")),
         _ => ("completed", None),
     }
 }
