@@ -2,7 +2,7 @@
 
 use faregate_terms::{PicoUsd, UtcMillis};
 
-use crate::db::{Cell, Engine, Row, Sql};
+use crate::db::{Cell, Row, Sql};
 use crate::ledger::{Spent, SubjectKind};
 use crate::record::{decode, kinds};
 use crate::schema::{Kind, Table};
@@ -262,12 +262,5 @@ fn join_totals(sql: &mut Sql, totals: &[(&str, SubjectKind, &str, &str)]) {
         sql.push(&format!("LEFT JOIN \"faregate_spend_totals\" AS {alias} ON {alias}.kind = "));
         sql.bind(Kind::Text, kind.word());
         sql.push(&format!(" AND {alias}.id = {id} AND {alias}.sub_id = {sub_id}\n"));
-    }
-}
-
-/// Adds a row lock to a `SELECT`; SQLite's transaction holds the one write lock already.
-pub(crate) fn for_update(sql: &mut Sql) {
-    if sql.engine == Engine::Postgres {
-        sql.push(" FOR UPDATE");
     }
 }

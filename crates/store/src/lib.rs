@@ -15,6 +15,7 @@ pub mod end_users;
 mod error;
 mod key_record;
 pub mod keys;
+mod leases;
 pub mod ledger;
 mod migrate;
 pub mod models;
@@ -49,7 +50,7 @@ pub use registry::{Guardrail, McpServer, VectorStore};
 pub use settings::{PoolSettings, Settings};
 pub use stored_settings::{CacheConfig, ConfigOverride, ConfigRow, SsoConfig, UiSettings};
 pub use tags::Tag;
-pub use teams::{DeletedTeam, ModelAliases, Team, TeamMembership};
+pub use teams::{DeletedTeam, ModelAliases, Team, TeamMember, TeamMembership};
 pub use usd::Usd;
 pub use users::{Invitation, User, UserNotification};
 

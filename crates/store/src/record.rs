@@ -148,6 +148,20 @@ pub(crate) async fn get<T: Record>(tx: &mut Tx, key: &[&str]) -> Result<Option<T
     tx.fetch(sql, &kinds(T::TABLE.columns)).await?.into_iter().next().map(decode).transpose()
 }
 
+/// The row with this key, kept from changing until the transaction ends.
+pub(crate) async fn locked<T: Record>(tx: &mut Tx, key: &[&str]) -> Result<Option<T>, StoreError> {
+    let mut sql = get_sql::<T>(tx.engine(), key);
+    for_update(&mut sql);
+    tx.fetch(sql, &kinds(T::TABLE.columns)).await?.into_iter().next().map(decode).transpose()
+}
+
+/// Adds a row lock to a `SELECT`; SQLite's transaction holds the one write lock already.
+pub(crate) fn for_update(sql: &mut Sql) {
+    if sql.engine == Engine::Postgres {
+        sql.push(" FOR UPDATE");
+    }
+}
+
 /// Adds a row inside a transaction. Columns without a value get the database's default.
 pub(crate) async fn insert<T: Record>(tx: &mut Tx, record: &T, now: UtcMillis) -> Result<(), StoreError> {
     let Value::Object(columns) = object(record)? else { return Ok(()) };

@@ -217,7 +217,7 @@ async fn reseal_column(
     let columns: Vec<_> = [key, column].iter().filter_map(|name| table.column(name).copied()).collect();
     sql.select("t", &columns)
         .push(&format!(" FROM \"{}\" AS t WHERE t.\"{column}\" IS NOT NULL", table.name));
-    crate::key_record::for_update(&mut sql);
+    crate::record::for_update(&mut sql);
     let mut resealed = 0;
     for row in tx.fetch(sql, &[Kind::Text, Kind::Json]).await? {
         let mut cells = row.into_iter().map(Cell::text);

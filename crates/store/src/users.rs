@@ -4,10 +4,12 @@ use faregate_terms::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Record;
-use crate::Usd;
-use crate::ledger::SubjectKind;
-use crate::schema::{Table, access, identity};
+use crate::db::Cell;
+use crate::keys::delete_keys;
+use crate::ledger::{SubjectKind, totals};
+use crate::record::{self, Patch, Record, locked};
+use crate::schema::{Kind, Table, access, identity};
+use crate::{Deleter, Store, StoreError, Team, Usd};
 
 /// An internal user. Members are the columns of its table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -96,4 +98,50 @@ pub struct UserNotification {
 
 impl Record for UserNotification {
     const TABLE: &'static Table = &access::USER_NOTIFICATIONS;
+}
+
+impl Store {
+    /// Deletes a user with their keys, memberships and invitations, and takes them out of their teams; copies
+    /// of the keys are kept. Returns the hashes of the keys that went, or `None` if there is no such user.
+    ///
+    /// # Errors
+    /// When the database is away; nothing is changed then.
+    pub async fn delete_user(
+        &self,
+        user_id: &str,
+        by: &Deleter,
+        now: UtcMillis,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let Some(user) = locked::<User>(&mut tx, &[user_id]).await? else { return Ok(None) };
+        let mut sql = tx.sql("SELECT token FROM \"LiteLLM_VerificationToken\" WHERE user_id = ");
+        sql.bind(Kind::Text, user_id);
+        let rows = tx.fetch(sql, &[Kind::Text]).await?;
+        let tokens: Vec<String> = rows.into_iter().flatten().filter_map(Cell::text).collect();
+        delete_keys(&mut tx, &tokens.iter().map(String::as_str).collect::<Vec<_>>(), by, now).await?;
+        for team_id in &user.teams {
+            let Some(team) = locked::<Team>(&mut tx, &[team_id]).await? else { continue };
+            let members: Vec<_> =
+                team.members().into_iter().filter(|member| member.user_id != user_id).collect();
+            let patch = Patch::new().set("members_with_roles", members);
+            record::update::<Team>(&mut tx, &[team_id], &patch, now).await?;
+        }
+        for (table, columns) in [
+            ("LiteLLM_TeamMembership", &["user_id"][..]),
+            ("LiteLLM_OrganizationMembership", &["user_id"]),
+            ("LiteLLM_InvitationLink", &["user_id", "created_by", "updated_by"]),
+        ] {
+            for column in columns {
+                let mut sql = tx.sql(&format!("DELETE FROM \"{table}\" WHERE {column} = "));
+                sql.bind(Kind::Text, user_id);
+                tx.execute(sql).await?;
+            }
+        }
+        for kind in [SubjectKind::Member, SubjectKind::OrganizationMember] {
+            totals::forget_all(&mut tx, kind, user_id).await?;
+        }
+        record::delete::<User>(&mut tx, &[user_id]).await?;
+        tx.commit().await?;
+        Ok(Some(tokens))
+    }
 }

@@ -2,11 +2,15 @@
 
 mod daily;
 mod log;
+mod reset;
+mod retention;
 mod settle;
 mod subject;
 pub(crate) mod totals;
 
 pub use log::SpendLog;
+pub use reset::NextReset;
+pub use retention::{ANONYMOUS, Erasure, UserExport};
 pub use settle::{SettleOptions, Settlement};
 pub use subject::{EVERYBODY, Subject, SubjectKind};
 pub use totals::Spent;

@@ -182,6 +182,37 @@ pub async fn forget(tx: &mut Tx, kind: SubjectKind, key: &[&str]) -> Result<(), 
     tx.execute(sql).await.map(drop)
 }
 
+/// Removes the totals of a member in all it was a member of.
+pub async fn forget_all(tx: &mut Tx, kind: SubjectKind, id: &str) -> Result<(), StoreError> {
+    let mut sql = tx.sql("DELETE FROM \"faregate_spend_totals\" WHERE kind = ");
+    sql.bind(Kind::Text, kind.word()).push(" AND id = ").bind(Kind::Text, id);
+    tx.execute(sql).await.map(drop)
+}
+
+/// Sets the spend of these subjects to zero; what they spent over their life stays.
+pub async fn clear(
+    tx: &mut Tx,
+    kind: SubjectKind,
+    subjects: &[Subject],
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    // Their totals must exist first: a column that is set to zero unseen would be lost for the life's sum.
+    for chunk in subjects.chunks(CHUNK) {
+        let known: Vec<(&Subject, PicoUsd)> = chunk.iter().map(|subject| (subject, PicoUsd::ZERO)).collect();
+        ensure(tx, kind, &known, now).await?;
+        for subject in chunk {
+            let mut sql =
+                tx.sql("UPDATE \"faregate_spend_totals\" SET spend_usd = 0, spend_pico = 0, updated_at = ");
+            sql.bind(Kind::Time, now).push(" WHERE kind = ").bind(Kind::Text, kind.word());
+            sql.push(" AND id = ").bind(Kind::Text, subject.id.as_str());
+            sql.push(" AND sub_id = ").bind(Kind::Text, subject.sub_id.as_str());
+            tx.execute(sql).await?;
+        }
+        project(tx, kind, chunk.iter()).await?;
+    }
+    Ok(())
+}
+
 /// Adds to the totals of many subjects and sets their columns. Subjects are taken in one order everywhere,
 /// so that two settlements wait for each other instead of locking each other out.
 pub async fn add(

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod ledger;
+mod lifecycle;
 mod records;
 mod schema;
 mod seal;
