@@ -22,6 +22,7 @@ mod sample;
 mod scenario;
 mod seal;
 mod server;
+mod steps;
 mod store;
 mod token;
 
@@ -32,3 +33,4 @@ pub use fault::{CutOnPurpose, FakeBody, Faults};
 pub use log::{Received, Stats};
 pub use provider::{FakeProvider, Options};
 pub use scenario::{CACHE_USAGE, Kind, Scenario, Usage};
+pub use steps::Steps;

@@ -6,6 +6,7 @@ use crate::failure::{Class, Failure};
 use crate::sample::{sample, schema_of_tool};
 use crate::scenario::{Kind, Scenario, Usage};
 use crate::seal::fingerprint;
+use crate::steps::Step;
 
 /// A tool as declared.
 #[derive(Debug, Clone)]
@@ -161,12 +162,13 @@ pub(crate) fn compose(ask: &Ask, scenario: &Scenario, style: &Style) -> Result<R
     if scenario.faults.error_after.is_some() && !ask.stream {
         return Err(Failure::new(Class::Internal));
     }
+    if let Some(step) = scenario.steps.as_ref().and_then(|steps| steps.next(ask)) {
+        return Ok(stepped(ask, step, style));
+    }
     let mut parts = Vec::new();
     let turn = agent_turn(ask);
     if scenario.reasoning || (scenario.kind == Kind::Agent && turn == 0) {
-        let text = format!("The user asked: {}. I think step by step.", shortened(&ask.last_user));
-        let seal = crate::seal::seal(style.family, &text);
-        parts.push(Part::Reasoning { deltas: words(&text), seal });
+        parts.push(reasoning(ask, style));
     }
     let calls = calls_wanted(ask, scenario, turn);
     let mut finish = Finish::Stop;
@@ -187,6 +189,29 @@ pub(crate) fn compose(ask: &Ask, scenario: &Scenario, style: &Style) -> Result<R
     }
     let usage = scenario.usage.unwrap_or_else(|| estimate(ask, &parts));
     Ok(Reply { parts, finish, usage })
+}
+
+/// The answer that is one step of a task.
+fn stepped(ask: &Ask, step: &Step, style: &Style) -> Reply {
+    let mut parts = Vec::new();
+    if step.reasoning {
+        parts.push(reasoning(ask, style));
+    }
+    if let Some(text) = &step.text {
+        parts.push(Part::Text { deltas: words(text) });
+    }
+    for (index, (name, arguments)) in step.calls.iter().enumerate() {
+        let id = call_id(style.call_prefix, ask, index);
+        parts.push(Part::Call { id, name: name.clone(), arguments: arguments.clone() });
+    }
+    let finish = if step.calls.is_empty() { Finish::Stop } else { Finish::Calls };
+    Reply { usage: estimate(ask, &parts), parts, finish }
+}
+
+fn reasoning(ask: &Ask, style: &Style) -> Part {
+    let text = format!("The user asked: {}. I think step by step.", shortened(&ask.last_user));
+    let seal = crate::seal::seal(style.family, &text);
+    Part::Reasoning { deltas: words(&text), seal }
 }
 
 /// Turn of the agent scenario: 0 asks twice, 1 once more, 2 sums up.

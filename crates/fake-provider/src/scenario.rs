@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::failure::{Class, Failure};
 use crate::fault::Faults;
+use crate::steps::Steps;
 
 /// Token counts of one answer, in OpenAI's way of counting: parts are included in their totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,6 +76,8 @@ pub struct Scenario {
     pub events: Option<usize>,
     /// An upstream error in place of an answer.
     pub failure: Option<Failure>,
+    /// What to do turn by turn, in place of the kind's own answer.
+    pub steps: Option<Steps>,
     /// These token counts in place of estimated ones.
     pub usage: Option<Usage>,
     /// What goes wrong on the way.
@@ -97,6 +100,7 @@ impl Scenario {
             calls: None,
             events: None,
             failure: None,
+            steps: None,
             usage: (kind == Kind::Cache).then_some(CACHE_USAGE),
             faults: Faults::default(),
         }

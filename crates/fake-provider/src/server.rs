@@ -24,6 +24,7 @@ use crate::log::{Log, Tracked};
 use crate::reply::{Ask, Reply, compose};
 use crate::route::{Route, route};
 use crate::scenario::Scenario;
+use crate::steps::Steps;
 use crate::store::Store;
 use crate::token::{self, Issued};
 
@@ -223,13 +224,14 @@ pub(crate) fn understand(
     scripted: Option<Scenario>,
 ) -> Result<(Ask, Scenario), Failure> {
     dialect.authorize(head)?;
-    let body: Value = serde_json::from_slice(head.body)
+    let json: Value = serde_json::from_slice(head.body)
         .map_err(|_| Failure::invalid("We could not parse the JSON body of your request."))?;
-    let body = body.as_object().ok_or_else(|| Failure::invalid("The request body must be a JSON object."))?;
+    let body = json.as_object().ok_or_else(|| Failure::invalid("The request body must be a JSON object."))?;
     let ask = dialect.read(head, body)?;
     let scenario = scripted.unwrap_or_else(|| {
         let base = Scenario::of_model(&ask.model).unwrap_or_default();
-        Scenario::of_directive(&ask.last_user, base.clone()).unwrap_or(base)
+        let scenario = Scenario::of_directive(&ask.last_user, base.clone()).unwrap_or(base);
+        Scenario { steps: Steps::of_body(head.body, &json), ..scenario }
     });
     Ok((ask, scenario))
 }
