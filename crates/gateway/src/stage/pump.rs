@@ -326,6 +326,7 @@ impl Pump {
                 return Err(truncated());
             }
             self.encoder.end(&mut self.out);
+            self.book_losses(admitted);
         }
         self.state = State::Ended;
         Ok(true)
@@ -357,12 +358,22 @@ impl Pump {
         Ok(())
     }
 
+    /// What the client's dialect had no place for; the header that names losses has left long ago.
+    fn book_losses(&mut self, admitted: &mut Admitted) {
+        for loss in self.encoder.losses().into_names() {
+            if !admitted.meter.losses.contains(&loss) {
+                admitted.meter.losses.push(loss);
+            }
+        }
+    }
+
     /// Ends the client's stream with an error in its dialect.
     fn fail(&mut self, fault: &Fault, admitted: &mut Admitted) {
         let provider = self.destination.provider.name.to_owned();
         let refusal = Refusal::upstream(fault.clone(), &provider);
         let note = refusal.note(self.call.arrival.id.as_str());
         self.encoder.error(&note, &mut self.out);
+        self.book_losses(admitted);
         admitted.broken(fault.class);
         self.upstream = None;
         self.state = State::Ended;
@@ -393,6 +404,7 @@ impl Pump {
                 self.fail(&fault, admitted);
             } else {
                 self.encoder.end(&mut self.out);
+                self.book_losses(admitted);
                 self.state = State::Ended;
             }
             return Poll::Ready(());
