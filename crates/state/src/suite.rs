@@ -15,6 +15,7 @@ use crate::limits::lease::{
 /// # Panics
 /// If the store breaks a promise; the message says which.
 pub async fn shared_counters(store: &dyn SharedCounters, unique: &str) {
+    grown_up(store, unique).await;
     leases_never_pass_the_limit(store, unique).await;
     slices_shrink_near_the_edge_and_slack_comes_back(store, unique).await;
     spend_beyond_a_lease_is_counted(store, unique).await;
@@ -51,6 +52,21 @@ async fn tell(store: &dyn SharedCounters, replica: &str, one: &Statement) -> (An
     let exchange = store.exchange(replica, std::slice::from_ref(one)).await.expect("the store answers");
     let answer = *exchange.answers.first().expect("one answer per statement");
     (answer, exchange)
+}
+
+/// A store that begins gives no leases for a while, so that replicas of an earlier life can speak first.
+async fn grown_up(store: &dyn SharedCounters, unique: &str) {
+    let ask = |seq| Statement { need: 10, ..statement(format!("{unique}/young"), Kind::Budget, 10, seq) };
+    for seq in 1..1_000 {
+        let (answer, _) = tell(store, &format!("{unique}-a"), &ask(seq)).await;
+        if !answer.young {
+            assert_eq!(answer.allowance, 10);
+            return;
+        }
+        assert_eq!(answer.allowance, 0, "young stores give no leases");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!("young", "old", "a store is young for no longer than YOUNG_MS");
 }
 
 async fn leases_never_pass_the_limit(store: &dyn SharedCounters, unique: &str) {

@@ -31,6 +31,8 @@ pub(super) struct Book {
     seq: AtomicU64,
     /// When the shared store last answered, on the steady clock, in milliseconds.
     heard_ms: AtomicU64,
+    /// What the last exchange took, in milliseconds.
+    exchange_ms: AtomicU64,
     /// The store is late.
     away: AtomicBool,
     /// The store failed.
@@ -78,6 +80,8 @@ pub(super) enum Purpose {
 struct Waiting {
     name: Name,
     since: u64,
+    /// When the store's answer was first seen.
+    news: Option<Duration>,
     demand: i128,
     wake: Arc<Notify>,
 }
@@ -132,6 +136,7 @@ impl Book {
             shared,
             seq: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
+            exchange_ms: AtomicU64::new(0),
             away: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             urgent: Notify::new(),
@@ -183,7 +188,7 @@ impl Book {
             let fit = if purpose == Purpose::Grow && !counter.must_hold() {
                 Fit::Yes(ask.likely)
             } else {
-                self.judge(counter, ask, elapsed, waits.since(limit.name()), now)
+                self.judge(counter, ask, elapsed, waits, now)
             };
             let cause = match fit {
                 Fit::Yes(most) if limit.meter() == Meter::Budget => {
@@ -213,29 +218,44 @@ impl Book {
         Outcome::Held(self.commit(&mut shards, limits, estimate, cost, purpose, now), cost)
     }
 
-    fn judge(&self, counter: &Counter, ask: Ask, elapsed: Duration, since: u64, now: Now) -> Fit {
-        let mode = Mode::Leased { since };
+    fn judge(&self, counter: &Counter, ask: Ask, elapsed: Duration, waits: &mut Waits<'_>, now: Now) -> Fit {
+        let waiting = waits.at(counter.limit.name());
+        let mode = Mode::Leased { since: waiting.as_ref().map_or(u64::MAX, |one| one.since) };
         let mut fit = counter.fit(ask, mode, now);
         if fit == Fit::Lease {
-            if counter.news(mode) {
+            if let Some(waiting) = waiting.filter(|_| counter.news(mode)) {
                 // Others were asked to give back what they do not use. Have they had their time?
-                let wait = match counter.hope(ask) {
-                    Hope::Slack => self.settings.recall_wait,
-                    Hope::Holds => self.settings.hear_wait,
-                    Hope::None => Duration::ZERO,
-                };
-                if elapsed >= wait {
+                let heard = *waiting.news.get_or_insert(now.steady);
+                if now.steady.saturating_sub(heard) >= self.hope_for(counter, ask) {
                     fit = counter.blocked(ask);
                 }
             } else if counter.must_hold() {
                 if self.dead.load(Ordering::Acquire) || elapsed >= self.settings.strict_wait {
                     return Fit::Away;
                 }
-            } else if self.away.load(Ordering::Acquire) || elapsed >= self.settings.cold_wait {
+            } else if self.is_away() || elapsed >= self.settings.cold_wait {
                 fit = counter.fit(ask, Mode::Alone, now);
             }
         }
         if fit == Fit::Held && elapsed >= self.settings.patience { Fit::No } else { fit }
+    }
+
+    /// How long what others may give back is worth waiting for.
+    fn hope_for(&self, counter: &Counter, ask: Ask) -> Duration {
+        let wait = match counter.hope(ask) {
+            Hope::Slack => self.settings.recall_wait,
+            Hope::Holds => self.settings.hear_wait,
+            Hope::None => return Duration::ZERO,
+        };
+        if counter.must_hold() {
+            // They hear of it in one exchange, answer in the next, and this replica hears in a third.
+            let exchange = Duration::from_millis(self.exchange_ms.load(Ordering::Acquire));
+            wait.max(exchange * 4)
+        } else if self.is_away() {
+            Duration::ZERO
+        } else {
+            wait
+        }
     }
 
     /// Counts in every line; nothing can fail any more.
@@ -301,7 +321,7 @@ impl Book {
                 }
                 let since = self.seq.load(Ordering::Acquire);
                 let (name, wake) = (limit.name().clone(), Arc::clone(&wake));
-                waits.joined.push(Waiting { name, since, demand: ask.likely, wake });
+                waits.joined.push(Waiting { name, since, news: None, demand: ask.likely, wake });
             }
             self.changed(shard, limit.name());
             first.get_or_insert(wake);
@@ -487,8 +507,8 @@ impl Shard {
 }
 
 impl Waits<'_> {
-    fn since(&self, name: &Name) -> u64 {
-        self.joined.iter().find(|one| one.name == *name).map_or(u64::MAX, |one| one.since)
+    fn at(&mut self, name: &Name) -> Option<&mut Waiting> {
+        self.joined.iter_mut().find(|one| one.name == *name)
     }
 }
 

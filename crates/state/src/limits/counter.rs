@@ -156,12 +156,9 @@ impl Counter {
         if !self.limit.same(limit) {
             let lowered = limit.row().amount < self.limit.row().amount;
             self.limit = limit.clone();
-            let used = self.spent + self.held;
-            if let Some(share) = &mut self.share
-                && lowered
-            {
+            if lowered {
                 // The lease was given under the old limit; the store gives a new one under this.
-                share.allowance = share.allowance.min(used);
+                self.give_up();
             }
             let row = limit.row();
             if row.reset_ms > self.window.reset_ms {
@@ -178,6 +175,14 @@ impl Counter {
             }
         }
         self.turn_over(now);
+    }
+
+    /// Gives the lease up, but for what is spent and held.
+    pub fn give_up(&mut self) {
+        let used = self.spent + self.held;
+        if let Some(share) = &mut self.share {
+            share.allowance = share.allowance.min(used);
+        }
     }
 
     /// Starts the next window if it is time.
@@ -426,7 +431,9 @@ impl Counter {
         let Some(share) = &mut self.share else { return };
         share.allowance = answer.allowance;
         share.known = true;
-        share.answered = statement.seq;
+        if !answer.young {
+            share.answered = statement.seq;
+        }
         share.fair = answer.fair;
         share.others_spent = answer.others_spent;
         share.others_held = answer.others_held;

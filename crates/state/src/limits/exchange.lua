@@ -1,10 +1,11 @@
 -- Decides a batch of statements of one replica: the twin of `decide` in lease.rs, which explains the rules.
 --
--- KEYS: replicas (sorted set: id by last seen), wants (sorted set: counter by time), then one hash per statement.
+-- KEYS: replicas (sorted set: id by last seen), wants (sorted set: counter by time), the time of the first exchange,
+-- then one hash per statement.
 -- ARGV: replica, then 16 values per statement in the order of `local s` below.
 -- An amount is "dollars:pico", because a Lua number is exact only below 2^53.
 
-local PARALLEL_TTL, LEASE_TTL, HOLD_TTL, WANT_TTL = 15000, 120000, 600000, 2000
+local PARALLEL_TTL, LEASE_TTL, HOLD_TTL, WANT_TTL, YOUNG = 15000, 120000, 600000, 2000, 2000
 local DAY = 86400000
 local UNIT = 1000000000000
 
@@ -37,6 +38,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local replica = ARGV[1]
 
+redis.call('SET', KEYS[3], string.format('%.0f', now), 'NX')
+local young = now - tonumber(redis.call('GET', KEYS[3])) < YOUNG
 local known = redis.call('ZSCORE', KEYS[1], replica) and 1 or 0
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), replica)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - DAY))
@@ -176,7 +179,7 @@ local function decide(key, s)
   local spent = spent_of(state)
   local available = sub(s.limit, spent)
   for _, part in pairs(state.parts) do available = sub(available, sub(committed_of(part), part.spent)) end
-  if not late and not s.leave then
+  if not late and not s.leave and not young then
     local granted = max(min(s.need, available), ZERO)
     available = sub(available, granted)
     local short = less(granted, s.need)
@@ -200,12 +203,13 @@ local function decide(key, s)
     string.format('%.0f', state.ends), string.format('%.0f', state.reset), string.format('%.0f', left),
     text(own.spent), text(own.allowance), text(share(max(available, ZERO), halves)),
     text(sub(spent, own.spent)), text(held), text(slack), text(state.base), string.format('%.0f', state.epoch),
+    young and 'young' or 'old',
   }, ' ')
 end
 
 local answers = {}
-for i = 3, #KEYS do
-  local at = 1 + (i - 3) * 16
+for i = 4, #KEYS do
+  local at = 1 + (i - 4) * 16
   local s = {
     name = ARGV[at + 1], kind = ARGV[at + 2], seq = tonumber(ARGV[at + 3]),
     limit = amount(ARGV[at + 4]), length = tonumber(ARGV[at + 5]),

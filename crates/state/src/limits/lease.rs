@@ -27,6 +27,8 @@ pub const PARALLEL_TTL_MS: i64 = 15_000;
 pub const LEASE_TTL_MS: i64 = 120_000;
 /// Silence after which what a replica held is given up: it crashed, and its journal books the true amounts.
 pub const HOLD_TTL_MS: i64 = 600_000;
+/// How long a store gives no leases after it began, or lost its memory: replicas state what they have first.
+pub const YOUNG_MS: i64 = 2_000;
 /// How long the wish of a replica that got too little is on record for the others to see.
 pub const WANT_TTL_MS: i64 = 2_000;
 
@@ -119,6 +121,8 @@ pub struct Answer {
     pub base: i128,
     /// Which life of the counter this is.
     pub epoch: i64,
+    /// True if the store began so lately that it gives no leases yet; what is missing here says nothing.
+    pub young: bool,
 }
 
 /// The answers to a batch, in its order, and what else there is to know.
@@ -244,15 +248,21 @@ impl CounterState {
 /// How long a replica has been silent, in milliseconds.
 pub type Silence<'a> = &'a dyn Fn(&str) -> i64;
 
-/// Decides one statement of `replica` at store time `now_ms`, with `replicas` of them alive.
-pub fn decide(
-    state: &mut CounterState,
-    replica: &str,
-    statement: &Statement,
-    now_ms: i64,
-    silence: Silence<'_>,
-    replicas: u32,
-) -> Answer {
+/// What a store knows beside the counter.
+pub struct Around<'a> {
+    /// The store's time, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// How long each replica has been silent; `i64::MAX` if unknown.
+    pub silence: Silence<'a>,
+    /// Replicas heard of within [`PARALLEL_TTL_MS`], the one that speaks included.
+    pub replicas: u32,
+    /// True within [`YOUNG_MS`] of the store's first exchange.
+    pub young: bool,
+}
+
+/// Decides one statement of `replica`.
+pub fn decide(state: &mut CounterState, replica: &str, statement: &Statement, around: &Around<'_>) -> Answer {
+    let Around { now_ms, silence, replicas, young } = *around;
     let late = state.parts.get(replica).is_some_and(|part| part.seq >= statement.seq);
     if !late {
         enter(state, statement, now_ms);
@@ -263,7 +273,7 @@ pub fn decide(
     }
     let share = i128::from(replicas.max(1)) * 2;
     let mut available = statement.limit - committed(state);
-    if !late && !statement.leave {
+    if !late && !statement.leave && !young {
         let granted = statement.need.min(available).max(0);
         available -= granted;
         let short = granted < statement.need;
@@ -281,7 +291,7 @@ pub fn decide(
             state.want_until_ms = now_ms + WANT_TTL_MS;
         }
     }
-    answer(state, replica, statement, now_ms, available.max(0) / share)
+    Answer { young, ..answer(state, replica, statement, now_ms, available.max(0) / share) }
 }
 
 /// Opens the counter, or its next window, if this statement says so.
@@ -397,6 +407,7 @@ fn answer(state: &CounterState, replica: &str, statement: &Statement, now_ms: i6
         others_slack: others.slack,
         base: state.base,
         epoch: state.epoch,
+        young: false,
     }
 }
 

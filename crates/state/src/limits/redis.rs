@@ -34,7 +34,10 @@ impl RedisCounters {
 
     async fn chunk(&self, replica: &str, batch: &[Statement]) -> Result<Exchange, StoreError> {
         let mut call = self.script.prepare_invoke();
-        call.key(self.redis.key("limits:replicas")).key(self.redis.key("limits:wants")).arg(replica);
+        for name in ["limits:replicas", "limits:wants", "limits:born"] {
+            call.key(self.redis.key(name));
+        }
+        call.arg(replica);
         let mut name = String::new();
         for statement in batch {
             name.clear();
@@ -134,6 +137,7 @@ fn answer(line: &str) -> Option<Answer> {
         others_slack: amount(next()?)?,
         base: amount(next()?)?,
         epoch: next()?.parse().ok()?,
+        young: next()? == "young",
     })
 }
 

@@ -55,8 +55,20 @@ impl LeaseKeeper {
                 self.book.sweep(self.book.settings.idle);
             }
         }
-        self.book.sweep(Duration::ZERO);
-        while self.book.unstated(true) && self.round(true).await {}
+        if timeout(self.book.settings.timeout, self.leave()).await.is_err() {
+            tracing::warn!("the shared store of limits did not hear all of this replica's last words");
+        }
+    }
+
+    /// Gives everything back that nobody uses.
+    async fn leave(&self) {
+        loop {
+            // Again each time: what was stated in the meantime stays another round.
+            self.book.sweep(Duration::ZERO);
+            if !self.book.unstated(true) || !self.round(true).await {
+                return;
+            }
+        }
     }
 
     /// One exchange. False if it failed.
@@ -65,10 +77,10 @@ impl LeaseKeeper {
         let sent = self.book.now().steady;
         match self.exchange(&batch).await {
             Ok(exchange) if exchange.answers.len() == batch.len() => {
-                self.book.answers(&batch, &exchange, sent);
                 if !exchange.known {
                     self.book.restate();
                 }
+                self.book.answers(&batch, &exchange, sent);
                 true
             }
             Ok(_) => {

@@ -8,7 +8,8 @@ use faregate_state::clock::SystemClock;
 use faregate_state::feed::RedisLog;
 use faregate_state::lease::RedisClaims;
 use faregate_state::limits::lease::{
-    self, CounterState, Exchange, Kind, MemoryCounters, SharedCounters, Statement, StoreError, WindowId,
+    self, Around, CounterState, Exchange, Kind, MemoryCounters, SharedCounters, Statement, StoreError,
+    WindowId,
 };
 use faregate_state::limits::{
     Actual, Cause, Estimate, Limit, Limits, Meter, Name, RedisCounters, Scope, ScopeKey, Settings, Standing,
@@ -50,8 +51,12 @@ impl Replica {
     }
 }
 
+/// A corner of Redis that is not young.
 pub fn redis_store() -> Arc<dyn SharedCounters> {
     let corner = corner();
+    let mut connection = redis::Client::open(corner.url.as_str()).unwrap().get_connection().unwrap();
+    let born = format!("{{faregate:{}}}:limits:born", corner.installation);
+    redis::cmd("SET").arg(born).arg(1).exec(&mut connection).unwrap();
     let redis = Redis::new(&RedisSettings::url(&corner.url), &corner.installation).unwrap();
     Arc::new(RedisCounters::new(&redis))
 }
@@ -82,11 +87,12 @@ impl SharedCounters for Rows {
             let known = replicas.insert(replica.to_owned(), now).is_some();
             let silence = |name: &str| replicas.get(name).map_or(i64::MAX, |seen| now - seen);
             let alive = u32::try_from(replicas.len()).unwrap();
+            let around = Around { now_ms: now, silence: &silence, replicas: alive, young: false };
             let mut answers = Vec::new();
             for statement in batch {
                 let row = counters.entry(statement.name.as_str().to_owned()).or_default();
                 let mut state = CounterState::decode(row).unwrap_or_default();
-                answers.push(lease::decide(&mut state, replica, statement, now, &silence, alive));
+                answers.push(lease::decide(&mut state, replica, statement, &around));
                 *row = state.encode();
             }
             let states = counters.iter().map(|(name, row)| (name, CounterState::decode(row).unwrap()));
@@ -185,13 +191,9 @@ impl SharedCounters for Slow {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_takes_two_seconds_changes_nothing_about_a_strict_budget() {
     let store: Arc<dyn SharedCounters> = Arc::new(Slow(memory_store(), Duration::from_secs(2)));
-    let settings = || Settings {
-        strict_wait: Duration::from_secs(15),
-        recall_wait: Duration::from_secs(10),
-        ..Settings::default()
-    };
     let over = strict(Scope::Team, usd(100));
-    let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(Arc::clone(&store), settings())).collect();
+    let replicas: Vec<Replica> =
+        (0..3).map(|_| Replica::start(Arc::clone(&store), Settings::default())).collect();
     let admitted = storm(&replicas, 1_000, Estimate::exact(usd(1)), &over).await;
     assert!((97..=100).contains(&admitted), "{admitted} of 100");
     let spent: i128 = replicas.iter().map(|replica| replica.limits.standing(&over).spent).max().unwrap();
@@ -428,6 +430,7 @@ async fn redis_takes_back_what_crashed_replicas_had_as_the_reference_does() {
         seed: 0,
         history: None,
     };
+    server.command(&["SET", "{faregate:crash}:limits:born", "1"]);
     let first = [base(Kind::Budget), base(Kind::Parallel)];
     for store in [&counters as &dyn SharedCounters, &reference] {
         store.exchange("crashed", &first).await.unwrap();

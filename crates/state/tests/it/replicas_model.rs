@@ -37,6 +37,7 @@ enum Step {
     Cancel { hold: usize },
     Pause { ms: u16 },
     Fail(bool),
+    Forget,
     Crash { replica: usize },
     Leave { replica: usize },
 }
@@ -50,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0u16..150).prop_map(|ms| Step::Pause { ms }),
         1 => (0u16..3_000).prop_map(|ms| Step::Pause { ms }),
         1 => any::<bool>().prop_map(Step::Fail),
+        1 => Just(Step::Forget),
         1 => (0usize..3).prop_map(|replica| Step::Crash { replica }),
         1 => (0usize..3).prop_map(|replica| Step::Leave { replica }),
     ];
@@ -82,6 +84,11 @@ struct World {
     lost: i128,
     failing: bool,
     crashed: bool,
+    /// When the first one did.
+    crashed_at: Option<tokio::time::Instant>,
+    left: bool,
+    forgot: bool,
+    ticking: JoinHandle<()>,
 }
 
 impl World {
@@ -89,6 +96,13 @@ impl World {
         let scope = ScopeKey::of(Scope::Team, "one");
         let limit = Limit::budget(scope, PicoUsd::from_pico(LIMIT), PicoUsd::ZERO, Window::Endless);
         let store = Arc::new(MemoryCounters::new(1_000_000));
+        let (ticked, tick) = (Arc::clone(&store), Duration::from_millis(20));
+        let ticking = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(tick).await;
+                ticked.advance(20);
+            }
+        });
         let way: Arc<dyn SharedCounters> = Arc::new(Slow(store.clone(), latency));
         Self {
             replicas: (0..3).map(|_| replica(&way)).collect(),
@@ -101,6 +115,10 @@ impl World {
             lost: 0,
             failing: false,
             crashed: false,
+            crashed_at: None,
+            left: false,
+            forgot: false,
+            ticking,
         }
     }
 
@@ -121,6 +139,11 @@ impl World {
     }
 
     async fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        if self.crashed_at.is_some_and(|at| at.elapsed() > Duration::from_secs(100)) {
+            // What a crashed replica did not state in its last second is unknown from LEASE_TTL_MS on, until its
+            // journal books it; this test has no journal.
+            return Ok(());
+        }
         match step {
             Step::Reserve { replica, amount } => {
                 let estimate = Estimate::exact(PicoUsd::from_pico(i128::from(amount)));
@@ -149,7 +172,6 @@ impl World {
             Step::Cancel { hold } => drop(self.pick(hold)),
             Step::Pause { ms } => {
                 tokio::time::sleep(Duration::from_millis(u64::from(ms))).await;
-                self.store.advance(i64::from(ms));
             }
             Step::Fail(failing) => {
                 self.failing = failing;
@@ -159,10 +181,22 @@ impl World {
                     tokio::time::sleep(Duration::from_secs(3)).await;
                 }
             }
+            Step::Forget if !self.crashed && !self.left => {
+                self.store.forget();
+                self.forgot = true;
+            }
+            // What nobody alive remembers is lost with the store.
+            Step::Forget => {}
+            // A replica that crashes before it has told a forgetful store is forgotten with it.
+            Step::Crash { .. } if self.forgot && self.failing => {}
             Step::Crash { replica: index } => {
+                if self.forgot {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
                 let fresh = replica(&self.way);
                 std::mem::replace(&mut self.replicas[index], fresh).running.abort();
                 self.crashed = true;
+                self.crashed_at.get_or_insert_with(tokio::time::Instant::now);
                 let (gone, live) = self.live.drain(..).partition(|one| one.replica == index);
                 self.live = live;
                 for one in gone {
@@ -177,6 +211,7 @@ impl World {
                 let old = std::mem::replace(&mut self.replicas[index], fresh);
                 old.stop.cancel();
                 old.running.await.unwrap();
+                self.left = true;
             }
             Step::Leave { .. } => {}
         }
@@ -195,6 +230,7 @@ impl World {
             replica.stop.cancel();
             replica.running.await.unwrap();
         }
+        self.ticking.abort();
         let state = self.store.counter(self.over[0].name()).unwrap_or_default();
         let stated = state.base + state.parts.values().map(|part| part.spent).sum::<i128>();
         if self.crashed {
@@ -215,7 +251,7 @@ fn replica(store: &Arc<dyn SharedCounters>) -> Replica {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     /// What three replicas spend and hold never passes a strict budget, nobody is refused whom the rest could
     /// pay, and in the end the store has every settled amount once.

@@ -72,7 +72,9 @@ impl Book {
                 self.changed(&mut shard, name);
             }
         }
-        self.heard_ms.store(u64::try_from(sent.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.exchange_ms.store(millis(now.steady.saturating_sub(sent)), Ordering::Release);
+        self.heard_ms.store(millis(sent), Ordering::Release);
         self.away.store(false, Ordering::Release);
         self.dead.store(false, Ordering::Release);
     }
@@ -85,23 +87,23 @@ impl Book {
         }
         for shard in &self.shards {
             for counter in shard.lock().counters.values_mut() {
-                let (kind, used) = (counter.kind(), counter.spent + counter.held);
-                let lost = silent > LEASE_TTL_MS || kind == Kind::Parallel;
-                if let Some(share) = &mut counter.share
-                    && lost
-                {
-                    share.allowance = share.allowance.min(used);
+                if silent > LEASE_TTL_MS || counter.kind() == Kind::Parallel {
+                    counter.give_up();
                 }
             }
         }
     }
 
-    /// Has everything stated again: the store does not know this replica.
+    /// Gives up all leases and has everything stated again: the store does not know this replica, so it may
+    /// give the same leases to others.
     pub fn restate(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock();
             let names: Vec<Name> = shard.counters.keys().cloned().collect();
             for name in names {
+                if let Some(counter) = shard.counters.get_mut(&name) {
+                    counter.give_up();
+                }
                 self.changed(&mut shard, &name);
             }
         }

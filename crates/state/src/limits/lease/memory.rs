@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{CounterState, Exchange, PARALLEL_TTL_MS, SharedCounters, Statement, StoreError, decide};
+use super::{
+    Around, CounterState, Exchange, PARALLEL_TTL_MS, SharedCounters, Statement, StoreError, YOUNG_MS, decide,
+};
 use crate::limits::limit::Name;
 
 /// A shared store in this process: for tests, and for several limiters in one process.
@@ -18,12 +20,14 @@ struct Memory {
     counters: HashMap<Name, CounterState>,
     seen: HashMap<String, i64>,
     failing: bool,
+    /// Time of the first exchange.
+    born_ms: Option<i64>,
 }
 
 impl MemoryCounters {
-    /// An empty store whose clock shows `now_ms` until [`MemoryCounters::advance`].
+    /// An empty store, not young, whose clock shows `now_ms` until [`MemoryCounters::advance`].
     pub fn new(now_ms: i64) -> Self {
-        Self(Mutex::new(Memory { now_ms, ..Memory::default() }))
+        Self(Mutex::new(Memory { now_ms, born_ms: Some(now_ms - YOUNG_MS), ..Memory::default() }))
     }
 
     /// Lets the store's time pass.
@@ -41,6 +45,7 @@ impl MemoryCounters {
         let mut memory = self.0.lock();
         memory.counters.clear();
         memory.seen.clear();
+        memory.born_ms = None;
     }
 
     /// The counter of this name.
@@ -60,9 +65,11 @@ impl Memory {
         let silence = |name: &str| seen.get(name).map_or(i64::MAX, |at| now - at);
         let alive = seen.values().filter(|at| now - **at <= PARALLEL_TTL_MS).count();
         let replicas = u32::try_from(alive).unwrap_or(u32::MAX).max(1);
+        let born = *self.born_ms.get_or_insert(now);
+        let around = Around { now_ms: now, silence: &silence, replicas, young: now - born < YOUNG_MS };
         let answers = batch.iter().map(|statement| {
             let state = self.counters.entry(statement.name.clone()).or_default();
-            decide(state, replica, statement, now, &silence, replicas)
+            decide(state, replica, statement, &around)
         });
         let answers = answers.collect();
         let wanted = self.counters.iter().filter(|(_, state)| state.want_until_ms > now);
