@@ -169,11 +169,6 @@ impl Sql {
         }
         self
     }
-
-    /// The text so far; for tests and errors.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
 }
 
 /// The escape `\u0000` inside JSON text, unless its backslash is itself escaped.

@@ -23,6 +23,7 @@ pub mod organizations;
 mod query;
 mod record;
 pub mod registry;
+pub mod report;
 pub mod schema;
 pub mod seal;
 mod settings;

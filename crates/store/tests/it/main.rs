@@ -6,6 +6,7 @@ mod adoption;
 mod ledger;
 mod lifecycle;
 mod records;
+mod reports;
 mod schema;
 mod seal;
 mod support;

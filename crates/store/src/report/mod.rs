@@ -1,0 +1,11 @@
+//! The queries behind the spend reports. They read from the replica when there is one.
+//!
+//! Sums are exact: each row's floating-point cost is taken back to pico-dollars before it is added up.
+
+mod activity;
+mod logs;
+mod sums;
+
+pub use activity::{ActivityQuery, Breakdown, DailyActivity, DayActivity, Metrics, MetricsOf, Totals};
+pub use logs::LogQuery;
+pub use sums::{Dimension, SpendRow};
