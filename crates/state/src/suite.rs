@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use crate::cache::ResponseCache;
 use crate::feed::{LOG_LENGTH, SharedLog};
 use crate::lease::SharedClaims;
 use crate::limits::Name;
@@ -347,4 +350,41 @@ pub async fn shared_claims(claims: &dyn SharedClaims, unique: &str) {
     }
     assert!(claims.claim(&format!("{unique}-other"), "b", long).await.expect("an answer"), "jobs are apart");
     claims.release(&job, "a").await.expect("an answer");
+}
+
+/// Checks a [`ResponseCache`] that is empty.
+///
+/// # Panics
+/// If the cache breaks a promise; the message says which.
+#[expect(clippy::expect_used, reason = "a cache that fails here has failed the suite")]
+pub async fn response_cache(cache: &dyn ResponseCache) {
+    let minute = Duration::from_secs(60);
+    let get = async |key: &str| cache.get(key).await.expect("an answer");
+    let put = async |key: &str, value: &'static [u8], ttl| {
+        cache.put(key, Bytes::from_static(value), ttl).await.expect("an answer");
+    };
+    cache.ping().await.expect("an answer");
+    assert_eq!(get("a").await, None);
+    put("a", b"one\0\xff", minute).await;
+    assert_eq!(get("a").await.as_deref(), Some(&b"one\0\xff"[..]), "bytes come back as they were");
+    assert_eq!(get("A").await, None);
+    put("a", b"two", minute).await;
+    assert_eq!(get("a").await.as_deref(), Some(&b"two"[..]), "the last one counts");
+    put("zero", b"nothing", Duration::ZERO).await;
+    assert_eq!(get("zero").await, None);
+    put("brief", b"gone", Duration::from_millis(30)).await;
+    let mut waited = 0;
+    while get("brief").await.is_some() {
+        waited += 1;
+        assert!(waited < 500, "a value ends with its time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    put("b", b"three", minute).await;
+    let names = ["a", "none"].map(str::to_owned);
+    assert_eq!(cache.delete(&names).await.expect("an answer"), 1);
+    assert_eq!((get("a").await, get("b").await.as_deref()), (None, Some(&b"three"[..])));
+    cache.flush().await.expect("an answer");
+    assert_eq!(get("b").await, None);
+    put("b", b"four", minute).await;
+    assert_eq!(get("b").await.as_deref(), Some(&b"four"[..]), "after a flush it goes on");
 }

@@ -140,6 +140,11 @@ impl Redis {
         format!("{}:{name}", self.0.tag)
     }
 
+    /// The full name of a key that no script touches together with others: a cluster spreads such keys.
+    pub(crate) fn spread_key(&self, name: &str) -> String {
+        format!("{}:{name}", self.0.tag.trim_matches(['{', '}']))
+    }
+
     /// Asks whether the server answers.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod alone;
+mod cache;
 mod model;
 mod replicas;
 mod replicas_model;

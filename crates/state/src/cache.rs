@@ -1,0 +1,39 @@
+//! Answers kept for the next one who asks the same.
+//!
+//! Keys and values are opaque here: what makes two requests the same, and who may see whose answers, is
+//! decided by the caller, in the key.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+mod memory;
+mod redis;
+
+pub use memory::MemoryCache;
+pub use redis::RedisCache;
+
+/// The cache cannot say. A caller goes on as if it had missed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the cache failed: {0}")]
+pub struct CacheError(pub String);
+
+/// What [`ResponseCache`] calls return.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, CacheError>>;
+
+/// Values by key, each for its own time.
+///
+/// An implementation passes [`suite::response_cache`](crate::suite::response_cache).
+pub trait ResponseCache: Send + Sync {
+    /// The value, if it is there and its time is not over.
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>>;
+    /// Keeps a value, at most for `ttl`; replaces what was there. A ttl of zero keeps nothing.
+    fn put<'a>(&'a self, key: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()>;
+    /// Drops values; returns how many were there.
+    fn delete<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64>;
+    /// Drops everything; on other replicas within a second.
+    fn flush(&self) -> Answer<'_, ()>;
+    /// Fails if the cache does not answer.
+    fn ping(&self) -> Answer<'_, ()>;
+}

@@ -1,0 +1,125 @@
+//! A cache in Redis, Valkey, or a cluster of either.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::SetExpiry;
+
+use super::{Answer, CacheError, ResponseCache};
+use crate::clock::Clock;
+use crate::redis::{Redis, RedisError};
+
+/// How often the generation is looked up.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Values under one namespace. Their names carry a generation: to flush is to begin the next one, and what
+/// belonged to the last goes when its time is over.
+#[derive(Debug)]
+pub struct RedisCache {
+    redis: Redis,
+    namespace: String,
+    deadline: Duration,
+    clock: Arc<dyn Clock>,
+    generation: AtomicU64,
+    /// When the generation was last looked up, in milliseconds on the steady clock, plus one; 0 for never.
+    looked_ms: AtomicU64,
+}
+
+impl RedisCache {
+    /// A cache under the prefix of `redis`. Calls that take longer than `deadline` are misses.
+    pub fn new(redis: &Redis, namespace: &str, deadline: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            redis: redis.another(),
+            namespace: namespace.to_owned(),
+            deadline,
+            clock,
+            generation: AtomicU64::new(0),
+            looked_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn generation_key(&self) -> String {
+        self.redis.key(&format!("cache:{}:generation", self.namespace))
+    }
+
+    async fn name(&self, key: &str) -> Result<String, RedisError> {
+        let now = u64::try_from(self.clock.steady().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let looked = self.looked_ms.load(Ordering::Acquire);
+        if looked == 0 || Duration::from_millis(now.saturating_sub(looked)) >= LOOK {
+            let name = self.generation_key();
+            let found = self.redis.call(self.deadline, async |mut connection| {
+                redis::cmd("GET").arg(name).query_async::<Option<u64>>(&mut connection).await
+            });
+            self.generation.store(found.await?.unwrap_or(0), Ordering::Release);
+            self.looked_ms.store(now, Ordering::Release);
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        Ok(self.redis.spread_key(&format!("cache:{}:{generation}:{key}", self.namespace)))
+    }
+}
+
+impl From<RedisError> for CacheError {
+    fn from(error: RedisError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl ResponseCache for RedisCache {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>> {
+        Box::pin(async move {
+            let name = self.name(key).await?;
+            let found = self.redis.call(self.deadline, async |mut connection| {
+                redis::cmd("GET").arg(name).query_async::<Option<Vec<u8>>>(&mut connection).await
+            });
+            Ok(found.await?.map(Bytes::from))
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let name = self.name(key).await?;
+            let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(1 << 40);
+            let mut command = if ttl == 0 { redis::cmd("UNLINK") } else { redis::cmd("SET") };
+            command.arg(name);
+            if ttl > 0 {
+                command.arg(&value[..]).arg(SetExpiry::PX(ttl));
+            }
+            let done = self
+                .redis
+                .call(self.deadline, async |mut connection| command.exec_async(&mut connection).await);
+            Ok(done.await?)
+        })
+    }
+
+    fn delete<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut gone = 0;
+            // One by one: a cluster has them in different places.
+            for key in keys {
+                let name = self.name(key).await?;
+                let done = self.redis.call(self.deadline, async |mut connection| {
+                    redis::cmd("UNLINK").arg(name).query_async::<u64>(&mut connection).await
+                });
+                gone += done.await?;
+            }
+            Ok(gone)
+        })
+    }
+
+    fn flush(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let name = self.generation_key();
+            let next = self.redis.call(self.deadline, async |mut connection| {
+                redis::cmd("INCR").arg(name).query_async::<u64>(&mut connection).await
+            });
+            self.generation.store(next.await?, Ordering::Release);
+            Ok(())
+        })
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async move { Ok(self.redis.ping(self.deadline).await?) })
+    }
+}
