@@ -9,8 +9,10 @@
 
 pub mod access;
 pub mod audit;
+mod backup;
 pub mod budgets;
 mod db;
+mod doctor;
 pub mod end_users;
 mod error;
 mod key_record;
@@ -37,6 +39,7 @@ pub use access::{AccessGroup, ObjectPermission};
 pub use audit::AuditLog;
 pub use budgets::{AccessGroupBudget, Budget, BudgetWindowSpend};
 pub use db::Engine;
+pub use doctor::{Diagnosis, Finding};
 pub use end_users::EndUser;
 pub use error::StoreError;
 pub use key_record::{EndUserRecord, KeyRecord, SpentBy};

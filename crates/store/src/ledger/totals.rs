@@ -143,6 +143,19 @@ pub async fn adopt_all(tx: &mut Tx, now: UtcMillis) -> Result<u64, StoreError> {
     Ok(adopted)
 }
 
+/// Finds subjects whose column is not their exact total; those without a total are not looked at.
+pub fn disagreeing(start: &Sql, kind: SubjectKind) -> Sql {
+    let (id, sub_id) = keys(kind);
+    let mut sql = start.clone();
+    sql.push(&format!(
+        "SELECT {id} FROM \"{}\" AS s JOIN \"faregate_spend_totals\" AS t ",
+        kind.table().name
+    ));
+    sql.push(&format!("ON t.id = {id} AND t.sub_id = {sub_id} AND t.kind = ")).bind(Kind::Text, kind.word());
+    sql.push(&format!(" WHERE coalesce(s.spend, 0) <> {}", float("spend")));
+    sql
+}
+
 /// Sets one subject's total from its column, because the column was written on purpose. What was spent over
 /// its life stays.
 pub async fn retake(

@@ -10,3 +10,4 @@ mod reports;
 mod schema;
 mod seal;
 mod support;
+mod upkeep;

@@ -91,6 +91,7 @@ impl Bench {
 macro_rules! on_both {
     ($($(#[$meta:meta])* async fn $name:ident($store:ident) $body:block)*) => {$(
         mod $name {
+            #[allow(unused_imports, reason = "a short body may need nothing of its file")]
             use super::*;
 
             async fn body($store: $crate::support::Bench) $body
