@@ -160,7 +160,7 @@ impl SaltKey {
 /// True for what only our sealing makes, or what is very likely a secret box: base64 of at least a nonce and
 /// an authentication tag, in which no ordinary key or URL is written.
 fn looks_sealed(text: &str) -> bool {
-    let padded = text.len() % 4 == 0 && text.len() >= 56;
+    let padded = text.len().is_multiple_of(4) && text.len() >= 56;
     text.starts_with(GCM_PREFIX) || (padded && text.ends_with('=') && BASE64_URL_SAFE.decode(text).is_ok())
 }
 

@@ -98,53 +98,49 @@ async fn server() -> Url {
     ours
 }
 
-/// A server started by us, stopped by `PR_SET_PDEATHSIG`-free means: its data lives in a folder that goes
-/// with the process, and it is told to stop when this value is dropped.
+/// A server of our own. It ends with the test process, however that ends: a shell waits for the end of its
+/// standard input, which the process holds open, then stops the server and removes its data.
 struct Server {
     url: Url,
-    child: Child,
-    _data: TempDir,
+    _watch: Child,
 }
+
+/// `$1` is the folder of the binaries, `$2` the data, `$3` the port. PostgreSQL refuses to run as root.
+const RUN: &str = r#"
+as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+[ "$(id -u)" = 0 ] && chown postgres "$2"
+as_user "$1/initdb" --auth=trust --username=postgres --no-sync -D "$2" || exit 1
+as_user "$1/pg_ctl" -w -D "$2" -o "-h 127.0.0.1 -p $3 -k $2 -F" -l "$2/log" start || exit 1
+cat
+as_user "$1/pg_ctl" -D "$2" -m immediate stop
+rm -rf "$2"
+"#;
 
 impl Server {
     fn start() -> std::io::Result<Self> {
         let bin = binaries().ok_or(std::io::ErrorKind::NotFound)?;
-        let data = TempDir::new()?;
-        let init = Command::new(bin.join("initdb"))
-            .args(["--auth=trust", "--username=postgres", "--no-sync", "-D"])
-            .arg(data.path())
-            .stdout(Stdio::null())
-            .status()?;
-        if !init.success() {
-            return Err(std::io::Error::other("initdb failed (it refuses to run as root)"));
-        }
+        let data = TempDir::new()?.keep();
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let child = Command::new(bin.join("postgres"))
-            .args(["-h", "127.0.0.1", "-F", "-p", &port.to_string(), "-k"])
-            .arg(data.path())
-            .arg("-D")
-            .arg(data.path())
+        let watch = Command::new("sh")
+            .args(["-c", RUN, "sh"])
+            .args([&bin, &data])
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
         let url = Url::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))
             .map_err(std::io::Error::other)?;
-        Ok(Self { url, child, _data: data })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok(Self { url, _watch: watch })
     }
 }
 
 /// The folder of `initdb` and `postgres`: Debian keeps it off the path, newest version last.
 fn binaries() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut found: Vec<PathBuf> = versions.flatten().map(|version| version.path().join("bin")).collect();
-    found.push(Path::new("/usr/local/bin").to_path_buf());
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let mut found: Vec<PathBuf> =
+        versions.into_iter().flatten().flatten().map(|version| version.path().join("bin")).collect();
     found.sort();
-    found.into_iter().rev().find(|folder| folder.join("initdb").exists())
+    found.insert(0, Path::new("/usr/local/bin").to_path_buf());
+    found.into_iter().rev().find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
 }
