@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Drives the built binary with the official SDKs, Python then Node. Arguments go to pytest.
+# Drives the built binary with the official SDKs, Python then Node, and with coding agents. Arguments go to pytest.
 . "$(dirname "$0")/env.sh"
 
-scripts/setup.sh python node
+scripts/setup.sh python node agents
 scripts/static-build.sh
 export FAREGATE_BIN="$RELEASE_DIR/faregate"
 export FAKE_PROVIDER_BIN="$RELEASE_DIR/fake-provider"

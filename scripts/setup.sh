@@ -4,9 +4,10 @@
 #   scripts/setup.sh rust     the toolchain only (enough for `make run` and `make build`)
 #   scripts/setup.sh python   also .venv with tests/e2e/requirements.txt
 #   scripts/setup.sh node     also the Node packages of tests/e2e/node
+#   scripts/setup.sh agents   also the coding agents of tests/e2e/agents
 #   scripts/setup.sh curl     also curl, which the image test asks with
 #   scripts/setup.sh nginx    also nginx, which the benchmark compares with
-#   scripts/setup.sh          python and node
+#   scripts/setup.sh          python, node and agents
 . "$(dirname "$0")/env.sh"
 
 need() {
@@ -50,25 +51,28 @@ python() {
   fi
 }
 
-node() {
+# Installs the locked packages of one folder when they are not there yet; further arguments go to npm.
+packages() {
+  local folder="$1" lock="$ROOT/$1/package-lock.json" stamp="$ROOT/$1/node_modules/.installed"
+  shift
   need node "install Node 20 or newer"
   need npm "install npm"
-  local lock="$ROOT/tests/e2e/node/package-lock.json"
-  local stamp="$ROOT/tests/e2e/node/node_modules/.installed"
   if [ ! -f "$stamp" ] || ! cmp -s "$lock" "$stamp"; then
-    say "Node packages into tests/e2e/node"
-    (cd "$ROOT/tests/e2e/node" && npm ci --no-audit --no-fund --loglevel=error)
+    say "Node packages into $folder"
+    (cd "$ROOT/$folder" && npm ci --no-audit --no-fund --loglevel=error "$@")
     cp "$lock" "$stamp"
   fi
 }
 
 rust
-[ $# -gt 0 ] || set -- python node
+[ $# -gt 0 ] || set -- python node agents
 for part in "$@"; do
   case "$part" in
     rust) ;;
     python) python ;;
-    node) node ;;
+    node) packages tests/e2e/node ;;
+    # Their binaries come in the packages; the install scripts only link and compile extras.
+    agents) packages tests/e2e/agents --ignore-scripts ;;
     curl) debian curl curl ;;
     nginx) debian nginx nginx-light ;;
     *) die "unknown part $part" ;;

@@ -14,6 +14,8 @@ use crate::seal::genuine;
 const KNOWN: &[&str] = &[
     "access_programs",
     "background",
+    // Not in the published reference: Codex sends it to OpenAI and to Azure alike.
+    "client_metadata",
     "context_management",
     "conversation",
     "image",
