@@ -72,8 +72,9 @@ impl Hold {
         PicoUsd::from_pico(grown)
     }
 
-    /// Holds `more` in addition, all or nothing. Only strict budgets can refuse. Asks the shared store if
-    /// this replica's lease is used up, which the first exchange of a stream with no rest may have to wait for.
+    /// Holds `more` in addition, all or nothing. Only strict budgets can refuse. Local and at once while this
+    /// replica has a lease; else it asks the shared store first, within the bounds of
+    /// [`Settings`](super::Settings). After a refusal [`Hold::raise`] takes what is left.
     ///
     /// # Errors
     /// The strict budget that cannot pay it.

@@ -62,7 +62,11 @@ async fn a_redis_that_does_not_answer_costs_the_deadline_a_few_times_and_then_no
     for _ in 0..1_000 {
         assert!(cache.get("a").await.is_err());
     }
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "without a breaker it is half a minute: {:?}",
+        start.elapsed()
+    );
     server.resume();
     let start = Instant::now();
     while cache.get("a").await.is_err() {

@@ -170,6 +170,29 @@ async fn a_thousand_requests_on_one_and_on_three_replicas_use_a_strict_budget_an
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_the_default_rule_each_replica_passes_the_budget_by_its_last_request_at_most() {
+    for store in [memory_store(), redis_store()] {
+        let over = budget(Scope::Team, usd(100));
+        let replicas: Vec<Replica> =
+            (0..3).map(|_| Replica::start(Arc::clone(&store), Settings::default())).collect();
+        let admitted = storm(&replicas, 1_000, Estimate::exact(usd(1)), &over).await;
+        assert!((100..=103).contains(&admitted), "{admitted} for 100");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_patience_overestimates_on_three_replicas_refuse_nobody_who_can_be_paid() {
+    let store = memory_store();
+    let settings = || Settings { patience: Duration::from_secs(20), ..Settings::default() };
+    let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(Arc::clone(&store), settings())).collect();
+    let over = strict(Scope::Team, usd(100));
+    // Each holds five dollars if it can and costs one: a client with max_tokens of 64,000.
+    let estimate = Estimate { likely: usd(5), least: usd(1), ..Estimate::default() };
+    let admitted = storm(&replicas, 300, estimate, &over).await;
+    assert!((97..=100).contains(&admitted), "{admitted} of 100");
+}
+
 /// A store whose answers take a while.
 pub struct Slow(pub Arc<dyn SharedCounters>, pub Duration);
 
@@ -215,7 +238,7 @@ async fn leased_scopes_and_default_budgets_do_not_feel_a_slow_store() {
         hold.settle(&Actual { cost: usd(1), ..Actual::default() });
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(slowest < Duration::from_millis(40), "{slowest:?}");
+    assert!(slowest < Duration::from_millis(500), "far below the store's two seconds: {slowest:?}");
     assert!(replica.limits.degraded());
     assert_eq!(replica.limits.standing(&team[0]).spent, usd(200).pico());
 }
@@ -241,7 +264,7 @@ async fn redis_killed_under_load_fails_no_request_and_loses_no_spend() {
             let start = std::time::Instant::now();
             let hold = replica.limits.reserve(&over, &Estimate::exact(usd(1)), "call".into()).await;
             let hold = hold.unwrap_or_else(|denied| panic!("{name}: {denied}"));
-            assert!(start.elapsed() < Duration::from_secs(1), "{name}: {:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(3), "{name}: {:?}", start.elapsed());
             hold.settle(&Actual { cost: usd(1), ..Actual::default() });
             spent += usd(1).pico();
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -275,6 +298,25 @@ async fn settled(replicas: &[Replica], over: &[Limit], spent: i128) {
         assert!(std::time::Instant::now() < deadline, "{spent} spent, replicas know of {all:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_store_that_has_only_begun_delays_nobody_but_strict_budgets() {
+    let memory = Arc::new(MemoryCounters::new(1_000_000));
+    memory.forget();
+    let replica = Replica::start(memory.clone(), Settings::default());
+    let one = Estimate::exact(usd(1));
+    let start = std::time::Instant::now();
+    let team = [budget(Scope::Team, usd(10)), Limit::requests(ScopeKey::of(Scope::Team, "one"), 5)];
+    drop(replica.limits.reserve(&team, &one, "call".into()).await.unwrap());
+    assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
+    let grown = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        memory.advance(3_000);
+    });
+    assert!(replica.limits.reserve(&[strict(Scope::Key, usd(9))], &one, "call".into()).await.is_ok());
+    grown.await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(300), "not before the store gives leases");
 }
 
 #[tokio::test]

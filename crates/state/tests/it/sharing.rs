@@ -52,9 +52,9 @@ async fn a_leader_stops_leading_before_another_can_begin() {
     assert!(one.lead("resets", Duration::from_secs(10)).await.is_some());
 }
 
-/// The next change, or a failed test after a second.
+/// The next change, or a failed test after a while; a second is the promise, the rest is for busy machines.
 async fn soon(changes: &mut invalidate::Changes) -> Change {
-    tokio::time::timeout(Duration::from_secs(1), changes.next()).await.unwrap().unwrap()
+    tokio::time::timeout(Duration::from_secs(3), changes.next()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_rest_is_honoured_by_all_replicas_and_by_one_that_starts_later() {
         let late = replica();
         let start = Instant::now();
         while two.resting(&id).is_none() || late.resting(&id).is_none() {
-            assert!(start.elapsed() < Duration::from_secs(1));
+            assert!(start.elapsed() < Duration::from_secs(3));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(&*two.resting(&id).unwrap().reason, "rate_limited");

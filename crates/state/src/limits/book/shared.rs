@@ -73,9 +73,13 @@ impl Book {
             }
         }
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.exchange_ms.store(millis(now.steady.saturating_sub(sent)), Ordering::Release);
+        let took = now.steady.saturating_sub(sent);
+        self.exchange_ms.store(millis(took), Ordering::Release);
         self.heard_ms.store(millis(sent), Ordering::Release);
-        self.away.store(false, Ordering::Release);
+        // A store that was late is away until it is in time again, so that requests do not wait for it each time;
+        // and so is one that has only begun and gives no leases yet.
+        let young = exchange.answers.iter().any(|answer| answer.young);
+        self.away.store(young || took > self.settings.deadline, Ordering::Release);
         self.dead.store(false, Ordering::Release);
     }
 
