@@ -174,7 +174,7 @@ impl Book {
     ) -> Outcome {
         let now = self.now();
         let elapsed = now.steady.saturating_sub(waits.started);
-        let mut shards = self.lock_all(limits);
+        let mut shards = self.lock_all(limits.iter().map(Limit::name));
         let mut refused: Option<Refused<'_>> = None;
         let mut short: SmallVec<[(&Limit, Ask); 4]> = SmallVec::new();
         let mut cost = estimate.likely.pico().max(estimate.least.pico()).max(0);
@@ -348,24 +348,27 @@ impl Book {
         }
     }
 
-    /// Adds as much of `more` as the lines can bear; returns how much that was.
-    pub fn raise(&self, lines: &[Line], more: i128) -> i128 {
+    /// Adds as much of `more` as the lines can bear, or with `whole` all of it or nothing; returns how much that
+    /// was.
+    pub fn raise(&self, lines: &[Line], more: i128, whole: bool) -> i128 {
         let now = self.now();
-        let limits: SmallVec<[Limit; 12]> = budgets(lines).map(|line| line.limit.clone()).collect();
-        let mut shards = self.lock_all(&limits);
+        let mut shards = self.lock_all(budgets(lines).map(|line| line.limit.name()));
         let mut most = more.max(0);
-        for limit in &limits {
-            let counter = self.counter(shards.of(limit.name()), limit, now);
+        for line in budgets(lines) {
+            let counter = self.counter(shards.of(line.limit.name()), &line.limit, now);
             counter.turn_over(now);
             if counter.must_hold() {
                 most = most.min(counter.room(Mode::Alone, now).max(0));
             }
         }
-        for limit in &limits {
-            let shard = shards.of(limit.name());
-            if let Some(counter) = shard.counters.get_mut(limit.name()) {
+        if whole && most < more {
+            return 0;
+        }
+        for line in budgets(lines) {
+            let shard = shards.of(line.limit.name());
+            if let Some(counter) = shard.counters.get_mut(line.limit.name()) {
                 counter.held += most;
-                self.changed(shard, limit.name());
+                self.changed(shard, line.limit.name());
             }
         }
         most
@@ -452,9 +455,8 @@ impl Book {
         shard.counters.entry(limit.name().clone()).or_insert_with(|| Counter::new(limit, now, self.shared))
     }
 
-    fn lock_all(&self, limits: &[Limit]) -> Locked<'_> {
-        let mut places: SmallVec<[usize; 16]> =
-            limits.iter().map(|limit| Self::place(limit.name())).collect();
+    fn lock_all<'a>(&self, names: impl Iterator<Item = &'a Name>) -> Locked<'_> {
+        let mut places: SmallVec<[usize; 16]> = names.map(Self::place).collect();
         // Always in this order: two requests never wait for each other.
         places.sort_unstable();
         places.dedup();

@@ -67,7 +67,7 @@ impl Hold {
     /// Holds up to `more` in addition, as far as every strict budget allows it with what this replica has;
     /// returns by how much the hold grew.
     pub fn raise(&mut self, more: PicoUsd) -> PicoUsd {
-        let grown = self.book.raise(&self.lines, more.pico());
+        let grown = self.book.raise(&self.lines, more.pico(), false);
         self.cost += grown;
         PicoUsd::from_pico(grown)
     }
@@ -79,6 +79,11 @@ impl Hold {
     /// # Errors
     /// The strict budget that cannot pay it.
     pub async fn top_up(&mut self, more: PicoUsd) -> Result<(), Box<Denied>> {
+        let grown = self.book.raise(&self.lines, more.pico(), true);
+        if grown >= more.pico() {
+            self.cost += grown;
+            return Ok(());
+        }
         let limits: Vec<Limit> = self.limits().cloned().collect();
         let estimate = Estimate::exact(more);
         let (_, grown) = admit(&self.book, &limits, &estimate, Purpose::Grow).await?;

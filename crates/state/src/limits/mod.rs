@@ -4,6 +4,29 @@
 //! The [`Hold`] grows while a stream goes on and becomes what was really used when it is settled. Decisions
 //! are local: one replica alone counts in memory; several share a store ([`lease`]) from which [`LeaseKeeper`]
 //! leases parts in the background. A counter is always what was settled plus what live requests hold.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use faregate_state::{clock::SystemClock, limits::*};
+//! # use faregate_terms::PicoUsd;
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let limits = Limits::alone(Settings::default(), Arc::new(SystemClock::new()));
+//! let key = ScopeKey::of(Scope::Key, "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b");
+//! // Built once, when the key is read; `strict_budgets` asks for `Rule::Within`.
+//! let of_key = [
+//!     Limit::budget(key.clone(), PicoUsd::parse("10")?, PicoUsd::parse("9.5")?, Window::Endless),
+//!     Limit::requests(key.clone(), 60),
+//!     Limit::parallel(key, 10),
+//! ];
+//! let estimate = Estimate::exact(PicoUsd::parse("0.25")?);
+//! let mut hold = limits.reserve(&of_key, &estimate, "call-1".into()).await?;
+//! hold.top_up(PicoUsd::parse("0.05")?).await?; // while a stream goes on
+//! assert_eq!(hold.standings()[1].remaining(), 59); // for x-ratelimit-api_key-remaining-requests
+//! hold.settle(&Actual { cost: PicoUsd::parse("0.27")?, ..Actual::default() });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod book;
 mod counter;
@@ -74,7 +97,9 @@ impl Limits {
         Ok(Hold::new(Arc::clone(&self.book), call, lines, cost, *estimate))
     }
 
-    /// Counts what was used without having been held, whatever the limits say: what a journal recovered.
+    /// Counts what was used without having been held, whatever the limits say: what a journal recovered of
+    /// requests that were in flight when a replica crashed, or what it had not yet told the shared store, which
+    /// is at most the last second (near a limit, the last tick).
     pub fn book(&self, limits: &[Limit], actual: &Actual) {
         self.book.book(limits, actual);
     }
