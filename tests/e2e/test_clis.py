@@ -38,11 +38,6 @@ TURNS = {
 # refusal in its own words, and goes on without them. Only the provider's refusal may be there, and once.
 ASKS_FIRST = {("claude", "anthropic"), ("claude", "vertex-anthropic")}
 
-# What does not work yet, and why.
-KNOWN = {("codex", group): "Codex's namespaces of tools are refused" for group in
-         ("azure", "gemini", "vertex-gemini", "cohere", "ollama", "groq")}
-KNOWN[("gemini", "groq")] = "top_k reaches a provider that refuses it"
-
 
 def task(*turns: list) -> str:
     steps = [{"calls": calls} for calls in turns] + [{"text": LAST}]
@@ -135,9 +130,7 @@ def settled(gateway, since: str, count: int) -> list[str]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("agent", [claude, codex, gemini], ids=lambda agent: agent.__name__)
-def test_an_agent_does_its_task(agent, group, gateway, upstream, tmp_path, request):
-    if reason := KNOWN.get((agent.__name__, group)):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_an_agent_does_its_task(agent, group, gateway, upstream, tmp_path):
     place = Place(tmp_path / "home", tmp_path / "work", gateway.url, gateway.key)
     place.home.mkdir()
     place.work.mkdir()

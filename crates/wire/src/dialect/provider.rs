@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use faregate_terms::{Fault, Usage};
 
-use crate::chat::{ChatRequest, ChatResponse, Event, Family};
+use crate::chat::{ChatRequest, ChatResponse, Event, Family, Tool};
 use crate::frame::Frame;
 
 use super::{Losses, Target};
@@ -173,4 +173,28 @@ pub struct Unsupported {
     pub what: String,
     /// Why, and the remedy.
     pub why: String,
+}
+
+/// Leaves out a tool that the target cannot run, as a named loss.
+///
+/// Coding agents always offer a few of those beside their functions and do without them; a request that offers
+/// nothing else would get an answer that has nothing to do with what it asked.
+///
+/// # Errors
+///
+/// [`Unsupported`], with this remedy, when no function is left.
+pub(crate) fn leave_out(
+    request: &ChatRequest,
+    index: usize,
+    remedy: impl Into<String>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    if !request.tools.iter().any(|tool| matches!(tool, Tool::Function { .. })) {
+        return Err(Unsupported { what: format!("tools[{index}]"), why: remedy.into() });
+    }
+    losses.note(match request.tools.get(index) {
+        Some(Tool::WebSearch { .. }) => "tool.web_search",
+        _ => "tool.foreign",
+    });
+    Ok(())
 }

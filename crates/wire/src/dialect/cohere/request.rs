@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::chat::{
     ChatRequest, Effort, Family, Media, Message, OutputFormat, Part, Reasoning, Role, Tool, ToolChoice,
 };
+use crate::dialect::provider::leave_out;
 use crate::dialect::{Losses, Target, Unsupported};
 
 /// Renders a request.
@@ -105,10 +106,13 @@ fn tools(
     let mut all_strict = true;
     for (index, tool) in request.tools.iter().enumerate() {
         let Tool::Function { name, description, parameters, strict, cache, .. } = tool else {
-            return Err(Unsupported {
-                what: format!("tools[{index}]"),
-                why: "Cohere runs no tools of its own here; offer a function instead".to_owned(),
-            });
+            leave_out(
+                request,
+                index,
+                "Cohere runs no tools of its own here; offer a function instead",
+                losses,
+            )?;
+            continue;
         };
         if cache.is_some() {
             losses.note("cache_control");

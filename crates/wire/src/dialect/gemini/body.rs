@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Family, OutputFormat, Tool, ToolChoice};
+use crate::dialect::provider::leave_out;
 use crate::dialect::{Flavor, Losses, Target, Unsupported};
 
 use super::{schema, thinking, turns};
@@ -99,10 +100,8 @@ fn tools(request: &ChatRequest, losses: &mut Losses) -> Result<Vec<Value>, Unsup
             }
             Tool::Foreign { family: Family::Gemini, value } => others.push(value.clone()),
             Tool::Foreign { .. } => {
-                return Err(Unsupported {
-                    what: format!("tools[{index}]"),
-                    why: "this tool is run by another provider; leave it out or offer a function".to_owned(),
-                });
+                let remedy = "this tool is run by another provider; leave it out or offer a function";
+                leave_out(request, index, remedy, losses)?;
             }
         }
     }

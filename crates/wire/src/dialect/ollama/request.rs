@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::chat::{
     ChatRequest, Effort, Family, Media, Message, OutputFormat, Part, Reasoning, Role, Tool, ToolChoice,
 };
+use crate::dialect::provider::leave_out;
 use crate::dialect::{Losses, Target, Unsupported};
 use crate::json as wire_json;
 
@@ -154,10 +155,8 @@ fn tools(request: &ChatRequest, losses: &mut Losses) -> Result<Vec<Value>, Unsup
     let mut tools = Vec::new();
     for (index, tool) in request.tools.iter().enumerate() {
         let Tool::Function { name, description, parameters, strict, cache, .. } = tool else {
-            return Err(Unsupported {
-                what: format!("tools[{index}]"),
-                why: "Ollama runs no tools of its own; offer a function instead".to_owned(),
-            });
+            leave_out(request, index, "Ollama runs no tools of its own; offer a function instead", losses)?;
+            continue;
         };
         if strict.is_some() {
             losses.note("tool.strict");

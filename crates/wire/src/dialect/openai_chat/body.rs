@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Family, OutputFormat, Reasoning, Tool, ToolChoice};
+use crate::dialect::provider::leave_out;
 use crate::dialect::{Losses, Quirks, Target, Unsupported};
 
 use super::types::put_cache;
@@ -101,8 +102,8 @@ fn sampling(request: &ChatRequest, target: &Target<'_>, body: &mut Map<String, V
         many => Some(json!(many)),
     };
     let top_k = sampling.top_k.filter(|_| {
-        // The original has no such parameter and refuses it.
-        let takes = !matches!(target.provider, "openai" | "azure");
+        // These have no such parameter and refuse it; Groq's reference lists what it takes.
+        let takes = !matches!(target.provider, "openai" | "azure" | "groq");
         if !takes {
             losses.note("sampling.top_k");
         }
@@ -161,13 +162,11 @@ fn offer(
             Tool::Foreign { family: Family::OpenAi, value } => list.push(value.clone()),
             Tool::Foreign { value, .. } => {
                 let kind = value.get("type").and_then(Value::as_str).unwrap_or("this kind of tool");
-                return Err(Unsupported {
-                    what: format!("tools[{index}]"),
-                    why: format!(
-                        "`{kind}` runs at the provider that defines it only; offer a function instead, or \
-                         send the request to a model of that provider"
-                    ),
-                });
+                let remedy = format!(
+                    "`{kind}` runs at the provider that defines it only; offer a function instead, or send the \
+                     request to a model of that provider"
+                );
+                leave_out(request, index, remedy, losses)?;
             }
         }
     }

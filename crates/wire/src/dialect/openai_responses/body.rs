@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Family, Media, Message, OutputFormat, Part, Reasoning, Role};
+use crate::dialect::provider::leave_out;
 use crate::dialect::{Losses, Target, Unsupported};
 
 use super::output::{custom_input, format, reasoning as reasoning_item};
@@ -121,10 +122,10 @@ fn offer(
     let mut list = Vec::new();
     for (index, tool) in request.tools.iter().enumerate() {
         let Some(value) = tools::render(tool) else {
-            return Err(refused(
-                &format!("tools[{index}]"),
-                "this kind of tool runs at the provider that defines it only; offer a function instead",
-            ));
+            let remedy =
+                "this kind of tool runs at the provider that defines it only; offer a function instead";
+            leave_out(request, index, remedy, losses)?;
+            continue;
         };
         match tool {
             crate::chat::Tool::Function { cache: Some(_), .. } => losses.note("cache_control"),

@@ -162,6 +162,28 @@ fn codex() -> ChatRequest {
 }
 
 #[test]
+fn a_tool_another_provider_runs_is_left_out_where_functions_remain_and_refused_alone() {
+    let hosted = json!({"type": "code_interpreter", "container": {"type": "auto"}});
+    let beside = json!([hosted, {"type": "function", "name": "plan", "parameters": {"type": "object"}}]);
+    for provider in [
+        &crate::dialect::openai_chat::Provider as &dyn ProviderDialect,
+        &crate::dialect::gemini::Provider,
+        &crate::dialect::cohere::Provider,
+        &crate::dialect::ollama::Provider,
+    ] {
+        let mut losses = Losses::default();
+        let mut render = |tools: &Value| {
+            let request = decoded(&json!({"model": "fast", "input": "Go.", "tools": tools}));
+            on(|target| provider.body(&request, target, &mut losses))
+        };
+        let body: Value = serde_json::from_slice(&render(&beside).unwrap()).unwrap();
+        assert!(body["tools"].to_string().contains("plan") && !body.to_string().contains("code_interpreter"));
+        assert!(render(&json!([hosted])).unwrap_err().what.starts_with("tools[0]"));
+        assert!(losses.names().contains(&"tool.foreign".to_owned()));
+    }
+}
+
+#[test]
 fn custom_tools_are_functions_elsewhere_and_custom_again_for_the_client() {
     let request = codex();
     let Tool::Function { name, description, parameters, .. } = &request.tools[0] else { panic!() };
