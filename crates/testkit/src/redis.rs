@@ -78,6 +78,14 @@ impl RedisServer {
         Self::with(&[])
     }
 
+    /// Starts a server that wants a password.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn start_with_password(password: &str) -> Self {
+        Self::with(&["--requirepass", password])
+    }
+
     /// Starts a cluster of one node that has all slots.
     ///
     /// # Panics
@@ -131,6 +139,11 @@ impl RedisServer {
         let mut reply = [0u8; 16 * 1024];
         let read = stream.read(&mut reply).expect("the server answers");
         String::from_utf8_lossy(&reply[..read]).into_owned()
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `redis://127.0.0.1:port`.
@@ -236,7 +249,8 @@ fn ping(address: SocketAddr) -> bool {
         stream.write_all(b"PING\r\n")?;
         let mut reply = [0u8; 5];
         stream.read_exact(&mut reply)?;
-        Ok(&reply == b"+PONG")
+        // One that wants a password first is there too.
+        Ok(matches!(&reply, b"+PONG" | b"-NOAU"))
     };
     attempt().unwrap_or(false)
 }

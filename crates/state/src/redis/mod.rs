@@ -211,8 +211,11 @@ impl Redis {
         let connection = match &*self.0.target {
             Target::One(client) => {
                 // Callers bring their own deadlines; a response that is late must not end the connection.
-                let config =
+                let mut config =
                     AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+                if let Some(resolver) = &self.0.resolver {
+                    config = config.set_dns_resolver(Names(Arc::clone(resolver)));
+                }
                 Connection::One(client.get_multiplexed_async_connection_with_config(&config).await?)
             }
             Target::Many(client) => Connection::Many(client.get_async_connection().await?),

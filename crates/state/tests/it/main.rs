@@ -4,6 +4,7 @@
 
 mod alone;
 mod cache;
+mod connection;
 mod model;
 mod replicas;
 mod replicas_model;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faregate_state::clock::SystemClock;
+use faregate_state::clock::{Clock, ManualClock, SystemClock};
 use faregate_state::feed::RedisLog;
 use faregate_state::lease::RedisClaims;
 use faregate_state::limits::lease::{
@@ -12,8 +12,8 @@ use faregate_state::limits::lease::{
     WindowId,
 };
 use faregate_state::limits::{
-    Actual, Cause, Estimate, Limit, Limits, Meter, Name, RedisCounters, Scope, ScopeKey, Settings, Standing,
-    Window,
+    Actual, Cause, Estimate, Limit, Limits, Meter, Name, RedisCounters, Rule, Schedule, Scope, ScopeKey,
+    Settings, Standing, Window,
 };
 use faregate_state::redis::{Redis, RedisSettings};
 use faregate_state::suite;
@@ -34,7 +34,11 @@ pub struct Replica {
 
 impl Replica {
     pub fn start(store: Arc<dyn SharedCounters>, settings: Settings) -> Self {
-        let (limits, sync) = Limits::shared(settings, Arc::new(SystemClock::new()), store);
+        Self::with_clock(store, settings, Arc::new(SystemClock::new()))
+    }
+
+    pub fn with_clock(store: Arc<dyn SharedCounters>, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let (limits, sync) = Limits::shared(settings, clock, store);
         let stop = CancellationToken::new();
         Self { limits, running: tokio::spawn(sync.run(stop.clone())), stop }
     }
@@ -513,4 +517,40 @@ async fn a_lowered_limit_counts_on_every_replica_at_once() {
     assert!(ask(0, 3).await.is_err());
     let kept = ask(1, 2).await;
     assert!(kept.is_ok() && ask(0, 1).await.is_err());
+}
+
+#[tokio::test]
+async fn replicas_whose_clocks_disagree_open_a_day_once() {
+    for store in [memory_store(), redis_store()] {
+        let midnight: jiff::Timestamp = "2999-11-22T00:00:00Z".parse().unwrap();
+        let before = midnight - jiff::SignedDuration::from_secs(1);
+        let clocks = [Arc::new(ManualClock::at(before)), Arc::new(ManualClock::at(before))];
+        // Waits for others are counted by the clock, which stands still here.
+        let settings =
+            || Settings { recall_wait: Duration::ZERO, hear_wait: Duration::ZERO, ..Settings::default() };
+        let replicas: Vec<Replica> = clocks
+            .iter()
+            .map(|clock| Replica::with_clock(Arc::clone(&store), settings(), clock.clone()))
+            .collect();
+        let schedule = Arc::new(Schedule::utc("1d".parse().unwrap()));
+        let window = Window::Calendar { ends: midnight, schedule };
+        let daily =
+            Limit::budget(ScopeKey::of(Scope::Key, "one"), usd(10), usd(0), window).with_rule(Rule::Within);
+        let daily = [daily];
+        let spend = async |replica: usize| {
+            let hold =
+                replicas[replica].limits.reserve(&daily, &Estimate::exact(usd(10)), "call".into()).await;
+            hold.map(|hold| hold.settle(&Actual { cost: usd(10), ..Actual::default() })).is_ok()
+        };
+        assert!(spend(0).await && !spend(1).await, "one day, one budget");
+        clocks[0].advance(Duration::from_secs(2));
+        assert!(spend(0).await, "a new day");
+        assert!(!spend(1).await, "whose clock is behind hears of it, and that it is spent");
+        clocks[1].advance(Duration::from_secs(2));
+        assert!(!spend(1).await, "midnight comes once");
+        clocks[0].step_by_ms(-86_400_000);
+        assert!(!spend(0).await, "and does not come back");
+        clocks[1].advance(Duration::from_secs(86_400));
+        assert!(spend(1).await && !spend(0).await, "the day after is the other's to open");
+    }
 }
