@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use wide::i8x16;
+use wide::u8x16;
 
 /// The deepest nesting that is read; serde_json's own limit.
 const MAX_DEPTH: u32 = 128;
@@ -118,8 +118,8 @@ const BLOCK: usize = 16;
 
 /// One bit per byte: which are quotes or backslashes, and which are not ASCII.
 fn marks_of(block: &[u8; BLOCK]) -> (u32, u32) {
-    let bytes = i8x16::from(block.map(u8::cast_signed));
-    let is = |byte: u8| bytes.simd_eq(i8x16::splat(byte.cast_signed()));
+    let bytes = u8x16::new(*block);
+    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
     ((is(b'"') | is(b'\\')).to_bitmask(), bytes.to_bitmask())
 }
 
