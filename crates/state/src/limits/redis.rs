@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join, try_join_all};
 use redis::Script;
 
 use super::lease::{Answer, Exchange, History, Kind, SharedCounters, Statement, StoreError, WindowId};
@@ -68,12 +68,14 @@ impl SharedCounters for RedisCounters {
         batch: &'a [Statement],
     ) -> BoxFuture<'a, Result<Exchange, StoreError>> {
         Box::pin(async move {
-            let mut chunks = batch.chunks(CHUNK);
-            let mut all = self.chunk(replica, chunks.next().unwrap_or_default()).await?;
-            for chunk in chunks {
-                let more = self.chunk(replica, chunk).await?;
+            let (first, rest) = batch.split_at(batch.len().min(CHUNK));
+            let rest = rest.chunks(CHUNK).map(|chunk| self.chunk(replica, chunk));
+            // All at once, so that a server that is slow to answer is slow only once.
+            let (mut all, rest) = try_join(self.chunk(replica, first), try_join_all(rest)).await?;
+            for more in rest {
                 all.answers.extend(more.answers);
                 all.wanted = more.wanted;
+                all.known &= more.known;
             }
             Ok(all)
         })

@@ -65,11 +65,9 @@ struct Breaker {
     open_until: Option<Instant>,
 }
 
-/// One call under way; counts as failed unless told otherwise, also when the caller gives up on it.
+/// One call under way; counts as failed unless it was answered, also when the caller gives up on it.
 struct Call<'a> {
     redis: &'a Redis,
-    /// What was used, if it got so far: goes when calls are late again and again, because nobody else may
-    /// ever say that the other side is gone.
     answered: bool,
 }
 
@@ -83,6 +81,7 @@ impl Drop for Call<'_> {
         if breaker.failures >= BREAK_AFTER {
             breaker.open_until = Some(Instant::now() + BREAK_FOR);
             drop(breaker);
+            // The other side may be gone without a word; the next call connects again.
             self.redis.0.connection.lock().take();
         }
     }

@@ -554,3 +554,36 @@ async fn replicas_whose_clocks_disagree_open_a_day_once() {
         assert!(spend(1).await && !spend(0).await, "the day after is the other's to open");
     }
 }
+
+#[tokio::test]
+async fn thousands_of_counters_change_hands_when_a_replica_leaves() {
+    for store in [memory_store(), redis_store()] {
+        let (one, two) = (
+            Replica::start(Arc::clone(&store), Settings::default()),
+            Replica::start(store, Settings::default()),
+        );
+        let limit = |n: usize| {
+            let scope = ScopeKey::of(Scope::Key, format!("key {n}"));
+            [Limit::budget(scope, usd(10), usd(0), Window::Endless).with_rule(Rule::Within)]
+        };
+        let spend = async |replica: &Replica, dollars| {
+            let calls = (0..2_000).map(|n| {
+                let limits = replica.limits.clone();
+                tokio::spawn(async move {
+                    let hold = limits.reserve(&limit(n), &Estimate::exact(usd(dollars)), "call".into()).await;
+                    hold.map(|hold| hold.settle(&Actual { cost: usd(dollars), ..Actual::default() })).is_ok()
+                })
+            });
+            let mut done = 0;
+            for call in calls.collect::<Vec<_>>() {
+                done += usize::from(call.await.unwrap());
+            }
+            done
+        };
+        assert_eq!(spend(&one, 6).await, 2_000);
+        one.stop().await;
+        assert_eq!(spend(&two, 5).await, 0, "what the other one spent counts");
+        assert_eq!(spend(&two, 4).await, 2_000, "and what it did not need is free");
+        two.stop().await;
+    }
+}
