@@ -11,7 +11,7 @@ use faregate_terms::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::db::{Cell, Engine, Tx};
+use crate::db::{Cell, Engine, Tx, insert_rows};
 use crate::record::{cell, json, kinds};
 use crate::schema::{self, Kind, TABLES, Table};
 use crate::{Store, StoreError};
@@ -189,17 +189,16 @@ async fn write_rows(
     rows: &mut Vec<Map<String, Value>>,
 ) -> Result<u64, StoreError> {
     let Some(table) = table.filter(|_| !rows.is_empty()) else { return Ok(0) };
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-    let mut sql =
-        tx.sql(&format!("INSERT INTO \"{}\" (\"{}\") VALUES ", table.name, names.join("\", \""))).once();
-    for (index, row) in rows.iter().enumerate() {
-        sql.push(if index > 0 { ", (" } else { "(" });
-        for (position, column) in table.columns.iter().enumerate() {
-            sql.push(if position > 0 { ", " } else { "" });
-            sql.bind(column.kind, cell(table, column, row.get(column.name).unwrap_or(&Value::Null))?);
-        }
-        sql.push(")");
-    }
+    let columns: Vec<(&str, Kind)> = table.columns.iter().map(|column| (column.name, column.kind)).collect();
+    let read = |row: &Map<String, Value>| {
+        let cells = table
+            .columns
+            .iter()
+            .map(|column| cell(table, column, row.get(column.name).unwrap_or(&Value::Null)));
+        cells.collect::<Result<Vec<Cell>, _>>()
+    };
+    let cells = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let sql = insert_rows(tx.engine(), table.name, &columns, cells);
     tx.execute(sql).await?;
     let written = rows.len() as u64;
     rows.clear();

@@ -1,11 +1,11 @@
 //! One way to speak to both engines: statements with bound values out, plain cells in.
 //!
-//! Whatever differs between SQLite and PostgreSQL is in this file and in `migrate`. Statements are written
-//! once, with `$1`-style placeholders that both understand; a placeholder and a selected column carry the
-//! casts that make texts of PostgreSQL's timestamps, JSON and arrays, so that five plain types cross the line.
+//! Statements are written once. A placeholder and a selected column carry the casts that make texts of
+//! PostgreSQL's timestamps, JSON and arrays, so that five plain types cross the line.
 
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, PgRow, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -136,7 +136,8 @@ impl Sql {
         self.values.push(value);
         let number = self.values.len();
         let written = match (self.engine, kind) {
-            (Engine::Sqlite, _) => format!("${number}"),
+            // Not numbered: SQLite looks names of placeholders up one by one, which is slow for thousands.
+            (Engine::Sqlite, _) => "?".to_owned(),
             (Engine::Postgres, Kind::List) => {
                 format!("ARRAY(SELECT jsonb_array_elements_text(${number}::jsonb))")
             }
@@ -169,6 +170,63 @@ impl Sql {
         }
         self
     }
+}
+
+/// `INSERT INTO table (columns) ...` of many rows, each with a cell per column; the caller goes on with
+/// `ON CONFLICT`, where the table is `t`.
+///
+/// In PostgreSQL all rows travel as one JSON value: thousands of values of their own cost it more than the
+/// rows do, and the statement's text is the same every time.
+pub(crate) fn insert_rows(
+    engine: Engine,
+    table: &str,
+    columns: &[(&str, Kind)],
+    rows: Vec<Vec<Cell>>,
+) -> Sql {
+    let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let names = names.join(", ");
+    let mut sql = Sql::new(engine, &format!("INSERT INTO \"{table}\" AS t ({names}) "));
+    if engine == Engine::Postgres {
+        sql.push(&format!("SELECT {names} FROM jsonb_to_recordset("));
+        sql.bind(Kind::Json, json_rows(columns, rows)).push(") AS r(");
+        let typed: Vec<String> =
+            columns.iter().map(|(name, kind)| format!("\"{name}\" {}", pg_type(*kind))).collect();
+        sql.push(&typed.join(", ")).push(")");
+        return sql;
+    }
+    sql.cached = false;
+    sql.push("VALUES ");
+    for (index, row) in rows.into_iter().enumerate() {
+        sql.push(if index > 0 { ", (" } else { "(" });
+        for (position, ((_, kind), cell)) in columns.iter().zip(row).enumerate() {
+            sql.push(if position > 0 { ", " } else { "" }).bind(*kind, cell);
+        }
+        sql.push(")");
+    }
+    sql
+}
+
+fn json_rows(columns: &[(&str, Kind)], rows: Vec<Vec<Cell>>) -> String {
+    let mut text = String::from("[");
+    for (index, row) in rows.into_iter().enumerate() {
+        text.push_str(if index > 0 { ",{" } else { "{" });
+        for (position, ((name, kind), cell)) in columns.iter().zip(row).enumerate() {
+            text.push_str(if position > 0 { "," } else { "" });
+            text.push_str(&Value::from(*name).to_string());
+            text.push(':');
+            match cell {
+                Cell::Null => text.push_str("null"),
+                Cell::Text(json) if matches!(kind, Kind::Json | Kind::List) => text.push_str(&json),
+                Cell::Text(plain) => text.push_str(&Value::from(plain).to_string()),
+                Cell::Int(number) => text.push_str(&number.to_string()),
+                Cell::Float(number) => text.push_str(&Value::from(number).to_string()),
+                Cell::Flag(flag) => text.push_str(if flag { "true" } else { "false" }),
+            }
+        }
+        text.push('}');
+    }
+    text.push(']');
+    text
 }
 
 /// The escape `\u0000` inside JSON text, unless its backslash is itself escaped.

@@ -3,9 +3,10 @@
 use faregate_terms::{PicoUsd, UtcMillis};
 
 use crate::db::{Cell, Row, Sql};
-use crate::ledger::{Spent, SubjectKind};
+use crate::ledger::SubjectKind;
 use crate::record::{decode, kinds};
 use crate::schema::{Kind, Table};
+use crate::usd::join;
 use crate::{
     Budget, EndUser, ModelAliases, ObjectPermission, Organization, OrganizationMembership, Project, Record,
     Store, StoreError, Team, TeamMembership, Usd, User, VirtualKey,
@@ -118,15 +119,17 @@ LEFT JOIN "LiteLLM_ProjectTable" AS p ON p.project_id = k.project_id
 LEFT JOIN "LiteLLM_BudgetTable" AS pb ON pb.budget_id = p.budget_id
 "#;
 
-/// Each exact total: alias, kind, and the two ids it is found by.
-const TOTALS: &[(&str, SubjectKind, &str, &str)] = &[
-    ("sk", SubjectKind::Key, "k.token", "''"),
-    ("su", SubjectKind::User, "k.user_id", "''"),
-    ("st", SubjectKind::Team, "k.team_id", "''"),
-    ("sm", SubjectKind::Member, "k.user_id", "k.team_id"),
-    ("so", SubjectKind::Organization, "o.organization_id", "''"),
-    ("sx", SubjectKind::OrganizationMember, "k.user_id", "o.organization_id"),
-    ("sp", SubjectKind::Project, "k.project_id", "''"),
+/// An exact total: its kind, and the two ids it is found by.
+type Total = (SubjectKind, &'static str, &'static str);
+
+const TOTALS: &[Total] = &[
+    (SubjectKind::Key, "k.token", "''"),
+    (SubjectKind::User, "k.user_id", "''"),
+    (SubjectKind::Team, "k.team_id", "''"),
+    (SubjectKind::Member, "k.user_id", "k.team_id"),
+    (SubjectKind::Organization, "o.organization_id", "''"),
+    (SubjectKind::OrganizationMember, "k.user_id", "o.organization_id"),
+    (SubjectKind::Project, "k.project_id", "''"),
 ];
 
 impl Store {
@@ -139,7 +142,6 @@ impl Store {
         let mut kinds = write_parts(&mut sql, PARTS);
         kinds.extend(write_totals(&mut sql, TOTALS));
         sql.push(JOINS);
-        join_totals(&mut sql, TOTALS);
         sql.push("WHERE k.token IN (").bind(Kind::Text, hash);
         sql.push(
             ", (SELECT d.active_token_id FROM \"LiteLLM_DeprecatedVerificationToken\" AS d WHERE d.token = ",
@@ -158,7 +160,7 @@ impl Store {
     /// When the database is away.
     pub async fn end_user_record(&self, id: &str) -> Result<Option<EndUserRecord>, StoreError> {
         let parts: &[Part] = &[("e", EndUser::TABLE), ("b", Budget::TABLE), ("p", ObjectPermission::TABLE)];
-        let totals = &[("s", SubjectKind::EndUser, "e.user_id", "''")];
+        let totals = &[(SubjectKind::EndUser, "e.user_id", "''")];
         let mut sql = self.db.sql("SELECT ");
         let mut kinds = write_parts(&mut sql, parts);
         kinds.extend(write_totals(&mut sql, totals));
@@ -166,7 +168,6 @@ impl Store {
         sql.push("LEFT JOIN \"LiteLLM_BudgetTable\" AS b ON b.budget_id = e.budget_id ");
         sql.push("LEFT JOIN \"LiteLLM_ObjectPermissionTable\" AS p ");
         sql.push("ON p.object_permission_id = e.object_permission_id ");
-        join_totals(&mut sql, totals);
         sql.push("WHERE e.user_id = ").bind(Kind::Text, id);
         let Some(row) = self.db.fetch(sql, &kinds).await?.into_iter().next() else { return Ok(None) };
         let mut cells = Cells(row.into_iter());
@@ -231,9 +232,8 @@ impl Cells {
 
     /// The next total, else what the column says: a total appears with the first settlement.
     fn spent(&mut self, column: Option<Usd>) -> PicoUsd {
-        let cells: Row = self.0.by_ref().take(4).collect();
-        match cells.first() {
-            Some(Cell::Int(_)) => Spent::of(&cells).spend,
+        match (self.0.next(), self.0.next()) {
+            (Some(Cell::Int(usd)), Some(Cell::Int(pico))) => join(usd, pico),
             _ => column.unwrap_or_default().0,
         }
     }
@@ -248,19 +248,13 @@ fn write_parts(sql: &mut Sql, parts: &[Part]) -> Vec<Kind> {
     all
 }
 
-fn write_totals(sql: &mut Sql, totals: &[(&str, SubjectKind, &str, &str)]) -> Vec<Kind> {
-    for (alias, ..) in totals {
-        for name in ["spend_usd", "spend_pico", "total_usd", "total_pico"] {
-            sql.push(&format!(", {alias}.{name}"));
+/// Totals are read by subselects: as joins they would double the number of orders the planner tries.
+fn write_totals(sql: &mut Sql, totals: &[Total]) -> Vec<Kind> {
+    for (kind, id, sub_id) in totals {
+        for half in ["spend_usd", "spend_pico"] {
+            sql.push(&format!(", (SELECT s.{half} FROM \"faregate_spend_totals\" AS s WHERE s.kind = "));
+            sql.bind(Kind::Text, kind.word()).push(&format!(" AND s.id = {id} AND s.sub_id = {sub_id})"));
         }
     }
-    vec![Kind::Big; totals.len() * 4]
-}
-
-fn join_totals(sql: &mut Sql, totals: &[(&str, SubjectKind, &str, &str)]) {
-    for (alias, kind, id, sub_id) in totals {
-        sql.push(&format!("LEFT JOIN \"faregate_spend_totals\" AS {alias} ON {alias}.kind = "));
-        sql.bind(Kind::Text, kind.word());
-        sql.push(&format!(" AND {alias}.id = {id} AND {alias}.sub_id = {sub_id}\n"));
-    }
+    vec![Kind::Big; totals.len() * 2]
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use crate::db::{Cell, Engine, Row, Sql, Tx};
+use crate::db::{Cell, Engine, Row, Sql, Tx, insert_rows};
 use crate::ledger::{SubjectKind, totals};
 use crate::query::{ListQuery, Page};
 use crate::schema::{Column, Kind, Table};
@@ -195,6 +195,12 @@ pub(crate) async fn insert<T: Record>(tx: &mut Tx, record: &T, now: UtcMillis) -
     Ok(())
 }
 
+/// Rows of one statement that adds many. SQLite takes 32,766 values in a statement.
+const MANY: usize = 500;
+
+/// Bytes of one statement that adds many, as far as rows can be divided.
+const MANY_BYTES: usize = 8 << 20;
+
 /// Adds many rows with all their columns, and returns one text column of those that were added.
 ///
 /// `conflict` is the `ON CONFLICT` clause, or empty.
@@ -204,26 +210,26 @@ pub(crate) async fn insert_many<T: Record>(
     conflict: &str,
     returning: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let table = T::TABLE;
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    let columns: Vec<(&str, Kind)> =
+        T::TABLE.columns.iter().map(|column| (column.name, column.kind)).collect();
     let mut added = Vec::with_capacity(records.len());
-    // SQLite takes 32,766 values in a statement, PostgreSQL 65,535.
-    for chunk in records.chunks((20_000 / names.len().max(1)).max(1)) {
-        let mut sql = tx.sql("INSERT INTO \"").once();
-        sql.push(table.name).push("\" (\"").push(&names.join("\", \"")).push("\") VALUES ");
-        for (index, record) in chunk.iter().enumerate() {
-            let Value::Object(columns) = object(record)? else { continue };
-            sql.push(if index > 0 { ", (" } else { "(" });
-            for (position, column) in table.columns.iter().enumerate() {
-                sql.push(if position > 0 { ", " } else { "" });
-                let value = columns.get(column.name).unwrap_or(&Value::Null);
-                sql.bind(column.kind, cell(table, column, value)?);
-            }
-            sql.push(")");
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    for (index, record) in records.iter().enumerate() {
+        let values = object(record)?;
+        let read = |column: &Column| cell(T::TABLE, column, values.get(column.name).unwrap_or(&Value::Null));
+        let row = T::TABLE.columns.iter().map(read).collect::<Result<Vec<Cell>, _>>()?;
+        bytes +=
+            row.iter().map(|cell| if let Cell::Text(text) = cell { text.len() } else { 8 }).sum::<usize>();
+        rows.push(row);
+        if rows.len() < MANY && bytes < MANY_BYTES && index + 1 < records.len() {
+            continue;
         }
+        bytes = 0;
+        let mut sql = insert_rows(tx.engine(), T::TABLE.name, &columns, std::mem::take(&mut rows));
         sql.push(" ").push(conflict).push(" RETURNING \"").push(returning).push("\"");
-        let rows = tx.fetch(sql, &[Kind::Text]).await?;
-        added.extend(rows.into_iter().flatten().filter_map(Cell::text));
+        let found = tx.fetch(sql, &[Kind::Text]).await?;
+        added.extend(found.into_iter().flatten().filter_map(Cell::text));
     }
     Ok(added)
 }

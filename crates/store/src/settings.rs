@@ -204,7 +204,11 @@ impl Reading<'_> {
             None => PgSslMode::Prefer,
         };
         options = options.ssl_mode(mode);
-        if !self.pool.prepared {
+        if self.pool.prepared {
+            // The query for a cold key joins many tables by their keys; trying other orders of them takes
+            // the planner longer than the query. Poolers may refuse options at the start of a session.
+            options = options.options([("join_collapse_limit", "1")]);
+        } else {
             options = options.statement_cache_capacity(0);
         }
         (options, self.pool, self.ignored)

@@ -7,7 +7,7 @@ use faregate_terms::{PicoUsd, Receipt, UtcMillis};
 use super::log::{clip, model, succeeded};
 use super::{Subject, SubjectKind};
 use crate::StoreError;
-use crate::db::{Cell, Tx};
+use crate::db::{Cell, Tx, insert_rows};
 use crate::schema::{Kind, Table};
 
 /// Rows per statement: about 25 values each.
@@ -148,28 +148,20 @@ async fn write(
     let unique = table.unique.first().copied().unwrap_or_default();
     let grouped = !unique.contains(&"model_group");
     let tagged = table.column("request_id").is_some();
-    let mut names: Vec<&str> = vec!["id", "created_at", "updated_at"];
-    names.extend(grouped.then_some("model_group"));
-    names.extend(tagged.then_some("request_id"));
-    names.extend(COUNTERS);
-    names.extend(unique);
-    let mut sql = tx.sql("INSERT INTO \"").once();
-    sql.push(table.name).push("\" AS t (\"").push(&names.join("\", \"")).push("\") VALUES ");
-    for (index, (key, (group, counts))) in rows.iter().enumerate() {
-        sql.push(if index > 0 { ", (" } else { "(" });
-        sql.bind(Kind::Text, uuid::Uuid::now_v7().to_string());
-        sql.push(", ").bind(Kind::Time, now).push(", ").bind(Kind::Time, now);
-        for text in grouped.then_some(group).into_iter().chain(tagged.then_some(&counts.request_id)) {
-            sql.push(", ").bind(Kind::Text, text.as_str());
-        }
-        for number in counts.numbers {
-            sql.push(", ").bind(Kind::Big, number);
-        }
-        for text in key {
-            sql.push(", ").bind(Kind::Text, text.as_str());
-        }
-        sql.push(")");
-    }
+    let mut columns = vec![("id", Kind::Text), ("created_at", Kind::Time), ("updated_at", Kind::Time)];
+    columns.extend(grouped.then_some(("model_group", Kind::Text)));
+    columns.extend(tagged.then_some(("request_id", Kind::Text)));
+    columns.extend(COUNTERS.map(|counter| (counter, Kind::Big)));
+    columns.extend(unique.iter().map(|name| (*name, Kind::Text)));
+    let cells = |(key, (group, counts)): &(Vec<String>, (String, Counts))| {
+        let mut row = vec![Cell::from(uuid::Uuid::now_v7().to_string()), now.into(), now.into()];
+        row.extend(grouped.then(|| group.as_str().into()));
+        row.extend(tagged.then(|| counts.request_id.as_str().into()));
+        row.extend(counts.numbers.map(Cell::from));
+        row.extend(key.iter().map(|text| Cell::from(text.as_str())));
+        row
+    };
+    let mut sql = insert_rows(tx.engine(), table.name, &columns, rows.iter().map(cells).collect());
     sql.push(" ON CONFLICT (\"").push(&unique.join("\", \"")).push("\") DO UPDATE SET ");
     sql.push("updated_at = excluded.updated_at");
     for counter in COUNTERS {

@@ -8,7 +8,7 @@ use super::daily::Days;
 use super::log::{self, clip};
 use super::subject::EVERYBODY;
 use super::{SpendLog, Subject, SubjectKind, totals};
-use crate::db::Tx;
+use crate::db::{Cell, Tx, insert_rows};
 use crate::record::insert_many;
 use crate::schema::Kind;
 use crate::usd::split;
@@ -169,6 +169,14 @@ fn is_absurd(receipt: &Receipt) -> bool {
     })
 }
 
+const SETTLED: &[(&str, Kind)] = &[
+    ("call_id", Kind::Text),
+    ("request_id", Kind::Text),
+    ("cost_usd", Kind::Big),
+    ("cost_pico", Kind::Big),
+    ("settled_at", Kind::Time),
+];
+
 /// Writes down which receipts are being booked and returns those that were not booked before.
 async fn claim<'a>(
     tx: &mut Tx,
@@ -181,19 +189,16 @@ async fn claim<'a>(
     let unique: Vec<&Receipt> = by_id.into_values().collect();
     let mut claimed: BTreeSet<String> = BTreeSet::new();
     for chunk in unique.chunks(CHUNK) {
-        let mut sql = tx.sql("INSERT INTO \"faregate_settled\" ").once();
-        sql.push("(call_id, request_id, cost_usd, cost_pico, settled_at) VALUES ");
-        for (index, receipt) in chunk.iter().enumerate() {
+        let row = |receipt: &&Receipt| {
             let (usd, pico) = split(receipt.cost.unwrap_or_default());
-            sql.push(if index > 0 { ", (" } else { "(" });
-            sql.bind(Kind::Text, receipt.call_id.as_str()).push(", ");
-            sql.bind(Kind::Text, log::request_id(receipt)).push(", ");
-            sql.bind(Kind::Big, usd).push(", ").bind(Kind::Big, pico).push(", ");
-            sql.bind(Kind::Time, now).push(")");
-        }
+            let ids = [Cell::from(receipt.call_id.as_str()), Cell::from(log::request_id(receipt))];
+            [&ids[..], &[usd.into(), pico.into(), now.into()]].concat()
+        };
+        let rows = chunk.iter().map(row).collect();
+        let mut sql = insert_rows(tx.engine(), "faregate_settled", SETTLED, rows);
         sql.push(" ON CONFLICT (call_id) DO NOTHING RETURNING call_id");
         let rows = tx.fetch(sql, &[Kind::Text]).await?;
-        claimed.extend(rows.into_iter().flatten().filter_map(crate::db::Cell::text));
+        claimed.extend(rows.into_iter().flatten().filter_map(Cell::text));
     }
     Ok(unique.into_iter().filter(|receipt| claimed.contains(receipt.call_id.as_str())).collect())
 }
@@ -253,7 +258,7 @@ async fn heirs(tx: &mut Tx, rows: &[(&Receipt, String)]) -> Result<HashMap<Strin
             tx.sql("SELECT token, active_token_id FROM \"LiteLLM_DeprecatedVerificationToken\" ").once();
         sql.push("WHERE token IN ").bind_list(Kind::Text, chunk.iter().copied());
         for row in tx.fetch(sql, &[Kind::Text, Kind::Text]).await? {
-            let mut texts = row.into_iter().filter_map(crate::db::Cell::text);
+            let mut texts = row.into_iter().filter_map(Cell::text);
             if let (Some(old), Some(new)) = (texts.next(), texts.next()) {
                 heirs.insert(old, new);
             }

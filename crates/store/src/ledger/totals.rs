@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use faregate_terms::{PicoUsd, UtcMillis};
 
 use super::{Subject, SubjectKind};
-use crate::db::{Cell, Engine, Sql, Tx};
-use crate::schema::Kind;
+use crate::db::{Cell, Engine, Sql, Tx, insert_rows};
+use crate::schema::{Kind, own::SPEND_TOTALS};
 use crate::usd::{join, split};
 use crate::{Store, StoreError};
 
@@ -87,7 +87,7 @@ impl Store {
 
 impl Spent {
     /// Reads the four columns of a total.
-    pub(crate) fn of(cells: &[Cell]) -> Self {
+    fn of(cells: &[Cell]) -> Self {
         let part = |index: usize| cells.get(index).map_or(0, Cell::int);
         Self { spend: join(part(0), part(1)), total: join(part(2), part(3)) }
     }
@@ -267,18 +267,16 @@ async fn increase(
     subjects: &[(&Subject, PicoUsd)],
     now: UtcMillis,
 ) -> Result<(), StoreError> {
-    let mut sql = tx.sql("INSERT INTO \"faregate_spend_totals\" AS t (kind, id, sub_id, ").once();
-    sql.push("spend_usd, spend_pico, total_usd, total_pico, updated_at) VALUES ");
-    for (index, (subject, amount)) in subjects.iter().enumerate() {
+    let row = |(subject, amount): &(&Subject, PicoUsd)| {
         let (usd, pico) = split(*amount);
-        sql.push(if index > 0 { ", (" } else { "(" });
-        sql.bind(Kind::Text, kind.word()).push(", ").bind(Kind::Text, subject.id.as_str()).push(", ");
-        sql.bind(Kind::Text, subject.sub_id.as_str()).push(", ");
-        for value in [usd, pico, usd, pico] {
-            sql.bind(Kind::Big, value).push(", ");
-        }
-        sql.bind(Kind::Time, now).push(")");
-    }
+        let ids =
+            [Cell::from(kind.word()), Cell::from(subject.id.as_str()), Cell::from(subject.sub_id.as_str())];
+        [&ids[..], &[usd.into(), pico.into(), usd.into(), pico.into(), now.into()]].concat()
+    };
+    let columns: Vec<(&str, Kind)> =
+        SPEND_TOTALS.columns.iter().map(|column| (column.name, column.kind)).collect();
+    let rows = subjects.iter().map(row).collect();
+    let mut sql = insert_rows(tx.engine(), SPEND_TOTALS.name, &columns, rows);
     sql.push(" ON CONFLICT (kind, id, sub_id) DO UPDATE SET updated_at = excluded.updated_at");
     for name in ["spend", "total"] {
         // Both halves are below one dollar, so their sum carries at most one.
