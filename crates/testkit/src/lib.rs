@@ -4,7 +4,7 @@
 //! `FakeProvider` in each provider dialect. What only a process
 //! of its own shows (flags, signals, exit codes) is tested in the `faregate` package.
 //!
-//! With the feature `postgres`, `postgres::Database` is a database of the test's own.
+//! [`redis`] is a corner of a Redis, or a server of the test's own. With the feature `postgres`, `postgres::Database` is a database of the test's own.
 
 #[cfg(feature = "gateway")]
 pub mod client;
