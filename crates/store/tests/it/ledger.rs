@@ -1,7 +1,9 @@
 //! Settlement: exact, once, and shown in every place that shows spend.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use faregate_store::report::LogQuery;
 use faregate_store::{
     Budget, Deleter, EndUser, Filter, ListQuery, Organization, OrganizationMembership, Patch, Project,
     Rotation, SettleOptions, SpendLog, Store, Subject, SubjectKind, Tag, Team, TeamMembership, Usd, User,
@@ -330,5 +332,47 @@ on_both! {
         let query = ListQuery::new().filter(Filter::Is("token", json!("k1")));
         let copies = store.list::<faregate_store::DeletedKey>(&query).await.unwrap().rows;
         assert_eq!((copies[0].spend, copies[0].deleted_by.as_deref()), (Usd(pico("1")), Some("admin")));
+    }
+
+    async fn totals_are_the_sum_of_the_log_whatever_the_order(store) {
+        people(&store).await;
+        // A fixed, well-mixed sequence: every run settles the same receipts.
+        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut model: BTreeMap<Subject, PicoUsd> = BTreeMap::new();
+        let mut all: Vec<Receipt> = Vec::new();
+        for number in 0..200 {
+            let cost = PicoUsd::from_pico(i128::from(next(3_000_000_000_000)) * i128::from(next(100) + 1));
+            let mut receipt = Receipt { cost: Some(cost), ..receipt(&format!("c{number}"), "0") };
+            receipt.account.team = (next(3) > 0).then(|| format!("t{}", next(3)));
+            let end_user = format!("e{}", next(5));
+            receipt.account.end_user = Some(end_user.clone());
+            let team = receipt.account.team.clone().map(|team| Subject::of(SubjectKind::Team, team));
+            let end_user = Subject::of(SubjectKind::EndUser, end_user);
+            for subject in team.into_iter().chain([end_user, Subject::of(SubjectKind::Key, "k1")]) {
+                *model.entry(subject).or_default() += cost;
+            }
+            all.push(receipt);
+        }
+        // Batches of any size that overlap: what was settled comes again.
+        let mut from = 0;
+        while from < all.len() {
+            let to = all.len().min(from + 1 + usize::try_from(next(40)).unwrap());
+            settle(&store, &all[from.saturating_sub(7)..to]).await;
+            from = to;
+        }
+        let subjects: Vec<Subject> = model.keys().cloned().collect();
+        let spent = store.spent(&subjects).await.unwrap();
+        for (subject, sum) in model {
+            assert_eq!(spent[&subject].spend, sum, "{subject:?}");
+        }
+        let sum: PicoUsd = all.iter().filter_map(|receipt| receipt.cost).sum();
+        assert_eq!(store.booked_total().await.unwrap(), sum);
+        let logged = store.spend_by(&[], &LogQuery::default(), 1).await.unwrap();
+        assert_eq!((logged[0].spend, logged[0].requests), (sum, 200));
+        assert!(store.diagnose().await.unwrap().findings.iter().all(|finding| !finding.check.contains("totals")));
     }
 }

@@ -6,7 +6,7 @@ use faregate_terms::Receipt;
 use serde_json::json;
 
 use crate::ledger::{people, pico, receipt};
-use crate::support::{NOW, on_both};
+use crate::support::{Bench, NOW, on_both};
 
 const DAY: i64 = 86_400_000;
 
@@ -112,5 +112,41 @@ on_both! {
         assert_eq!(global.spend(), pico("1.4"));
         let nobody = ActivityQuery { ids: Some(Vec::new()), ..ActivityQuery::default() };
         assert!(store.daily_activity(SubjectKind::DailyTag, &nobody).await.unwrap().results.is_empty());
+    }
+}
+
+/// The queries that people run against LiteLLM's database, as printed in its guides.
+const PEOPLES_SQL: &[&str] = &[
+    r#"SELECT api_key, COUNT(*) as requests, SUM(spend) as total_spend FROM "LiteLLM_SpendLogs"
+       WHERE "startTime" >= NOW() - INTERVAL '1 hour' GROUP BY api_key HAVING SUM(spend) > 100
+       ORDER BY total_spend DESC"#,
+    r#"SELECT api_key, COUNT(*) as failures FROM "LiteLLM_SpendLogs"
+       WHERE status = 'error' AND "startTime" >= NOW() - INTERVAL '1 hour' GROUP BY api_key HAVING COUNT(*) > 10"#,
+    r#"SELECT request_id, model, "user", spend, "startTime", messages FROM "LiteLLM_SpendLogs"
+       WHERE api_key = 'k1' ORDER BY "startTime" DESC"#,
+    r#"SELECT updated_at, changed_by, action, table_name, object_id, before_value, updated_values
+       FROM "LiteLLM_AuditLog" ORDER BY updated_at DESC"#,
+    r#"SELECT * FROM "MonthlyGlobalSpend""#,
+    r#"SELECT * FROM "DailyTagSpend""#,
+    r#"SELECT * FROM "Last30dKeysBySpend""#,
+    r#"SELECT team_spend, project_alias FROM "LiteLLM_VerificationTokenView""#,
+];
+
+#[tokio::test]
+async fn the_sql_people_run_keeps_working() {
+    let (postgres, sqlite) = (Bench::postgres().await, Bench::sqlite().await);
+    for store in [&postgres, &sqlite] {
+        fill(store).await;
+    }
+    for sql in PEOPLES_SQL {
+        postgres.run_sql(sql).await;
+        // SQLite has no INTERVAL; everything else is the same.
+        if !sql.contains("INTERVAL") {
+            sqlite.run_sql(sql).await;
+        }
+    }
+    let tagged = "SELECT individual_request_tag FROM \"DailyTagSpend\" GROUP BY 1 ORDER BY 1";
+    for store in [&postgres, &sqlite] {
+        assert_eq!(store.texts(tagged).await, ["blue", "red"]);
     }
 }
