@@ -1,6 +1,7 @@
 //! Names that must not be confused with one another, each a type of its own.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,27 @@ impl KeyHash {
     /// Hashes the text of a key.
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+/// A text that is not 64 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key's hash is 64 hex digits")]
+pub struct BadKeyHash;
+
+impl FromStr for KeyHash {
+    type Err = BadKeyHash;
+
+    fn from_str(text: &str) -> Result<Self, BadKeyHash> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(BadKeyHash);
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| BadKeyHash)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| BadKeyHash)?;
+        }
+        Ok(Self(bytes))
     }
 }
 

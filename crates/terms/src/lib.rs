@@ -14,7 +14,7 @@ mod usage;
 
 pub use account::{Account, ErrorNote, LogFacts, WallTimes};
 pub use fault::{Fault, FaultClass};
-pub use id::{CallId, DeploymentId, KeyHash, ModelGroup, ProviderName};
+pub use id::{BadKeyHash, CallId, DeploymentId, KeyHash, ModelGroup, ProviderName};
 pub use money::{BadAmount, PicoUsd, Price};
 pub use receipt::{AttemptNote, Ending, Receipt};
 pub use secret::Secret;

@@ -51,6 +51,9 @@ pub struct AttemptNote {
 pub struct Receipt {
     /// The request's id.
     pub call_id: CallId,
+    /// The id the request is booked by, if its client chose [`Receipt::call_id`] and might choose it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_id: Option<CallId>,
     /// What the client called, e.g. `/v1/chat/completions`.
     pub route: Cow<'static, str>,
     /// The model name the client sent.
@@ -94,4 +97,11 @@ pub struct Receipt {
     /// What the request log says beyond the above.
     #[serde(default)]
     pub log: LogFacts,
+}
+
+impl Receipt {
+    /// The id the request is booked by, once.
+    pub fn booking_id(&self) -> &CallId {
+        self.receipt_id.as_ref().unwrap_or(&self.call_id)
+    }
 }
