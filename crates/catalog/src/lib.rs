@@ -16,6 +16,7 @@ mod price;
 mod provider;
 mod quirk;
 mod resolve;
+pub mod tokens;
 
 pub use auth::Auth;
 pub use catalog::{BadList, Catalog, Sanity};
