@@ -46,23 +46,9 @@ impl Store {
     ) -> Result<Vec<Subject>, StoreError> {
         let mut reset = Vec::new();
         for kind in OWN_PERIOD {
-            self.each_due(kind.table().name, id_column(kind), now, next, async |tx, ids| {
-                let subjects: Vec<Subject> = ids.iter().map(|id| Subject::of(kind, id)).collect();
-                totals::clear(tx, kind, &subjects, now).await?;
-                reset.extend(subjects);
-                Ok(())
-            })
-            .await?;
+            self.each_due(Periods::Of(kind), now, next, &mut reset).await?;
         }
-        self.each_due("LiteLLM_BudgetTable", "budget_id", now, next, async |tx, ids| {
-            for kind in BY_BUDGET {
-                let subjects = pointing(tx, kind, ids).await?;
-                totals::clear(tx, kind, &subjects, now).await?;
-                reset.extend(subjects);
-            }
-            Ok(())
-        })
-        .await?;
+        self.each_due(Periods::OfBudgets, now, next, &mut reset).await?;
         Ok(reset)
     }
 
@@ -87,12 +73,12 @@ impl Store {
     /// Takes the due rows of one table in hand, a part at a time, each part in a transaction.
     async fn each_due(
         &self,
-        table: &str,
-        id: &str,
+        periods: Periods,
         now: UtcMillis,
         next: NextReset<'_>,
-        mut act: impl AsyncFnMut(&mut Tx, &[String]) -> Result<(), StoreError>,
+        reset: &mut Vec<Subject>,
     ) -> Result<(), StoreError> {
+        let (table, id) = periods.table();
         let mut after = String::new();
         loop {
             let mut tx = self.db.begin().await?;
@@ -117,9 +103,47 @@ impl Store {
                 tx.execute(sql).await?;
                 ids.push(key);
             }
-            act(&mut tx, &ids).await?;
+            let cleared = periods.clear(&mut tx, &ids, now).await?;
             tx.commit().await?;
+            reset.extend(cleared);
         }
+    }
+}
+
+/// Whose periods end.
+#[derive(Clone, Copy)]
+enum Periods {
+    /// Those of one kind of subject.
+    Of(SubjectKind),
+    /// Those of budgets that others point to.
+    OfBudgets,
+}
+
+impl Periods {
+    fn table(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Of(kind) => (kind.table().name, id_column(kind)),
+            Self::OfBudgets => ("LiteLLM_BudgetTable", "budget_id"),
+        }
+    }
+
+    /// Sets the spend of these rows, or of who points to them, to zero.
+    async fn clear(self, tx: &mut Tx, ids: &[String], now: UtcMillis) -> Result<Vec<Subject>, StoreError> {
+        let mut cleared = Vec::new();
+        match self {
+            Self::Of(kind) => {
+                cleared.extend(ids.iter().map(|id| Subject::of(kind, id)));
+                totals::clear(tx, kind, &cleared, now).await?;
+            }
+            Self::OfBudgets => {
+                for kind in BY_BUDGET {
+                    let subjects = pointing(tx, kind, ids).await?;
+                    totals::clear(tx, kind, &subjects, now).await?;
+                    cleared.extend(subjects);
+                }
+            }
+        }
+        Ok(cleared)
     }
 }
 

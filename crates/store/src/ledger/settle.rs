@@ -65,7 +65,7 @@ impl Store {
         let mut parts = vec![receipts];
         if receipts.iter().any(is_absurd) {
             let absurd = receipts.iter().filter(|receipt| is_absurd(receipt));
-            outcome.rejected.extend(absurd.map(|receipt| (receipt.call_id.clone(), ABSURD.to_owned())));
+            outcome.rejected.extend(absurd.map(|receipt| (receipt.booking_id().clone(), ABSURD.to_owned())));
             possible = receipts.iter().filter(|receipt| !is_absurd(receipt)).cloned().collect();
             parts = vec![&possible];
         }
@@ -79,7 +79,7 @@ impl Store {
                 Err(error) if error.is_unavailable() => return Err(error),
                 Err(error) => match part {
                     [] => {}
-                    [one] => outcome.rejected.push((one.call_id.clone(), error.to_string())),
+                    [one] => outcome.rejected.push((one.booking_id().clone(), error.to_string())),
                     many => {
                         let (left, right) = many.split_at(many.len() / 2);
                         // The first half comes off the stack first: order is kept.
@@ -185,13 +185,13 @@ async fn claim<'a>(
 ) -> Result<Vec<&'a Receipt>, StoreError> {
     // In one order everywhere, so that two replicas with the same receipts wait instead of deadlocking.
     let by_id: BTreeMap<&str, &Receipt> =
-        receipts.iter().rev().map(|receipt| (receipt.call_id.as_str(), receipt)).collect();
+        receipts.iter().rev().map(|receipt| (receipt.booking_id().as_str(), receipt)).collect();
     let unique: Vec<&Receipt> = by_id.into_values().collect();
     let mut claimed: BTreeSet<String> = BTreeSet::new();
     for chunk in unique.chunks(CHUNK) {
         let row = |receipt: &&Receipt| {
             let (usd, pico) = split(receipt.cost.unwrap_or_default());
-            let ids = [Cell::from(receipt.call_id.as_str()), Cell::from(log::request_id(receipt))];
+            let ids = [Cell::from(receipt.booking_id().as_str()), Cell::from(log::request_id(receipt))];
             [&ids[..], &[usd.into(), pico.into(), now.into()]].concat()
         };
         let rows = chunk.iter().map(row).collect();
@@ -200,7 +200,7 @@ async fn claim<'a>(
         let rows = tx.fetch(sql, &[Kind::Text]).await?;
         claimed.extend(rows.into_iter().flatten().filter_map(Cell::text));
     }
-    Ok(unique.into_iter().filter(|receipt| claimed.contains(receipt.call_id.as_str())).collect())
+    Ok(unique.into_iter().filter(|receipt| claimed.contains(receipt.booking_id().as_str())).collect())
 }
 
 /// Writes the log rows. A provider's id that another request has is made longer by the call's own: such a row
@@ -233,7 +233,7 @@ async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis)
 }
 
 fn longer(receipt: &Receipt, request_id: &str) -> String {
-    format!("{request_id}_{}", receipt.call_id)
+    format!("{request_id}_{}", receipt.booking_id())
 }
 
 /// Keeps the id of the log row beside the call's, where they are not what they were claimed with.
@@ -242,7 +242,7 @@ async fn note_ids(tx: &mut Tx, rows: &[(&Receipt, String)], renamed: bool) -> Re
     for (receipt, request_id) in changed {
         let mut sql = tx.sql("UPDATE \"faregate_settled\" SET request_id = ");
         sql.bind(Kind::Text, request_id.as_str()).push(" WHERE call_id = ");
-        sql.bind(Kind::Text, receipt.call_id.as_str());
+        sql.bind(Kind::Text, receipt.booking_id().as_str());
         tx.execute(sql).await?;
     }
     Ok(())

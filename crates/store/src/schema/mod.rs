@@ -182,6 +182,9 @@ pub const TABLES: &[&Table] = &[
     &own::SPEND_TOTALS,
     &own::SETTLED,
     &own::LEASES,
+    &own::SHARED_COUNTERS,
+    &own::SHARED_REPLICAS,
+    &own::SHARED_LOG,
 ];
 
 /// The table of this name.

@@ -48,6 +48,37 @@ pub const SETTLED: Table = Table {
     foreign: &[],
 };
 
+/// Counters that replicas share where there is no Redis: one line of text each, which only the caller reads.
+pub const SHARED_COUNTERS: Table = Table {
+    name: "faregate_shared_counters",
+    columns: &[text("name"), text("state"), big("wanted_until_ms").or("0"), big("touched_ms").or("0")],
+    primary: &["name"],
+    unique: &[],
+    indexes: &[],
+    foreign: &[],
+};
+
+/// Replicas that share counters, and when each was last heard. The one without a name is the table's own
+/// beginning.
+pub const SHARED_REPLICAS: Table = Table {
+    name: "faregate_shared_replicas",
+    columns: &[text("id"), big("seen_ms").or("0")],
+    primary: &["id"],
+    unique: &[],
+    indexes: &[],
+    foreign: &[],
+};
+
+/// What replicas tell each other, by topic, numbered without gaps.
+pub const SHARED_LOG: Table = Table {
+    name: "faregate_shared_log",
+    columns: &[text("topic"), big("version"), text("entry")],
+    primary: &["topic", "version"],
+    unique: &[],
+    indexes: &[],
+    foreign: &[],
+};
+
 /// Who holds a job, until when.
 pub const LEASES: Table = Table {
     name: "faregate_leases",

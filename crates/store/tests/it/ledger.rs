@@ -24,6 +24,7 @@ pub fn pico(text: &str) -> PicoUsd {
 pub fn receipt(call: &str, cost: &str) -> Receipt {
     Receipt {
         call_id: CallId::new(call),
+        receipt_id: None,
         route: "/v1/chat/completions".into(),
         requested_model: "fast".to_owned(),
         model_group: Some("fast".into()),
