@@ -197,7 +197,8 @@ impl Follow {
         let asked = self.feed.0.clock.steady();
         let news = within(self.log.since(version.unwrap_or(0))).await?;
         let first = version.replace(news.version).is_none();
-        if news.gap && !first {
+        // Who heard nothing until now may have remembered what has changed since.
+        if news.gap || (first && !self.replay) {
             self.feed.say(Message::Missed);
         }
         if !first || self.replay {

@@ -190,6 +190,8 @@ impl Book {
             } else {
                 self.judge(counter, ask, elapsed, waits, now)
             };
+            // An answer that is under way must not stop for others to finish.
+            let fit = if purpose == Purpose::Grow && fit == Fit::Held { Fit::No } else { fit };
             let cause = match fit {
                 Fit::Yes(most) if limit.meter() == Meter::Budget => {
                     cost = cost.min(most);
@@ -237,7 +239,10 @@ impl Book {
                 fit = counter.fit(ask, Mode::Alone, now);
             }
         }
-        if fit == Fit::Held && elapsed >= self.settings.patience { Fit::No } else { fit }
+        // Who waits for a place or a rate is told so at once, as clients expect it.
+        let budget = counter.limit.meter() == Meter::Budget;
+        let patience = if budget { self.settings.patience } else { Duration::ZERO };
+        if fit == Fit::Held && elapsed >= patience { Fit::No } else { fit }
     }
 
     /// How long what others may give back is worth waiting for.

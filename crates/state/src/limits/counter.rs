@@ -272,6 +272,9 @@ impl Counter {
             Rule::Within if news && room >= ask.least => return Fit::Yes(room.min(ask.likely)),
             _ => {}
         }
+        if self.hopeless(ask) {
+            return Fit::No;
+        }
         let hope = matches!(mode, Mode::Leased { .. }) && self.hope(ask) != Hope::None;
         if !news || hope { Fit::Lease } else { self.blocked(ask) }
     }
@@ -293,18 +296,27 @@ impl Counter {
         }
     }
 
+    /// Spent in the window by everybody, as far as this replica knows.
+    fn spent_by_all(&self) -> i128 {
+        self.spent + self.share.as_ref().filter(|share| share.known).map_or(0, |share| share.others_spent)
+    }
+
+    /// True if what is known to be spent rules an ask out, whatever others hold or lease. Nobody has to be asked
+    /// then, so that a storm of refused requests stays here. Tokens are corrected downwards, so they have to.
+    fn hopeless(&self, ask: Ask) -> bool {
+        let row = self.limit.row();
+        let over = match row.rule {
+            Rule::Below => self.spent_by_all() >= row.amount,
+            Rule::Within => self.spent_by_all() + ask.least > row.amount,
+        };
+        over && !matches!(row.meter, Meter::Tokens(_))
+    }
+
     /// Why there is no room: requests in flight that may leave some, or spend alone.
     pub fn blocked(&self, ask: Ask) -> Fit {
-        let (spent, held) = match &self.share {
-            Some(share) if share.known => (self.spent + share.others_spent, self.held + share.others_held),
-            _ => (self.spent, self.held),
-        };
-        let row = self.limit.row();
-        let hopeless = match row.rule {
-            Rule::Below => spent >= row.amount,
-            Rule::Within => spent + ask.least > row.amount,
-        };
-        if hopeless || held <= 0 || self.kind() == Kind::Rate { Fit::No } else { Fit::Held }
+        let others = self.share.as_ref().filter(|share| share.known).map_or(0, |share| share.others_held);
+        let held = self.held + others;
+        if self.hopeless(ask) || held <= 0 || self.kind() == Kind::Rate { Fit::No } else { Fit::Held }
     }
 
     /// Counts an admitted request.

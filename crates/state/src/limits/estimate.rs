@@ -41,6 +41,13 @@ impl OutputEstimates {
         max_tokens.map_or(expected, |most| expected.min(most))
     }
 
+    /// What was learned of a pair, in tokens; nothing if it has not been seen.
+    pub fn seen(&self, subject: &str, model: &str) -> Option<u64> {
+        let (shard, key) = self.place(subject, model);
+        let seen = shard.lock().get(&key).copied()?;
+        Some(u64::from(seen) + u64::from(seen) / 4)
+    }
+
     /// Learns from an answer.
     pub fn learn(&self, subject: &str, model: &str, output_tokens: u64) {
         let (shard, key) = self.place(subject, model);

@@ -225,6 +225,11 @@ impl Limit {
         self.0.meter
     }
 
+    /// When a request fits.
+    pub fn rule(&self) -> Rule {
+        self.0.rule
+    }
+
     /// The counter it reads.
     pub fn name(&self) -> &Name {
         &self.0.name

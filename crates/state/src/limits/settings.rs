@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Bounds; the defaults suit production.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// How long a request may wait, before it is refused, for requests in flight to use less than they hold.
-    /// Zero refuses at once.
+    /// How long a request may wait, before its budget refuses it, for requests in flight to use less than they
+    /// hold. Zero refuses at once; so do rates and parallel requests.
     pub patience: Duration,
     /// How long a request waits for the first lease of a counter before this replica decides alone. While the
     /// store is known to be late nobody waits.

@@ -12,13 +12,14 @@ use faregate_state::limits::lease::{
     WindowId,
 };
 use faregate_state::limits::{
-    Actual, Cause, Estimate, Limit, Limits, Meter, Name, RedisCounters, Rule, Schedule, Scope, ScopeKey,
-    Settings, Standing, Window,
+    Actual, Cause, Denied, Estimate, Limit, Limits, Meter, Name, RedisCounters, Rule, Schedule, Scope,
+    ScopeKey, Settings, Standing, Window,
 };
 use faregate_state::redis::{Redis, RedisSettings};
 use faregate_state::suite;
 use faregate_terms::PicoUsd;
 use faregate_testkit::redis::{RedisServer, corner};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -586,4 +587,36 @@ async fn thousands_of_counters_change_hands_when_a_replica_leaves() {
         assert_eq!(spend(&two, 4).await, 2_000, "and what it did not need is free");
         two.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_budget_known_to_be_spent_refuses_without_asking_anybody() {
+    let memory = Arc::new(MemoryCounters::new(1_000_000));
+    let (one, two) = (
+        Replica::start(memory.clone(), Settings::default()),
+        Replica::start(memory.clone(), Settings::default()),
+    );
+    let limits = |max| {
+        [
+            strict(Scope::Key, usd(max)),
+            budget(Scope::Team, usd(max)),
+            Limit::requests(ScopeKey::of(Scope::Key, "one"), 2),
+        ]
+    };
+    let ask = async |replica: &Replica, over: &[Limit]| {
+        let hold = replica.limits.reserve(over, &Estimate::exact(usd(5)), "call".into()).await?;
+        hold.settle(&Actual { cost: usd(5), ..Actual::default() });
+        Ok::<(), Box<Denied>>(())
+    };
+    let all = limits(10);
+    assert!(ask(&one, &all).await.is_ok() && ask(&two, &all).await.is_ok());
+    settled(&[two], &all[..2], usd(10).pico()).await;
+    assert!(ask(&one, &all).await.is_err());
+    memory.fail(true);
+    for limit in &all {
+        let denied = ask(&one, std::slice::from_ref(limit)).now_or_never().unwrap().unwrap_err();
+        assert_eq!(denied.cause, Cause::Over, "{denied}");
+    }
+    memory.fail(false);
+    assert!(ask(&one, &limits(20)[..1]).await.is_ok(), "a raised limit counts at once");
 }

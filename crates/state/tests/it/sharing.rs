@@ -66,11 +66,9 @@ async fn a_revoked_key_is_heard_of_by_every_replica_within_a_second() {
     let (there, run) = Invalidations::shared(shared, clock(), stop.clone());
     let follow_there = tokio::spawn(run);
     let (mut local, mut remote) = (here.subscribe(), there.subscribe());
-    // Both have found their place in the log.
-    while here.silent_for() > Duration::from_millis(500) || there.silent_for() > Duration::from_millis(500) {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Both have found their place in the log; what they remembered until then may be outdated.
+    assert_eq!(soon(&mut local).await, Change::Everything);
+    assert_eq!(soon(&mut remote).await, Change::Everything);
     here.publish(Subject::Key, "a:b c");
     let expected = Change::One(Subject::Key, "a:b c".into());
     assert_eq!(soon(&mut local).await, expected);
@@ -91,7 +89,7 @@ async fn a_replica_that_may_have_missed_changes_drops_everything() {
     let mut changes = feed.subscribe();
     let follow = tokio::spawn(run);
     let other: Arc<dyn SharedLog> = Arc::new(RedisLog::new(&redis(), invalidate::TOPIC));
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(soon(&mut changes).await, Change::Everything, "it has found its place in the log");
     server.kill();
     let start = Instant::now();
     while feed.silent_for() < Duration::from_millis(400) {
