@@ -1,6 +1,7 @@
 //! The client: one pool of connections for every provider.
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,13 +88,13 @@ impl Upstream {
         parts.uri = url;
         parts.headers = headers;
         let host: Arc<str> = host_of(&parts.uri).into();
-        let sending = async {
+        let sending = pin!(async {
             auth.apply(&mut parts, &body).await?;
             self.transport.begin(parts, body, timeouts.first_byte, Arc::clone(&host)).await
-        };
+        });
         let answer = within(deadline, &host, sending).await?;
         let (head, incoming) = answer.into_parts();
-        let body = Body::new(incoming, host, timeouts.idle, deadline);
+        let body = Body::new(incoming, Arc::clone(&host), timeouts.idle, deadline);
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
@@ -109,11 +110,11 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// `work`, unless the total deadline comes first.
+/// `work`, unless the total deadline comes first. Borrowed, as each of the two waits would hold it whole.
 async fn within<T>(
     deadline: Option<(Instant, Duration)>,
     host: &str,
-    work: impl Future<Output = Result<T, SendError>>,
+    work: Pin<&mut impl Future<Output = Result<T, SendError>>>,
 ) -> Result<T, SendError> {
     let Some((at, after)) = deadline else { return work.await };
     match tokio::time::timeout_at(at, work).await {
@@ -195,13 +196,13 @@ impl Transport {
         let (parts, body) = request.into_parts();
         let host: Arc<str> = host_of(&parts.uri).into();
         let deadline = Instant::now().checked_add(limit).map(|at| (at, limit));
-        within(deadline, &host, async {
+        let exchanged = pin!(async {
             let (head, incoming) =
                 self.begin(parts, body.into(), None, Arc::clone(&host)).await?.into_parts();
             let body = Body::new(incoming, Arc::clone(&host), None, None).collect(MAX_TOKEN_ANSWER).await?;
             Ok((head.status, body))
-        })
-        .await
+        });
+        within(deadline, &host, exchanged).await
     }
 }
 

@@ -113,9 +113,10 @@ impl Auth {
                 Ok(())
             }
             Scheme::Query(query) => query.apply(parts),
-            Scheme::Entra(entra) => entra.apply(parts).await,
-            Scheme::Google(google) => google.apply(parts).await,
-            Scheme::Aws(aws) => aws.apply(parts, &body.whole()).await,
+            // Boxed, since every request would carry the room that fetching a token takes.
+            Scheme::Entra(entra) => Box::pin(entra.apply(parts)).await,
+            Scheme::Google(google) => Box::pin(google.apply(parts)).await,
+            Scheme::Aws(aws) => Box::pin(aws.apply(parts, &body.whole())).await,
         }
     }
 
@@ -123,7 +124,7 @@ impl Auth {
     /// deployments that set none; `None` for every other scheme. Asked once, then remembered.
     pub async fn project_id(&self) -> Result<Option<String>, AuthError> {
         match &self.0 {
-            Scheme::Google(google) => google.project_id().await,
+            Scheme::Google(google) => Box::pin(google.project_id()).await,
             _ => Ok(None),
         }
     }

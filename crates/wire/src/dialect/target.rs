@@ -116,6 +116,8 @@ pub struct Quirks {
     pub always_send: Vec<(String, String)>,
     /// A JSON schema is not understood: a forced tool stands in for it.
     pub schema_by_tool: bool,
+    /// Service tiers that OpenAI does not have are reported as `auto`.
+    pub unknown_tier_as_auto: bool,
     /// Developer messages are sent with the system role.
     pub developer_as_system: bool,
     /// `max_tokens` is sent as `max_completion_tokens` (OpenAI reasoning families).

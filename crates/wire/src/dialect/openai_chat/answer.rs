@@ -180,7 +180,8 @@ fn choice(wire: WireChoice, by_tool: bool, sources: &[Value]) -> Result<Choice, 
         parts.push(Part::Audio { media, transcript: word("transcript"), id: word("id") });
     }
     parts.extend(message.images.iter().flatten().filter_map(image));
-    let mut finish = wire.finish_reason.as_deref().map_or(FinishReason::Stop, finish_of);
+    let word = wire.finish_reason.as_deref().filter(|word| !word.is_empty());
+    let mut finish = word.map_or(FinishReason::Stop, finish_of);
     let mut called = false;
     let legacy =
         message.function_call.map(|function| WireCall { function: Some(function), ..WireCall::default() });

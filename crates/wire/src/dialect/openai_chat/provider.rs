@@ -10,6 +10,7 @@ use crate::dialect::{
 };
 use crate::json;
 
+use super::types::settle_tier;
 use super::{answer, body, fault, stream};
 
 /// What must be escaped in a path segment.
@@ -60,7 +61,11 @@ impl ProviderDialect for Provider {
     }
 
     fn decode(&self, target: &Target<'_>, body: &[u8]) -> Result<ChatResponse, Malformed> {
-        answer::decode(body, target.quirks.schema_by_tool)
+        let mut answer = answer::decode(body, target.quirks.schema_by_tool)?;
+        if target.quirks.unknown_tier_as_auto {
+            settle_tier(&mut answer.usage.service_tier);
+        }
+        Ok(answer)
     }
 
     fn glance(&self, _target: &Target<'_>, body: &[u8]) -> Result<Glance, Malformed> {
@@ -68,7 +73,7 @@ impl ProviderDialect for Provider {
     }
 
     fn decoder(&self, target: &Target<'_>) -> Box<dyn StreamDecoder> {
-        Box::new(stream::Decoder::new(target.quirks.schema_by_tool))
+        Box::new(stream::Decoder::new(target.quirks))
     }
 
     fn fault(&self, head: &Head<'_>, body: &[u8]) -> Fault {

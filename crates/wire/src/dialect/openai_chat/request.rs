@@ -285,6 +285,13 @@ fn output(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadReques
             None => OutputFormat::JsonObject,
         },
         "json_schema" => {
+            // LM Studio's clients put the schema beside the type.
+            let beside = format.take("schema").filter(|_| format.peek("json_schema").is_none());
+            if let Some(schema) = beside {
+                request.output =
+                    OutputFormat::JsonSchema { name: None, description: None, schema, strict: None };
+                return Ok(());
+            }
             let mut wish = format.need_object("json_schema")?;
             OutputFormat::JsonSchema {
                 name: wish.text("name")?,

@@ -6,7 +6,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::chat::{Event, Extra, Family, FinishReason, PartKind};
-use crate::dialect::{Malformed, StreamDecoder, StreamEnd};
+use crate::dialect::{Malformed, Quirks, StreamDecoder, StreamEnd};
 use crate::frame::Frame;
 use crate::{json, opaque};
 
@@ -16,7 +16,7 @@ use super::answer::{
 };
 use super::content::thinking_block;
 use super::fault::fault_of;
-use super::types::{WireUsage, finish_of};
+use super::types::{WireUsage, finish_of, settle_tier};
 
 #[derive(serde::Deserialize)]
 struct Chunk {
@@ -135,6 +135,7 @@ impl<'de> Deserialize<'de> for Content {
 pub(super) struct Decoder {
     /// Structured output was asked for through a tool.
     by_tool: bool,
+    unknown_tier_as_auto: bool,
     started: bool,
     done: bool,
     next: u32,
@@ -177,9 +178,10 @@ enum Speech {
 }
 
 impl Decoder {
-    pub(super) fn new(by_tool: bool) -> Self {
+    pub(super) fn new(quirks: &Quirks) -> Self {
         Self {
-            by_tool,
+            by_tool: quirks.schema_by_tool,
+            unknown_tier_as_auto: quirks.unknown_tier_as_auto,
             started: false,
             done: false,
             next: 0,
@@ -555,12 +557,21 @@ impl StreamDecoder for Decoder {
         if let Some(usage) = usage {
             let mut usage = usage.usage();
             usage.service_tier = chunk.service_tier.take();
+            if self.unknown_tier_as_auto {
+                settle_tier(&mut usage.service_tier);
+            }
             out.push(Event::Usage(usage));
         }
         Ok(())
     }
 
     fn end(&mut self, out: &mut Vec<Event>) -> StreamEnd {
+        for at in 0..self.voices.len() {
+            // xAI leaves the reason empty when the answer is a call.
+            if self.done && self.voices[at].called && !self.voices[at].finished {
+                self.finish(at, "tool_calls", None, out);
+            }
+        }
         let all_finished = !self.voices.is_empty() && self.voices.iter().all(|voice| voice.finished);
         if all_finished || (self.done && self.voices.is_empty()) {
             return StreamEnd::Complete;

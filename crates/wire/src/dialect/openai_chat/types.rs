@@ -202,6 +202,18 @@ impl UsageOut {
     }
 }
 
+/// Reports a service tier that OpenAI's clients do not know as `auto`.
+///
+/// Source: OpenAI API reference, `service_tier`.
+pub(super) fn settle_tier(tier: &mut Option<String>) {
+    const KNOWN: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
+    if let Some(word) = tier
+        && !KNOWN.contains(&word.as_str())
+    {
+        *word = "auto".to_owned();
+    }
+}
+
 /// Reads a `finish_reason`.
 pub(super) fn finish_of(word: &str) -> FinishReason {
     match word {
