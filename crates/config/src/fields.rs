@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use faregate_terms::Secret;
+use faregate_terms::{PicoUsd, Secret};
 
 use crate::diagnostic::{Diagnostic, Findings, nearest};
-use crate::node::{Entry, Node};
+use crate::node::{Entry, Node, Value};
 use crate::open_map::{Headers, OpenMap};
 
 /// A mapping being read, and its YAML path.
@@ -108,6 +108,18 @@ impl<'a> Fields<'a> {
             self.wrong(key, node, "a number from 0");
         }
         number
+    }
+
+    /// US dollars from 0, digit by digit.
+    pub(crate) fn money(&mut self, key: &str) -> Option<PicoUsd> {
+        let node = self.get(key)?;
+        let written = node.scalar_text().filter(|_| !matches!(node.value, Value::Bool(_)));
+        let money =
+            written.and_then(|text| PicoUsd::parse(text.trim()).ok()).filter(|money| *money >= PicoUsd::ZERO);
+        if money.is_none() {
+            self.wrong(key, node, "an amount of US dollars from 0");
+        }
+        money
     }
 
     /// A whole number from 0.

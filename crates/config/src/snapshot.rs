@@ -15,8 +15,8 @@ use crate::registry::KeyStatus;
 use crate::report::{self, KeyReport, Strictness};
 use crate::schema::fallback::read_aliases;
 use crate::schema::{
-    Credential, DeploymentConfig, Fallbacks, GeneralSettings, GroupAlias, LitellmSettings, RouterSettings,
-    credential, read_model_list,
+    BudgetSettings, Credential, DeploymentConfig, Fallbacks, GeneralSettings, GroupAlias, LitellmSettings,
+    RouterSettings, credential, read_model_list,
 };
 use crate::sources;
 use crate::substitute;
@@ -45,6 +45,14 @@ pub struct Snapshot {
     pub sources: Vec<PathBuf>,
     /// What a reload compares; empty without a file.
     pub settings: Fingerprints,
+}
+
+impl Snapshot {
+    /// The budget of the whole installation: `litellm_settings`, else `general_settings`.
+    pub fn global_budget(&self) -> &BudgetSettings {
+        let budget = &self.litellm.spend.budget;
+        if budget.max_budget.is_some() { budget } else { &self.general.limits.budget }
+    }
 }
 
 /// What reading a file gave: perhaps a snapshot, and everything there is to say about the file.

@@ -64,6 +64,11 @@ impl DeploymentConfig {
         prices
     }
 
+    /// `metadata.max_requests_per_minute`, as examples for model entries write it.
+    pub fn max_requests_per_minute(&self) -> Option<u64> {
+        self.metadata.get("max_requests_per_minute")?.as_u64()
+    }
+
     /// A finding about this deployment; `key` is a path inside the entry such as `litellm_params.model`.
     pub fn finding(&self, severity: Severity, key: &str, message: impl Into<String>) -> Diagnostic {
         let path = if key.is_empty() { self.path.clone() } else { format!("{}.{key}", self.path) };

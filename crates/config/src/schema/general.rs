@@ -2,6 +2,9 @@
 
 use faregate_terms::Secret;
 
+use super::database::DatabaseSettings;
+use super::limits::GeneralLimits;
+use super::redis::RedisConfig;
 use crate::fields::Fields;
 
 /// `general_settings`; only what the gateway acts on.
@@ -21,6 +24,12 @@ pub struct GeneralSettings {
     pub always_include_stream_usage: bool,
     /// Largest request body taken, in MiB; may be a fraction.
     pub max_request_size_mb: Option<f64>,
+    /// Budgets and rates.
+    pub limits: GeneralLimits,
+    /// `coordination_redis`.
+    pub coordination_redis: RedisConfig,
+    /// Where keys and spend are kept.
+    pub database: DatabaseSettings,
 }
 
 /// `general_settings.authentication`.
@@ -56,6 +65,12 @@ impl GeneralSettings {
                 .unwrap_or_default(),
             always_include_stream_usage: fields.flag("always_include_stream_usage").unwrap_or_default(),
             max_request_size_mb: fields.amount("max_request_size_mb"),
+            limits: GeneralLimits::read(fields),
+            database: DatabaseSettings::read(fields),
+            coordination_redis: fields
+                .child("coordination_redis")
+                .map(|mut redis| RedisConfig::of_map(&mut redis))
+                .unwrap_or_default(),
         }
     }
 }

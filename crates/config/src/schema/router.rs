@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use faregate_terms::ModelGroup;
 
+use super::limits::RouterLimits;
+use super::redis::RedisConfig;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::open_map::OpenMap;
@@ -83,6 +85,10 @@ pub struct RouterSettings {
     pub default_max_parallel_requests: Option<u64>,
     /// Parameters every deployment gets.
     pub default_litellm_params: OpenMap,
+    /// `redis_url`, `redis_host` and so on.
+    pub redis: RedisConfig,
+    /// Rates of the whole installation.
+    pub limits: RouterLimits,
 }
 
 impl RouterSettings {
@@ -114,6 +120,8 @@ impl RouterSettings {
             tag_filtering_match_any: fields.flag("tag_filtering_match_any"),
             default_max_parallel_requests: fields.count("default_max_parallel_requests"),
             default_litellm_params: fields.open("default_litellm_params").unwrap_or_default(),
+            limits: RouterLimits::read(fields),
+            redis: RedisConfig::of_router(fields),
         }
     }
 }

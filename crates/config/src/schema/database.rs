@@ -1,0 +1,57 @@
+//! `general_settings`: the database, and what is written to it when.
+
+use std::time::Duration;
+
+use faregate_terms::Secret;
+
+use crate::fields::Fields;
+
+/// Where keys and spend are kept, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DatabaseSettings {
+    /// A PostgreSQL URL or `sqlite:///path`; else `DATABASE_URL`, else a file in the data directory.
+    pub url: Option<Secret>,
+    /// Connections at most.
+    pub pool_limit: Option<u64>,
+    /// How long to wait for a free connection.
+    pub pool_timeout: Option<Duration>,
+    /// False behind a pooler that hands each transaction another connection.
+    pub prepared: Option<bool>,
+    /// Count as ready while the database is away; keys that were used before go on in any case.
+    pub go_on_without: bool,
+    /// No migration at start.
+    pub keep_schema: bool,
+    /// Between two writes of receipts.
+    pub write_every: Option<Duration>,
+    /// No rows in the request log.
+    pub no_request_log: bool,
+    /// No budget is reset.
+    pub no_reset: bool,
+    /// Prompts and answers go to the request log.
+    pub store_prompts: bool,
+    /// Rows of the request log older than this are deleted, e.g. `30d`.
+    pub keep_logs_for: Option<String>,
+    /// Changes are written down.
+    pub audit: bool,
+}
+
+impl DatabaseSettings {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            url: fields.secret("database_url"),
+            pool_limit: fields.count("database_connection_pool_limit"),
+            pool_timeout: fields
+                .seconds("database_connection_timeout")
+                .or_else(|| fields.seconds("database_connection_pool_timeout")),
+            prepared: fields.flag("database_disable_prepared_statements").map(|disabled| !disabled),
+            go_on_without: fields.flag("allow_requests_on_db_unavailable").unwrap_or_default(),
+            keep_schema: fields.flag("disable_prisma_schema_update").unwrap_or_default(),
+            write_every: fields.seconds("proxy_batch_write_at"),
+            no_request_log: fields.flag("disable_spend_logs").unwrap_or_default(),
+            no_reset: fields.flag("disable_reset_budget").unwrap_or_default(),
+            store_prompts: fields.flag("store_prompts_in_spend_logs").unwrap_or_default(),
+            keep_logs_for: fields.filled("maximum_spend_logs_retention_period"),
+            audit: fields.flag("store_audit_logs").unwrap_or_default(),
+        }
+    }
+}
