@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use serde::Deserialize;
 use serde_json::Value;
 
 use faregate_terms::CallId;
@@ -20,6 +21,8 @@ use crate::routes::Found;
 pub struct Arrival {
     /// Its id: the client's `x-litellm-call-id`, else a new one.
     pub id: CallId,
+    /// The id it is booked by, if the client chose the other.
+    pub own_id: Option<CallId>,
     /// When its head had been read.
     pub at: Instant,
     /// Its place in the route table.
@@ -72,6 +75,19 @@ pub struct Options {
     pub allowed_openai_params: Vec<String>,
     /// Headers to add to the provider request.
     pub extra_headers: Vec<(String, String)>,
+    /// Whom the request is booked on.
+    pub labels: Labels,
+}
+
+/// What a client says about whom a request is for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Labels {
+    /// The customer of the caller.
+    pub end_user: Option<String>,
+    /// Tags, in order, each once.
+    pub tags: Vec<String>,
+    /// The conversation.
+    pub session: Option<String>,
 }
 
 /// Members that are addressed to the gateway and never reach a provider. Source: compat, behaviour §5.
@@ -178,6 +194,17 @@ impl Call {
         )
     }
 
+    /// The longest answer the client asks for, in tokens.
+    pub fn max_output(&self) -> Option<u64> {
+        let direct = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+        direct.iter().find_map(|name| self.envelope.get::<u64>(name)).or_else(|| {
+            let nested = [("generationConfig", "maxOutputTokens"), ("inferenceConfig", "maxTokens")];
+            nested.iter().find_map(|(outer, inner)| {
+                self.envelope.get::<Value>(outer).and_then(|config| config.get(inner)?.as_u64())
+            })
+        })
+    }
+
     /// The whole request in canonical form.
     ///
     /// # Errors
@@ -233,6 +260,55 @@ impl Options {
             additional_drop_params: envelope.get("additional_drop_params").unwrap_or_default(),
             allowed_openai_params: envelope.get("allowed_openai_params").unwrap_or_default(),
             extra_headers,
+            labels: Labels::read(envelope, headers),
+        }
+    }
+}
+
+/// The members of `metadata` and `litellm_metadata` that the gateway reads.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    tags: Option<Vec<String>>,
+    user: Option<String>,
+    user_id: Option<String>,
+    session_id: Option<String>,
+}
+
+impl Labels {
+    /// Source: compat, behaviour §4 and §5.
+    fn read(envelope: &Envelope, headers: &HeaderMap) -> Self {
+        let header = |name: &str| {
+            let text = headers.get(name)?.to_str().ok()?.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let member = |name: &str| envelope.get::<String>(name).filter(|text| !text.is_empty());
+        let metadata: Metadata = envelope.get("metadata").unwrap_or_default();
+        let ours: Metadata = envelope.get("litellm_metadata").unwrap_or_default();
+        let listed = envelope.get::<Vec<String>>("tags").or_else(|| {
+            let list = header("x-litellm-tags")?;
+            Some(list.split(',').map(|tag| tag.trim().to_owned()).collect())
+        });
+        let mut tags = Vec::new();
+        for tag in [listed, ours.tags, metadata.tags].into_iter().flatten().flatten() {
+            if !tag.is_empty() && !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        Self {
+            end_user: header("x-litellm-customer-id")
+                .or_else(|| header("x-litellm-end-user-id"))
+                .or_else(|| member("user"))
+                .or(ours.user)
+                .or(metadata.user_id)
+                .or_else(|| member("safety_identifier")),
+            tags,
+            session: header("x-litellm-session-id")
+                .or_else(|| header("x-litellm-trace-id"))
+                .or_else(|| member("litellm_session_id"))
+                .or_else(|| member("litellm_trace_id"))
+                .or(ours.session_id)
+                .or(metadata.session_id),
         }
     }
 }

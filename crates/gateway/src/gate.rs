@@ -1,21 +1,26 @@
 //! Everything a request may touch.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 use faregate_catalog::{Catalog, resolve};
-use faregate_config::{DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify};
+use faregate_config::{DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify, TokenRate};
+use faregate_journal::Journal;
 use faregate_router::{Alias, Router, Seeded, strategy};
+use faregate_state::clock::{Clock, SystemClock};
+use faregate_state::limits::{Limit, Limits, OutputEstimates, Scope, ScopeKey, TokenKind};
 use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Upstream};
 use faregate_wire::dialect::Dialect;
 
 use crate::destination::{Builder, Destination, Unusable, Via};
 use crate::metrics::Metrics;
+use crate::principals::Principals;
 use crate::refusal::Refusal;
 use crate::sessions::Sessions;
 use crate::stage::identify::{Credentials, OnlyHeader};
@@ -31,6 +36,8 @@ const ANTHROPIC_PING: Duration = Duration::from_secs(15);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 /// The largest request body when nobody says otherwise.
 const DEFAULT_MAX_BODY: usize = 64 * 1024 * 1024;
+/// Status of budget refusals. Source: compat, `budget_exceeded_status_code`.
+const BUDGET_STATUS: u16 = 422;
 /// Upstream models of a wildcard deployment kept resolved.
 const MOST_RESOLVED: usize = 2048;
 
@@ -44,6 +51,56 @@ pub struct Gate {
     pub settler: Arc<Settler>,
     /// Stored OpenAI responses.
     pub sessions: Sessions,
+    /// What outlives a configuration.
+    pub services: Services,
+}
+
+/// What requests share beyond one configuration.
+pub struct Services {
+    /// Knows virtual keys; `None` where there is no store.
+    pub principals: Option<Arc<Principals>>,
+    /// Keeps receipts; `None` where nobody books them.
+    pub journal: Option<Journal>,
+    /// Whether the database answers; `None` where there is none.
+    pub database: Option<Arc<DatabaseStatus>>,
+    /// Budgets and rates.
+    pub limits: Limits,
+    /// How long answers usually get.
+    pub estimates: Arc<OutputEstimates>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Whether the database answers, as somebody else finds out.
+#[derive(Debug)]
+pub struct DatabaseStatus {
+    /// It did when it was last asked.
+    pub answers: AtomicBool,
+    /// The gateway counts as ready without it: `allow_requests_on_db_unavailable`.
+    pub optional: AtomicBool,
+}
+
+impl Services {
+    /// No store, and limits of this replica alone.
+    pub fn alone() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Self {
+            principals: None,
+            journal: None,
+            database: None,
+            limits: Limits::alone(limit_settings(), Arc::clone(&clock)),
+            estimates: Arc::new(OutputEstimates::new()),
+            clock,
+        }
+    }
+}
+
+/// How long a request waits for those under way to use less than they hold, before its budget refuses it.
+const BUDGET_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bounds of limits, as the data plane wants them.
+pub fn limit_settings() -> faregate_state::limits::Settings {
+    faregate_state::limits::Settings { patience: BUDGET_PATIENCE, ..Default::default() }
 }
 
 /// One configuration, ready for use. Requests in flight keep the one they began with.
@@ -66,6 +123,12 @@ pub struct Table {
     pub catalog: Arc<Catalog>,
     /// The environment.
     pub env: EnvView,
+    /// Rates of the whole installation.
+    pub global_limits: Vec<Limit>,
+    /// Limits of a group's own, by its name.
+    pub group_limits: HashMap<String, Vec<Limit>>,
+    /// Access groups of each model group.
+    access_groups: HashMap<String, Vec<String>>,
 }
 
 /// Settings of the request path.
@@ -97,6 +160,10 @@ pub struct Settings {
     pub anthropic_ping: Duration,
     /// Between two comment frames of other streams.
     pub keepalive: Option<Duration>,
+    /// Status of budget refusals.
+    pub budget_status: u16,
+    /// True if the whole installation has a budget.
+    pub has_global_budget: bool,
 }
 
 impl Settings {
@@ -129,6 +196,8 @@ impl Settings {
             metrics_need_key: litellm.require_auth_for_metrics_endpoint.unwrap_or(true),
             anthropic_ping: litellm.anthropic_sse_ping_interval.unwrap_or(ANTHROPIC_PING),
             keepalive: litellm.sse_keepalive_interval,
+            budget_status: litellm.spend.exceeded_status.unwrap_or(BUDGET_STATUS),
+            has_global_budget: snapshot.global_budget().max_budget.is_some(),
         }
     }
 }
@@ -204,6 +273,9 @@ impl Table {
             upstream: parts.upstream,
             catalog: parts.catalog,
             env: parts.env,
+            global_limits: global_limits(snapshot),
+            group_limits: group_limits(snapshot),
+            access_groups: access_groups(snapshot),
         };
         let mut skipped = Vec::new();
         for config in &snapshot.deployments {
@@ -235,6 +307,11 @@ impl Table {
         (table, skipped)
     }
 
+    /// Access groups that `model` belongs to.
+    pub fn access_groups(&self, model: &str) -> &[String] {
+        self.access_groups.get(model).map_or(&[], Vec::as_slice)
+    }
+
     /// What destinations are made with.
     pub fn builder(&self) -> Builder<'_> {
         Builder {
@@ -256,6 +333,60 @@ impl Table {
         let found = resolve(name, None, None, &self.catalog).ok()?;
         (found.model == name).then(|| format!("{}/{name}", found.provider.name))
     }
+}
+
+/// Rates and parallel requests of the whole installation. Its budget is known by the store.
+fn global_limits(snapshot: &Snapshot) -> Vec<Limit> {
+    let (general, router) = (&snapshot.general.limits, &snapshot.router.limits);
+    // Requests in flight on one replica are counted apart from those on all.
+    let own = || ScopeKey::of(Scope::Global, format!("replica {}", *REPLICA));
+    let limits = [
+        router.rpm.map(|most| Limit::requests(ScopeKey::global(), most)),
+        router.tpm.map(|most| Limit::tokens(ScopeKey::global(), token_kind(general.token_rate), most)),
+        general.global_max_parallel_requests.map(|most| Limit::parallel(ScopeKey::global(), most)),
+        general.max_parallel_requests.map(|most| Limit::parallel(own(), most)),
+    ];
+    limits.into_iter().flatten().collect()
+}
+
+/// Tells this process from other replicas.
+static REPLICA: LazyLock<uuid::Uuid> = LazyLock::new(uuid::Uuid::new_v4);
+
+/// The tokens that `token_rate_limit_type` names.
+pub fn token_kind(rate: TokenRate) -> TokenKind {
+    match rate {
+        TokenRate::Total => TokenKind::Total,
+        TokenRate::Input => TokenKind::Input,
+        TokenRate::Output => TokenKind::Output,
+    }
+}
+
+/// Limits that the configuration gives a group: `metadata.max_requests_per_minute` of its models.
+fn group_limits(snapshot: &Snapshot) -> HashMap<String, Vec<Limit>> {
+    let mut limits: HashMap<String, Vec<Limit>> = HashMap::new();
+    for deployment in &snapshot.deployments {
+        let group = deployment.group.as_str();
+        if let Some(most) = deployment.max_requests_per_minute()
+            && !limits.contains_key(group)
+        {
+            let limit = Limit::requests(ScopeKey::of(Scope::Model, group), most);
+            limits.entry(group.to_owned()).or_default().push(limit);
+        }
+    }
+    limits
+}
+
+fn access_groups(snapshot: &Snapshot) -> HashMap<String, Vec<String>> {
+    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+    for deployment in &snapshot.deployments {
+        let of_model = groups.entry(deployment.group.to_string()).or_default();
+        for group in &deployment.info.access_groups {
+            if !of_model.contains(group) {
+                of_model.push(group.clone());
+            }
+        }
+    }
+    groups
 }
 
 fn shuffle() -> Box<dyn strategy::Strategy> {
@@ -304,10 +435,11 @@ fn credentials(snapshot: &Snapshot, master_key: Option<Secret>) -> Credentials {
 
 impl Gate {
     /// A gate that serves `table`.
-    pub fn new(table: Table, buckets: &[f64]) -> Self {
+    pub fn new(table: Table, buckets: &[f64], services: Services) -> Self {
         let metrics = Arc::new(Metrics::new(buckets));
         Self {
-            settler: Arc::new(Settler::new(Arc::clone(&metrics))),
+            settler: Arc::new(Settler::new(Arc::clone(&metrics), &services)),
+            services,
             metrics,
             table: ArcSwap::from_pointee(table),
             sessions: Sessions::default(),

@@ -5,11 +5,14 @@
 
 pub mod body;
 pub mod call;
+pub mod caller;
 pub mod destination;
 pub mod gate;
 pub mod metrics;
 pub mod operation;
 pub mod pipeline;
+pub mod ports;
+pub mod principals;
 pub mod refusal;
 pub mod routes;
 pub mod sessions;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -18,7 +19,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
-use faregate_terms::{Ending, PicoUsd, Receipt};
+use faregate_journal::Health;
+use faregate_terms::{Account, Ending, PicoUsd, Receipt};
+
+use crate::caller::Caller;
 
 type Labels = Vec<(&'static str, String)>;
 type Spend = Counter<f64, AtomicU64>;
@@ -44,6 +48,45 @@ impl prometheus_client::metrics::family::MetricConstructor<Histogram> for MakeHi
     }
 }
 
+/// The caller, as labels tell it.
+#[derive(Debug, Clone)]
+pub enum Who {
+    /// Not the holder of a virtual key.
+    Named(&'static str),
+    /// The holder of a virtual key.
+    Key(Arc<Caller>),
+}
+
+impl Who {
+    fn id(&self) -> &str {
+        match self {
+            Self::Named(name) => name,
+            Self::Key(caller) => &caller.account.api_key,
+        }
+    }
+
+    fn fact<'a>(&'a self, read: impl FnOnce(&'a Account) -> Option<&'a str>) -> String {
+        match self {
+            Self::Key(caller) => read(&caller.account).unwrap_or("None").to_owned(),
+            Self::Named(_) => "None".to_owned(),
+        }
+    }
+}
+
+impl PartialEq for Who {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Who {}
+
+impl Hash for Who {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
 /// What a request's series are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SeriesKey {
@@ -63,8 +106,8 @@ pub struct SeriesKey {
     pub api_provider: Option<String>,
     /// Upstream base URL.
     pub api_base: Option<String>,
-    /// The caller's key label.
-    pub key: &'static str,
+    /// The caller.
+    pub who: Who,
     /// Exception class of a failure.
     pub class: Option<&'static str>,
     /// Client address.
@@ -94,11 +137,44 @@ pub struct Metrics {
     pub client_closed: Counter,
     /// Tasks alive, as of the last exposition.
     tasks: Gauge<i64, AtomicI64>,
+    /// The journal, as of the last exposition.
+    ledger: Ledger,
     /// Whose tasks are counted.
     runtimes: RwLock<Vec<Handle>>,
     handles: RwLock<HashMap<SeriesKey, Arc<Handles>>>,
     /// Counters of failed calls.
     failed_calls: RwLock<HashMap<SeriesKey, Vec<Counter>>>,
+}
+
+/// How far receipts are on their way to the database.
+#[derive(Default)]
+struct Ledger {
+    queued: Gauge<i64, AtomicI64>,
+    waiting: Gauge<i64, AtomicI64>,
+    lag: Gauge<f64, AtomicU64>,
+    degraded: Gauge<i64, AtomicI64>,
+    lost: Gauge<i64, AtomicI64>,
+}
+
+impl Ledger {
+    fn register(registry: &mut Registry) -> Self {
+        let ledger = Self::default();
+        let whole = [
+            ("faregate_journal_queued", "Entries waiting to be written to the journal", &ledger.queued),
+            ("faregate_journal_receipts", "Receipts in the journal and not in the database", &ledger.waiting),
+            ("faregate_journal_degraded", "1 while the journal cannot be written", &ledger.degraded),
+            ("faregate_journal_lost", "Receipts that could be kept nowhere", &ledger.lost),
+        ];
+        for (name, help, gauge) in whole {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register(
+            "faregate_journal_lag_seconds",
+            "Age of the oldest receipt that is not in the database",
+            ledger.lag.clone(),
+        );
+        ledger
+    }
 }
 
 /// The series of one label set, resolved.
@@ -421,6 +497,7 @@ impl Metrics {
             "Tasks alive: connections of clients and to providers",
             tasks.clone(),
         );
+        let ledger = Ledger::register(&mut registry);
         let client_closed = Counter::default();
         registry.register(
             "faregate_client_closed",
@@ -435,10 +512,21 @@ impl Metrics {
             in_flight,
             client_closed,
             tasks,
+            ledger,
             runtimes: RwLock::default(),
             handles: RwLock::default(),
             failed_calls: RwLock::default(),
         }
+    }
+
+    /// Notes how the journal is, for the next exposition.
+    pub fn observe(&self, journal: &Health) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.ledger.queued.set(whole(journal.queued as u64));
+        self.ledger.waiting.set(whole(journal.unacknowledged));
+        self.ledger.lag.set(journal.lag.map_or(0.0, |lag| lag.as_secs_f64()));
+        self.ledger.degraded.set(i64::from(journal.degraded.is_some()));
+        self.ledger.lost.set(whole(journal.lost));
     }
 
     /// Counts a call to a provider that failed.
@@ -568,7 +656,15 @@ fn labels(names: &[&'static str], key: &SeriesKey) -> Labels {
         .iter()
         .map(|&name| {
             let value = match name {
-                "hashed_api_key" | "api_key_alias" => key.key.to_owned(),
+                "hashed_api_key" => key.who.id().to_owned(),
+                "api_key_alias" => match &key.who {
+                    Who::Named(name) => (*name).to_owned(),
+                    Who::Key(_) => key.who.fact(|account| account.key_alias.as_deref()),
+                },
+                "team" => key.who.fact(|account| account.team.as_deref()),
+                "team_alias" => key.who.fact(|account| account.team_alias.as_deref()),
+                "user" => key.who.fact(|account| account.user.as_deref()),
+                "org_id" => key.who.fact(|account| account.organization.as_deref()),
                 "requested_model" => key.requested_model.clone(),
                 "model_group" => or_none(&key.model_group),
                 "model" | "litellm_model_name" => or_none(&key.model),
@@ -601,7 +697,7 @@ mod tests {
             model_id: Some(deployment.into()),
             api_provider: Some("openai".into()),
             api_base: None,
-            key: "None",
+            who: Who::Named("None"),
             class: Some("RateLimitError"),
             client_ip: "None".into(),
             user_agent: "None".into(),

@@ -15,13 +15,15 @@ use crate::call::{Arrival, Call};
 use crate::gate::{Gate, Table};
 use crate::operation;
 use crate::refusal::Refusal;
-use crate::routes::{Found, Operation};
+use crate::routes::Found;
 use crate::stage::admit::Admitted;
 use crate::stage::attempt::{Answer, attempt};
 use crate::stage::decode::{self, decode};
 use crate::stage::deliver::{deliver, refuse};
 use crate::stage::identify::{Principal, identify};
 use crate::stage::plan::plan;
+use crate::stage::reserve::reserve;
+use crate::stage::{access, account};
 
 /// The longest `x-litellm-call-id` taken over from a client.
 const MAX_CALL_ID: usize = 128;
@@ -57,7 +59,8 @@ where
     let served = if is_chat {
         chat(gate, &table, Arc::new(arrival), body).await
     } else {
-        operation::serve(gate, &table, arrival, body).await
+        // Boxed, so that a chat does not carry the room of every other operation.
+        Box::pin(operation::serve(gate, &table, arrival, body)).await
     };
     served.unwrap_or_else(|refusal| refuse(operation, &refusal, call_id.as_str()))
 }
@@ -73,12 +76,16 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let operation = arrival.found.operation;
-    let principal = identify(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)?;
+    let principal = identify(gate, table, &arrival).await?;
+    access::route(&principal, &arrival)?;
     let mut admitted = Admitted::new(Arc::clone(&gate.settler), principal, Arc::clone(&arrival));
     let outcome = answer(gate, table, arrival, body, &mut admitted).await;
     match outcome {
-        Ok((call, answer)) => Ok(operation::responses::finish(gate, &call, admitted, answer, deliver)),
+        Ok((call, answer)) => {
+            let (response, recorded) = operation::responses::finish(gate, &call, admitted, answer, deliver);
+            recorded.await;
+            Ok(response)
+        }
         Err(refusal) => {
             admitted.refused(&refusal);
             Err(refusal)
@@ -102,10 +109,14 @@ where
     let call = Arc::new(decode(arrival, bytes, false)?);
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
+    account::label(&mut admitted.meter.account, &call.options.labels);
+    access::model(table, &admitted.principal, &call.model)?;
     operation::responses::resume(gate, &call)?;
     let mut dice = gate.dice();
     let planned = plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;
     admitted.meter.group = Some(planned.resolved.group.clone());
+    reserve(gate, table, &call, &planned, admitted).await?;
+    admitted.open();
     let answer = attempt(table, &call, &planned, admitted, &mut dice).await?;
     Ok((call, answer))
 }
@@ -123,17 +134,21 @@ where
 
 fn arrival(found: Found, query: Option<String>, headers: HeaderMap, client_ip: Option<IpAddr>) -> Arrival {
     let given = headers.get("x-litellm-call-id").and_then(|value| value.to_str().ok());
-    let id = given
-        .filter(|id| !id.is_empty() && id.len() <= MAX_CALL_ID)
-        .map_or_else(|| CallId::from(Uuid::new_v4().to_string()), CallId::from);
-    Arrival { id, at: Instant::now(), found, headers, query, client_ip }
+    let fresh = CallId::from(Uuid::new_v4().to_string());
+    // A client may choose its id again, but pays again.
+    let (id, own_id) = match given.filter(|id| !id.is_empty() && id.len() <= MAX_CALL_ID) {
+        Some(given) => (CallId::from(given), Some(fresh)),
+        None => (fresh, None),
+    };
+    Arrival { id, own_id, at: Instant::now(), found, headers, query, client_ip }
 }
 
-/// Lets only holders of the master key go on, where there is one.
+/// Lets only holders of a key that may call this route go on, where keys are needed.
 ///
 /// # Errors
-/// 401 for everybody else.
-pub(crate) fn authorised(table: &Table, arrival: &Arrival) -> Result<Principal, Refusal> {
-    let operation: Operation = arrival.found.operation;
-    identify(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)
+/// 401 and 403 for everybody else.
+pub(crate) async fn authorised(gate: &Gate, table: &Table, arrival: &Arrival) -> Result<Principal, Refusal> {
+    let principal = identify(gate, table, arrival).await?;
+    access::route(&principal, arrival)?;
+    Ok(principal)
 }

@@ -9,6 +9,8 @@ use faregate_terms::{Fault, FaultClass};
 use faregate_wire::dialect::{BadRequest, ErrorNote, Unsupported};
 use faregate_wire::envelope::BadBody;
 
+use crate::caller::{Blocked, Granter};
+
 /// Why a request gets no answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
@@ -27,6 +29,58 @@ pub enum Refusal {
     /// A key, but no store that could know it.
     #[error("No connected db.")]
     NoStore,
+    /// No such key.
+    #[error(
+        "Authentication Error, Invalid proxy server token passed. Received API Key = {shown}, Key Hash (Token) \
+         ={hash}. Unable to find token in cache or `LiteLLM_VerificationTokenTable`"
+    )]
+    UnknownKey {
+        /// The key, shortened.
+        shown: String,
+        /// Its hash, hex.
+        hash: String,
+    },
+    /// The key has ended.
+    #[error("Authentication Error - Expired Key. Key Expiry time {expires} and current time {now}")]
+    Expired {
+        /// The key, shortened.
+        shown: String,
+        /// When it ended.
+        expires: String,
+        /// The time it is.
+        now: String,
+    },
+    /// The key, or somebody it belongs to, is blocked.
+    #[error("Authentication Error, {}", describe_block(.0))]
+    Blocked(Blocked),
+    /// Nobody can be asked who calls.
+    #[error("The database cannot be reached, so this key cannot be checked; try again later. ({0})")]
+    StoreAway(String),
+    /// The key is bound to other routes.
+    #[error(
+        "Virtual key is not allowed to call this route. Only allowed to call routes: {allowed:?}. Tried to \
+         call route: {route}"
+    )]
+    RouteDenied {
+        /// The routes it may call.
+        allowed: Vec<String>,
+        /// The route called.
+        route: String,
+    },
+    /// The key, or somebody it belongs to, may not use this model.
+    #[error(
+        "The caller is not allowed to access model={model}. Call `/v1/models` to view the models available to \
+         this key."
+    )]
+    ModelDenied {
+        /// Whose list says so.
+        whose: Granter,
+        /// The model.
+        model: String,
+    },
+    /// A budget or rate limit.
+    #[error("{}", .0.message)]
+    Limited(Box<Limited>),
     /// The caller may not call this route.
     #[error("Only the master key may call this route")]
     AdminOnly,
@@ -103,9 +157,62 @@ pub enum Refusal {
     Internal,
 }
 
+/// A limit that does not admit a request, as the client is told. [`crate::stage`] makes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limited {
+    /// HTTP status.
+    pub status: u16,
+    /// OpenAI-style type.
+    pub kind: &'static str,
+    /// LiteLLM's name of the exception.
+    pub class: &'static str,
+    /// What the client is told.
+    pub message: String,
+    /// When it may be worth another try.
+    pub retry_after: Option<Duration>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// Source: compat, behaviour §3.1.
+fn describe_block(blocked: &Blocked) -> String {
+    match blocked {
+        Blocked::Key => "Key is blocked. Update via `/key/unblock` if you're an admin.".to_owned(),
+        Blocked::Team(team) => {
+            format!("Team={team} is blocked. Update via `/team/unblock` if you're an admin.")
+        }
+        Blocked::Project(project) => {
+            format!("Project={project} is blocked. Update via `/project/update` if you're an admin.")
+        }
+        Blocked::User(user) => format!("User={user} has been deactivated."),
+    }
+}
+
+/// Source: compat, behaviour §3.1, "Model not allowed".
+fn denied_kind(whose: Granter) -> &'static str {
+    match whose {
+        Granter::Key => "key_model_access_denied",
+        Granter::Team => "team_model_access_denied",
+        Granter::User => "user_model_access_denied",
+        Granter::Organization => "org_model_access_denied",
+        Granter::Project => "project_model_access_denied",
+        Granter::EndUser => "customer_model_access_denied",
+    }
+}
+
 fn describe(fault: &Fault, provider: &str) -> String {
     let class = fault.class.name();
+    let provider = exception_prefix(provider);
     format!("litellm.{class}: {provider}Exception - {}", fault.message)
+}
+
+/// A provider's name as LiteLLM's messages spell it, which alert rules look for.
+fn exception_prefix(provider: &str) -> String {
+    if provider == "openai" {
+        return "OpenAI".to_owned();
+    }
+    let mut letters = provider.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 impl Refusal {
@@ -119,6 +226,10 @@ impl Refusal {
         match self {
             Self::NoKey | Self::MalformedKey(_) | Self::NotAVirtualKey(_) => 401,
             Self::BannedMember(_) | Self::AdminOnly => 401,
+            Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
+            Self::StoreAway(_) => 503,
+            Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
+            Self::Limited(limited) => limited.status,
             Self::NoStore
             | Self::Body(_)
             | Self::BodyLost(_)
@@ -130,6 +241,12 @@ impl Refusal {
             Self::NotImplemented(_) => 501,
             Self::WrongMethod(_) => 405,
             Self::NotFound(_) => 404,
+            // A request too large for the provider is a bad request with a status of its own.
+            Self::Upstream { fault, .. }
+                if fault.class == FaultClass::BadRequest && fault.upstream_status == Some(413) =>
+            {
+                413
+            }
             Self::Upstream { fault, .. } => fault.class.status(),
             Self::ClientGone => 499,
             Self::Internal => 500,
@@ -143,8 +260,14 @@ impl Refusal {
             | Self::MalformedKey(_)
             | Self::NotAVirtualKey(_)
             | Self::BannedMember(_)
+            | Self::Blocked(_)
+            | Self::RouteDenied { .. }
             | Self::AdminOnly => "auth_error",
-            Self::NoStore => "no_db_connection",
+            Self::UnknownKey { .. } => "token_not_found_in_db",
+            Self::Expired { .. } => "expired_key",
+            Self::NoStore | Self::StoreAway(_) => "no_db_connection",
+            Self::ModelDenied { whose, .. } => denied_kind(*whose),
+            Self::Limited(limited) => limited.kind,
             Self::ClientGone => "client_disconnect",
             Self::Upstream { fault, .. } => kind_of(fault.class),
             Self::Internal => "internal_server_error",
@@ -156,6 +279,9 @@ impl Refusal {
     pub fn param(&self) -> Option<String> {
         match self {
             Self::Body(_) => Some("request_body".to_owned()),
+            Self::UnknownKey { .. } => Some("key".to_owned()),
+            Self::Expired { shown, .. } => Some(shown.clone()),
+            Self::ModelDenied { .. } => Some("model".to_owned()),
             Self::Invalid(bad) => bad.param.clone(),
             Self::Unsupported(unsupported) => Some(unsupported.what.clone()),
             Self::UnsupportedParams { params, .. } => params.first().cloned(),
@@ -169,6 +295,7 @@ impl Refusal {
         match self {
             Self::Upstream { fault, .. } => fault.class.name(),
             Self::UnsupportedParams { .. } => "UnsupportedParamsError",
+            Self::Limited(limited) => limited.class,
             _ => "ProxyException",
         }
     }
@@ -177,7 +304,16 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream { fault, .. } => fault.retry_after,
+            Self::Limited(limited) => limited.retry_after,
             _ => None,
+        }
+    }
+
+    /// Further headers of the answer.
+    pub fn headers(&self) -> &[(&'static str, String)] {
+        match self {
+            Self::Limited(limited) => &limited.headers,
+            _ => &[],
         }
     }
 
@@ -242,7 +378,7 @@ mod tests {
         assert_eq!(note.status, 400);
         assert_eq!(note.code, "context_length_exceeded");
         assert_eq!(note.kind, "invalid_request_error");
-        assert_eq!(note.message, "litellm.ContextWindowExceededError: openaiException - too long");
+        assert_eq!(note.message, "litellm.ContextWindowExceededError: OpenAIException - too long");
     }
 
     #[test]

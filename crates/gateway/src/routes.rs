@@ -219,6 +219,11 @@ pub struct Found {
     pub verb: Option<String>,
 }
 
+/// Every path of an operation, the canonical one first.
+pub fn paths_of(operation: Operation) -> &'static [&'static str] {
+    ROUTES.iter().find(|row| row.operation == operation).map_or(&[], |row| row.paths)
+}
+
 /// What a path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {

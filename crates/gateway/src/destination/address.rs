@@ -1,5 +1,6 @@
 //! URLs from a base and a path.
 
+use faregate_catalog::{Provider, Quirk};
 use http::Uri;
 
 /// Puts `path` behind `base`. Segments that the base already ends with are not repeated, so that
@@ -32,6 +33,14 @@ pub(super) fn join(base: &str, path: &str) -> Result<Uri, String> {
         url.push_str(query);
     }
     url.parse().map_err(|_| url)
+}
+
+/// The address of a deployment that has a host of its own, told by the model's name.
+/// Source: compat, providers §3, baseten.
+pub(super) fn dedicated(provider: &Provider, model: &str) -> Option<String> {
+    let is_id = model.len() == 8 && model.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_id && provider.has(Quirk::BasetenDedicatedUrl))
+        .then(|| format!("https://model-{model}.api.baseten.co/environments/production/sync/v1"))
 }
 
 /// The part of a host that one owner holds: its last two labels, or the whole of an address.

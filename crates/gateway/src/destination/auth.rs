@@ -1,6 +1,6 @@
 //! From a provider row and a deployment's settings to a credential.
 
-use faregate_catalog::{Auth as Scheme, Provider};
+use faregate_catalog::{Auth as Scheme, Provider, Quirk};
 use faregate_config::LitellmParams;
 use faregate_terms::Secret;
 use faregate_upstream::{AuthSpec, AwsSpec, EntraSpec, EnvView, GoogleCredentials};
@@ -19,10 +19,16 @@ pub(super) fn spec(
     env: &EnvView,
 ) -> Result<AuthSpec, Unusable> {
     let own_key = params.api_key.clone();
-    let env_key = || provider.key_env.iter().find_map(|name| env.get(name)).map(Secret::new);
+    // The environment's key belongs to the provider, not to whoever answers at another address.
+    let is_foreign = provider.has(Quirk::NoEnvKeyWithCustomBase) && params.api_base.is_some();
+    let env_key = || {
+        let names = provider.key_env.iter().filter(|_| !is_foreign);
+        names.into_iter().find_map(|name| env.get(name)).map(Secret::new)
+    };
     let default_key = || provider.default_key.map(Secret::from);
     let key = || own_key.clone().or_else(env_key).or_else(default_key);
-    let needed = || key().ok_or_else(|| missing_key(provider));
+    let needed =
+        || key().ok_or_else(|| if is_foreign { foreign_base(provider) } else { missing_key(provider) });
     let header = |name: &str, secret: Secret| AuthSpec::Header { name: name.to_owned(), secret };
     let worded =
         |word: &str, key: &Secret| header("authorization", Secret::new(format!("{word} {}", key.expose())));
@@ -54,7 +60,7 @@ pub(super) fn spec(
             let on_azure = ["azure.com", "azure.us", "azure.cn"].iter().any(|host| base.contains(host));
             if on_azure { header("api-key", key) } else { AuthSpec::Bearer(key) }
         }
-        Scheme::AwsSigv4 | Scheme::AwsSigv4OrBearer => match own_key {
+        Scheme::AwsSigv4 | Scheme::AwsSigv4OrBearer => match own_key.or_else(|| bearer(provider, env)) {
             Some(key) => AuthSpec::Bearer(key),
             None => AuthSpec::Aws(aws(params, region)),
         },
@@ -67,6 +73,20 @@ pub(super) fn spec(
             )));
         }
     })
+}
+
+/// A provider's own bearer key; AWS's variables are read by the signer.
+fn bearer(provider: &Provider, env: &EnvView) -> Option<Secret> {
+    let names = provider.key_env.iter().filter(|name| !name.starts_with("AWS_"));
+    names.into_iter().find_map(|name| env.get(name)).map(Secret::new)
+}
+
+fn foreign_base(provider: &Provider) -> Unusable {
+    Unusable::Incomplete(format!(
+        "no API key for provider `{}` at an address of your own; set litellm_params.api_key: the \
+         environment's key is only sent to the provider itself",
+        provider.name
+    ))
 }
 
 fn missing_key(provider: &Provider) -> Unusable {

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use faregate_catalog::{
-    Catalog, Dialect as Listed, ModelInfo, Operation, Prices, Provider, Quirk, ReasoningEffort, resolve,
-};
+use faregate_catalog::{Catalog, ModelInfo, Prices, Provider, Quirk, ReasoningEffort, resolve};
 use faregate_config::{DeploymentConfig, OpenMap};
 use faregate_upstream::{EnvView, Upstream, aws_region};
 use faregate_wire::chat::ChatRequest;
@@ -15,13 +13,12 @@ use faregate_wire::json;
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use super::{Destination, Shape, Via, auth, family, quirks};
+use super::form::Form;
+use super::{Destination, Via, auth, family, mend, quirks};
 use crate::stage::params::ParamRules;
 
-/// Azure's API version when nobody says otherwise. Source: compat, providers §4.
-const AZURE_API_VERSION: &str = "2025-02-01-preview";
-/// Vertex' location when nobody says otherwise.
-const VERTEX_LOCATION: &str = "us-central1";
+/// Parameters that offer tools.
+const TOOL_PARAMS: [&str; 5] = ["tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"];
 
 /// Why a deployment cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,15 +52,6 @@ pub struct Builder<'a> {
     pub stream_timeout: Option<Duration>,
 }
 
-/// The wire format of a model and what belongs to it.
-struct Form {
-    dialect: Dialect,
-    shape: Shape,
-    model: String,
-    base: String,
-    region: Option<String>,
-}
-
 impl Builder<'_> {
     /// The destination of `deployment` for the upstream model string `model` (`provider/model`).
     ///
@@ -84,7 +72,13 @@ impl Builder<'_> {
             .and_then(|base| self.catalog.entry(base).or_else(|| self.catalog.find(provider.name, base)))
             .or_else(|| self.catalog.find(provider.name, &found.model));
         let form = self.form(deployment, provider, found.model, via, info.as_deref())?;
-        let (mut quirks, rewrites) = quirks::of(provider, &form.model);
+        let (mut quirks, rewrites) = quirks::of(provider, &form.model, info.as_deref());
+        let mends = match form.dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+                mend::of(provider, &form.model, info.as_deref())
+            }
+            _ => Vec::new(),
+        };
         let abilities = abilities(&form, deployment, info.as_deref());
         let rules = self.rules(deployment, provider, &form.model, info.as_deref(), &mut quirks);
         let spec = auth::spec(provider, params, &form.base, form.region.as_deref(), self.env)?;
@@ -115,6 +109,7 @@ impl Builder<'_> {
             prices,
             shape: form.shape,
             quirks,
+            mends,
             abilities,
             may_modify: self.modify_params,
             extra_body: extra_body(deployment),
@@ -123,218 +118,17 @@ impl Builder<'_> {
             labels: OnceLock::new(),
             urls: RwLock::default(),
             model: form.model,
+            named: model.to_owned(),
             info,
         })
     }
 
-    fn form(
-        &self,
-        deployment: &DeploymentConfig,
-        provider: &'static Provider,
-        model: String,
-        via: Via,
-        info: Option<&ModelInfo>,
-    ) -> Result<Form, Unusable> {
-        let listed = provider.dialect(Operation::Chat).ok_or_else(|| not_chat(provider))?;
-        let model = prefixed_by_quirk(provider, model);
-        let plain = |dialect: Dialect, model: String| -> Result<Form, Unusable> {
-            let base = self.base(deployment, provider)?;
-            Ok(Form { dialect, shape: Shape::Plain, model, base, region: None })
-        };
-        match listed {
-            Listed::OpenaiChat => {
-                if provider.has(Quirk::AnthropicForClaude) && model.starts_with("claude") {
-                    let base = self.base(deployment, provider)?;
-                    let base = format!("{}/anthropic", base.trim_end_matches('/'));
-                    return Ok(Form {
-                        dialect: Dialect::Anthropic,
-                        shape: Shape::Plain,
-                        model,
-                        base,
-                        region: None,
-                    });
-                }
-                if provider.has(Quirk::AzureFoundryPath) {
-                    return self.foundry(deployment, provider, model);
-                }
-                if via == Via::Messages
-                    && provider.dialect(Operation::Messages) == Some(Listed::Anthropic)
-                    && Dialect::Anthropic.provider().is_some()
-                {
-                    let base = self.messages_base(deployment, provider)?;
-                    return Ok(Form {
-                        dialect: Dialect::Anthropic,
-                        shape: Shape::Plain,
-                        model,
-                        base,
-                        region: None,
-                    });
-                }
-                let (dialect, model) = openai_dialect(provider, &model, via, info);
-                plain(dialect, model)
-            }
-            Listed::Openai => {
-                let (dialect, model) = openai_dialect(provider, &model, via, info);
-                plain(dialect, model)
-            }
-            Listed::AzureOpenai => self.azure(deployment, provider, model, via, info),
-            Listed::Anthropic => plain(Dialect::Anthropic, model),
-            Listed::Gemini => plain(Dialect::Gemini, model),
-            Listed::Cohere => plain(Dialect::Cohere, model),
-            Listed::Ollama => plain(Dialect::Ollama, model),
-            Listed::Replicate => plain(Dialect::Replicate, model),
-            Listed::Vertex => self.vertex(deployment, provider, model),
-            Listed::Bedrock => self.bedrock(deployment, provider, model),
-            other => Err(Unusable::NotSupported(format!(
-                "provider `{}` speaks the {other} format, which is not supported yet; see docs/providers.md",
-                provider.name
-            ))),
-        }
-    }
-
-    fn azure(
-        &self,
-        deployment: &DeploymentConfig,
-        provider: &'static Provider,
-        model: String,
-        via: Via,
-        info: Option<&ModelInfo>,
-    ) -> Result<Form, Unusable> {
-        let version = deployment
-            .params
-            .api_version
-            .clone()
-            .or_else(|| self.env.get("AZURE_API_VERSION"))
-            .unwrap_or_else(|| AZURE_API_VERSION.to_owned());
-        let shape = match version.as_str() {
-            "v1" => Shape::AzureV1 { api_version: None },
-            "latest" | "preview" => Shape::AzureV1 { api_version: Some(version) },
-            _ => Shape::Azure { api_version: version },
-        };
-        let (dialect, model) = openai_dialect(provider, &model, via, info);
-        let cut = ["o_series/", "gpt5_series/"].iter().find_map(|prefix| model.strip_prefix(prefix));
-        let model = cut.map_or_else(|| model.clone(), str::to_owned);
-        Ok(Form { dialect, shape, model, base: self.base(deployment, provider)?, region: None })
-    }
-
-    fn foundry(
-        &self,
-        deployment: &DeploymentConfig,
-        provider: &'static Provider,
-        model: String,
-    ) -> Result<Form, Unusable> {
-        let base = self.base(deployment, provider)?;
-        let shape = if base.contains("services.ai.azure.com") {
-            let version = deployment.params.api_version.clone();
-            Shape::AzureFoundry { api_version: version.unwrap_or_else(|| "2024-05-01-preview".to_owned()) }
-        } else {
-            Shape::Plain
-        };
-        Ok(Form { dialect: Dialect::OpenAiChat, shape, model, base, region: None })
-    }
-
-    /// Vertex serves many vendors; the model's name tells which. Source: compat, providers §4.2.
-    fn vertex(
-        &self,
-        deployment: &DeploymentConfig,
-        provider: &'static Provider,
-        model: String,
-    ) -> Result<Form, Unusable> {
-        let location = deployment
-            .params
-            .vertex
-            .location
-            .clone()
-            .or_else(|| self.env.first(&["VERTEXAI_LOCATION", "VERTEX_LOCATION"]))
-            .unwrap_or_else(|| VERTEX_LOCATION.to_owned());
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
-        let is_endpoint = !model.is_empty() && model.bytes().all(|byte| byte.is_ascii_digit());
-        let (dialect, version) = if starts(&["claude"]) {
-            (Dialect::Anthropic, "v1")
-        } else if starts(&["jamba"]) {
-            (Dialect::OpenAiChat, "v1beta1")
-        } else if starts(&[
-            "mistral",
-            "codestral",
-            "meta/",
-            "deepseek-ai",
-            "qwen",
-            "openai/",
-            "minimaxai/",
-            "moonshotai/",
-            "zai-org/",
-            "google/gemma-",
-        ]) {
-            (Dialect::OpenAiChat, "v1")
-        } else if starts(&["gemini"]) || is_endpoint {
-            (Dialect::Gemini, if provider.name == "vertex_ai_beta" { "v1beta1" } else { "v1" })
-        } else {
-            return Err(Unusable::NotSupported(format!(
-                "vertex_ai/{model}: this kind of Vertex model is not supported yet; Gemini, Claude, Mistral, \
-                 Jamba and the open models of Model Garden's managed endpoints are"
-            )));
-        };
-        let host = if location == "global" {
-            "https://aiplatform.googleapis.com".to_owned()
-        } else {
-            format!("https://{location}-aiplatform.googleapis.com")
-        };
-        let base = deployment
-            .params
-            .api_base
-            .clone()
-            .or_else(|| provider.base_url_env.iter().find_map(|name| self.env.get(name)))
-            .unwrap_or(host);
-        let model = model.strip_prefix("gemini/").map_or_else(|| model.clone(), str::to_owned);
-        Ok(Form { dialect, shape: Shape::Vertex { location, version }, model, base, region: None })
-    }
-
-    fn bedrock(
-        &self,
-        deployment: &DeploymentConfig,
-        provider: &'static Provider,
-        model: String,
-    ) -> Result<Form, Unusable> {
-        let aws = &deployment.params.aws;
-        let (route, rest) = match model.split_once('/') {
-            Some((route @ ("converse" | "invoke" | "converse_like"), rest)) => (route, rest),
-            Some((route @ ("agent" | "agentcore" | "async_invoke" | "openai" | "mantle"), _)) => {
-                return Err(Unusable::NotSupported(format!(
-                    "bedrock/{route}/...: this Bedrock route is not supported yet; converse/ and invoke/ are"
-                )));
-            }
-            _ => ("converse", model.as_str()),
-        };
-        let (in_name, name) = match rest.split_once('/') {
-            Some((region, name)) if is_region(region) => (Some(region), name),
-            _ => (None, rest),
-        };
-        let region = aws_region(aws.region_name.as_deref().or(in_name), self.env);
-        let shape = if route == "invoke" {
-            if !name.contains("anthropic") {
-                return Err(Unusable::NotSupported(format!(
-                    "bedrock/invoke/{name}: InvokeModel bodies of this vendor are not supported yet; leave \
-                     `invoke/` out to use Converse"
-                )));
-            }
-            Shape::BedrockInvoke
-        } else {
-            Shape::Plain
-        };
-        let dialect = if route == "invoke" { Dialect::Anthropic } else { Dialect::Bedrock };
-        let base = deployment
-            .params
-            .api_base
-            .clone()
-            .or_else(|| aws.bedrock_runtime_endpoint.clone())
-            .or_else(|| provider.base_url_env.iter().find_map(|name| self.env.get(name)))
-            .unwrap_or_else(|| format!("https://bedrock-runtime.{region}.amazonaws.com"));
-        let model = aws.model_id.clone().unwrap_or_else(|| name.to_owned());
-        Ok(Form { dialect, shape, model, base, region: Some(region) })
-    }
-
     /// The base URL: the deployment's, the environment's, the row's.
-    fn base(&self, deployment: &DeploymentConfig, provider: &Provider) -> Result<String, Unusable> {
+    pub(super) fn base(
+        &self,
+        deployment: &DeploymentConfig,
+        provider: &Provider,
+    ) -> Result<String, Unusable> {
         let given = deployment
             .params
             .api_base
@@ -370,6 +164,11 @@ impl Builder<'_> {
                 Quirk::AppendPath(path) if !base.contains(path) => {
                     base = format!("{}{path}", base.trim_end_matches('/'));
                 }
+                Quirk::GradientPath => {
+                    let root = base.trim_end_matches('/');
+                    let is_serverless = Some(root) == provider.base_url;
+                    base = format!("{root}{}", if is_serverless { "/v1" } else { "/api/v1" });
+                }
                 _ => {}
             }
         }
@@ -377,7 +176,11 @@ impl Builder<'_> {
     }
 
     /// Where a provider of another chat format serves Anthropic messages natively.
-    fn messages_base(&self, deployment: &DeploymentConfig, provider: &Provider) -> Result<String, Unusable> {
+    pub(super) fn messages_base(
+        &self,
+        deployment: &DeploymentConfig,
+        provider: &Provider,
+    ) -> Result<String, Unusable> {
         for quirk in &provider.quirks {
             if let (Quirk::MessagesBase(from), None) = (quirk, &deployment.params.api_base) {
                 let set = from.env.and_then(|name| self.env.get(name));
@@ -479,6 +282,16 @@ impl Builder<'_> {
                 Quirk::DropSilently(param) => {
                     unsupported.remove(param);
                 }
+                Quirk::ToolsByCatalog => {
+                    // Only what the list says in so many words is held against a model.
+                    let denies = |flag: &str| info.is_some_and(|info| info.flag(flag) == Some(false));
+                    if denies("supports_function_calling") {
+                        unsupported.extend(TOOL_PARAMS);
+                    }
+                    if denies("supports_response_schema") {
+                        unsupported.insert("response_format");
+                    }
+                }
                 _ => {}
             }
         }
@@ -512,46 +325,6 @@ impl Builder<'_> {
         }
         project
     }
-}
-
-/// Native responses where the provider has them and the client speaks them, or the model knows nothing else.
-fn openai_dialect(provider: &Provider, model: &str, via: Via, info: Option<&ModelInfo>) -> (Dialect, String) {
-    if let Some(rest) = model.strip_prefix("responses/") {
-        return (Dialect::OpenAiResponses, rest.to_owned());
-    }
-    let has_responses = provider.dialect(Operation::Responses) == Some(Listed::OpenaiResponses)
-        && Dialect::OpenAiResponses.provider().is_some();
-    let only_responses = info.is_some_and(|info| info.mode == Some(faregate_catalog::Mode::Responses));
-    if has_responses && (via == Via::Responses || only_responses) {
-        return (Dialect::OpenAiResponses, model.to_owned());
-    }
-    (Dialect::OpenAiChat, model.to_owned())
-}
-
-fn not_chat(provider: &Provider) -> Unusable {
-    Unusable::NotSupported(format!("provider `{}` does not serve chat; see docs/providers.md", provider.name))
-}
-
-fn prefixed_by_quirk(provider: &Provider, model: String) -> String {
-    for quirk in &provider.quirks {
-        if let Quirk::ModelPrefix(prefix) = quirk
-            && !model.starts_with(prefix)
-            && !model.contains('/')
-        {
-            return format!("{prefix}{model}");
-        }
-    }
-    model
-}
-
-fn is_region(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let short = parts.next().is_some_and(|geo| geo.len() == 2 && geo.bytes().all(|b| b.is_ascii_lowercase()));
-    short
-        && text
-            .rsplit('-')
-            .next()
-            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) && !last.is_empty())
 }
 
 fn abilities(form: &Form, deployment: &DeploymentConfig, info: Option<&ModelInfo>) -> Abilities {

@@ -6,7 +6,10 @@ mod address;
 mod auth;
 mod build;
 mod family;
+mod form;
+mod mend;
 mod quirks;
+mod rejected;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -17,18 +20,21 @@ use http::Uri;
 use memchr::memmem::Finder;
 use parking_lot::RwLock;
 
-use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, cost};
+use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, Quirk, cost};
 use faregate_terms::{DeploymentId, Fault, FaultClass, PicoUsd, Usage};
 use faregate_upstream::{Auth, Payload};
 use faregate_wire::chat::ChatRequest;
-use faregate_wire::dialect::{Abilities, Dialect, Flavor, ProviderDialect, Quirks, Target};
+use faregate_wire::dialect::{Abilities, BadRequest, Dialect, Flavor, ProviderDialect, Quirks, Target};
 use faregate_wire::envelope::{Envelope, Mark, join};
+use faregate_wire::json;
+use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::labels::Labels;
 use crate::stage::params::ParamRules;
+use crate::stage::paths;
 
 pub use build::{Builder, Unusable};
 
@@ -54,6 +60,8 @@ pub struct Destination {
     pub provider: &'static Provider,
     /// The upstream's model name, prefix removed.
     pub model: String,
+    /// The same as the configuration spells it, with the provider's prefix.
+    pub named: String,
     /// The wire format.
     pub dialect: Dialect,
     pub(crate) codec: &'static dyn ProviderDialect,
@@ -77,6 +85,7 @@ pub struct Destination {
     pub prices: Option<Prices>,
     pub(crate) shape: Shape,
     pub(crate) quirks: Quirks,
+    pub(crate) mends: Vec<mend::Mend>,
     pub(crate) abilities: Abilities,
     pub(crate) may_modify: bool,
     pub(crate) extra_body: Vec<(String, Vec<u8>)>,
@@ -247,6 +256,68 @@ impl Destination {
     /// The static form of a parameter's name, if it is a top-level member that can be cut out.
     pub fn baseline_name(&self, name: &str) -> Option<&'static str> {
         faregate_catalog::param_baseline().iter().copied().find(|known| *known == name)
+    }
+
+    /// Refuses what the provider's row rules out and a rendered body no longer shows.
+    ///
+    /// # Errors
+    /// 400 naming the parameters.
+    pub fn check(&self, call: &Call) -> Result<(), Refusal> {
+        let is_set = |name: &str| call.envelope.raw(name).is_some_and(|raw| raw != b"null");
+        if self.provider.has(Quirk::ThinkingExcludesEffort)
+            && call.dialect == Dialect::OpenAiChat
+            && is_set("thinking")
+            && is_set("reasoning_effort")
+        {
+            let text = format!(
+                "provider `{}` takes `thinking` or `reasoning_effort`, not both in one request",
+                self.provider.name
+            );
+            return Err(BadRequest::new("thinking", text).into());
+        }
+        Ok(())
+    }
+
+    /// True if `call` may lose what the model does not take.
+    fn may_drop(&self, call: &Call) -> bool {
+        call.options.drop_params.unwrap_or(self.params.drop)
+    }
+
+    /// What to leave out of `call` after the provider answered it with this error; empty if that would not
+    /// help.
+    pub fn rejected(&self, call: &Call, status: u16, answer: &[u8]) -> Vec<String> {
+        if !matches!(status, 400 | 422) || !self.provider.has(Quirk::RetryWithoutRejectedParams) {
+            return Vec::new();
+        }
+        rejected::paths(answer, self.may_drop(call))
+    }
+
+    /// A body the codec rendered as this provider wants it, without the members that `rejected` names.
+    ///
+    /// # Errors
+    /// 400 for what the provider does not take and nobody allowed to drop.
+    pub fn mended(&self, body: Vec<u8>, call: &Call, rejected: &[String]) -> Result<Vec<u8>, Refusal> {
+        if self.mends.is_empty() && rejected.is_empty() {
+            return Ok(body);
+        }
+        let thinking: Option<Value> = match call.dialect {
+            Dialect::OpenAiChat => call.envelope.get("thinking"),
+            _ => None,
+        };
+        let wish = mend::Wish {
+            thinking: thinking.as_ref().filter(|thinking| thinking.is_object()),
+            may_drop: self.may_drop(call),
+            provider: self.provider.name,
+            model: &self.model,
+        };
+        let mut members: Map<String, Value> = json::read(&body).map_err(|_| Refusal::Internal)?;
+        for mend in &self.mends {
+            mend.apply(&mut members, wish)?;
+        }
+        let mut body = Value::Object(members);
+        let rejected: Vec<&str> = rejected.iter().map(String::as_str).collect();
+        paths::remove(&mut body, &rejected);
+        Ok(json::write(&body))
     }
 
     /// The body with the deployment's `extra_body` merged in.

@@ -1,11 +1,15 @@
 //! From the catalogue's named quirks to what the codecs obey.
+//!
+//! Every quirk is named here, so that a new one does not compile until somebody says who carries it out.
 
-use faregate_catalog::{Provider, Quirk};
+use faregate_catalog::{ModelInfo, Provider, Quirk};
 use faregate_wire::dialect::Quirks;
+
+use super::mend;
 
 /// The codec's quirks for `model` at `provider`, and whether they make a rewrite of a body necessary that
 /// is in the provider's dialect already.
-pub(super) fn of(provider: &Provider, model: &str) -> (Quirks, bool) {
+pub(super) fn of(provider: &Provider, model: &str, info: Option<&ModelInfo>) -> (Quirks, bool) {
     let knows_new_limit = provider.rename.iter().all(|(ours, _)| *ours != "max_completion_tokens")
         && !provider.unsupported_params.contains(&"max_completion_tokens");
     let mut quirks = Quirks {
@@ -19,18 +23,20 @@ pub(super) fn of(provider: &Provider, model: &str) -> (Quirks, bool) {
     };
     let mut rewrites = false;
     for quirk in &provider.quirks {
-        rewrites |= apply(*quirk, model, &mut quirks);
+        rewrites |= apply(*quirk, model, info, &mut quirks);
+    }
+    if provider.has(Quirk::CacheControlIntoContent) && !mend::caches_in_content(model) {
+        quirks.keep_cache_control = false;
     }
     // OpenAI's own API is the only one that is known to take the developer role everywhere.
     quirks.developer_as_system = !matches!(provider.name, "openai" | "azure");
     (quirks, rewrites)
 }
 
-/// Applies one quirk; true if it concerns what is inside of messages or tools.
-fn apply(quirk: Quirk, model: &str, quirks: &mut Quirks) -> bool {
+/// Applies one quirk; true if a body of the provider's own dialect must be rendered anew for it.
+fn apply(quirk: Quirk, model: &str, info: Option<&ModelInfo>, quirks: &mut Quirks) -> bool {
     match quirk {
-        Quirk::FlattenContentLists => quirks.flatten_content = true,
-        Quirk::FlattenToolContent => quirks.flatten_content = true,
+        Quirk::FlattenContentLists | Quirk::FlattenToolContent => quirks.flatten_content = true,
         Quirk::DropMessageName => quirks.drop_message_name = true,
         Quirk::NameOnToolMessagesOnly => {
             quirks.drop_message_name = true;
@@ -55,8 +61,14 @@ fn apply(quirk: Quirk, model: &str, quirks: &mut Quirks) -> bool {
         }
         Quirk::TemperatureMax(max) => quirks.temperature_max = Some(max.to_owned()),
         Quirk::TemperatureMinWithN(min) => quirks.temperature_min_with_n = Some(min.to_owned()),
-        Quirk::EffortToThinking | Quirk::EffortToThinkingType => quirks.thinking_switch = true,
-        Quirk::JsonSchemaByTool => quirks.schema_by_tool = true,
+        // Of `thinking` the codec writes the type only.
+        Quirk::EffortToThinking | Quirk::EffortToThinkingType | Quirk::ThinkingKeepsTypeOnly => {
+            quirks.thinking_switch = true;
+        }
+        Quirk::JsonSchemaByTool => {
+            quirks.schema_by_tool = !info.is_some_and(|info| info.supports("supports_response_schema"));
+        }
+        Quirk::UnknownServiceTierToAuto => quirks.unknown_tier_as_auto = true,
         Quirk::DropStreamOptions => {
             quirks.no_stream_options = true;
             return false;
@@ -77,8 +89,103 @@ fn apply(quirk: Quirk, model: &str, quirks: &mut Quirks) -> bool {
             }
             return false;
         }
-        Quirk::DropReasoningInput | Quirk::DropThinkingBlocks | Quirk::StripInternalMessageFields => {}
-        _ => return false,
+        _ => return is_rendered(quirk),
     }
     true
+}
+
+/// True for quirks that rendering a body or an answer anew carries out, be it by what the codec does for
+/// every provider or by a mend of the rendered body.
+fn is_rendered(quirk: Quirk) -> bool {
+    match quirk {
+        // What the codec does for all: it sends neither thoughts nor members of our own, and spells custom
+        // tools, videos, budgets and usage options in the form the quirk asks for.
+        Quirk::DropReasoningInput
+        | Quirk::DropThinkingBlocks
+        | Quirk::StripInternalMessageFields
+        | Quirk::CustomToolsToFunctions
+        | Quirk::VideoFilesToVideoUrl
+        | Quirk::ThinkingBudgetToEffort
+        | Quirk::AlwaysIncludeUsage
+        | Quirk::WrapJsonSchema => true,
+        // What it reads from every answer.
+        Quirk::ReasoningFieldNormalise
+        | Quirk::SplitContentLists
+        | Quirk::EmptyContentToNull
+        | Quirk::ErrorInStream
+        | Quirk::EmptyFinishToToolCalls
+        | Quirk::FoldReasoningTokens
+        | Quirk::CitationsToAnnotations
+        | Quirk::CitationUsage => true,
+        // Mends.
+        Quirk::DropEmptyAssistant
+        | Quirk::CacheControlIntoContent
+        | Quirk::RefuseFileParts
+        | Quirk::DropNonFunctionTools
+        | Quirk::ToolChoiceAutoOrNone
+        | Quirk::ToolChoiceRequiredToPrompt
+        | Quirk::TemperatureDroppedWhenReasoning
+        | Quirk::TemperatureNeverZero(_)
+        | Quirk::EffortMaxToXhigh
+        | Quirk::EffortToReasoningObject
+        | Quirk::ThinkingToExtraBody
+        | Quirk::MagistralReasoningPrompt
+        | Quirk::ResponseFormatSimulatesStream
+        | Quirk::ResponseFormatJsonSchemaOnly
+        | Quirk::GuidedToResponseFormat
+        | Quirk::ServiceTierToCompletionWindow => true,
+        // Members are taken out of a rendered body.
+        Quirk::RetryWithoutRejectedParams => true,
+        // Parameter rules, checked before a body is rendered.
+        Quirk::DropSilently(_)
+        | Quirk::ToolsByCatalog
+        | Quirk::OpenaiReasoningFamilies
+        | Quirk::ThinkingExcludesEffort => false,
+        // Address, model name, headers and credential: decided when the destination is built.
+        Quirk::AzureFamilyPrefix
+        | Quirk::StaticHeader(_)
+        | Quirk::OrganizationHeader(_)
+        | Quirk::AppendPath(_)
+        | Quirk::EnsureBaseSuffix(_)
+        | Quirk::ReplaceBaseSuffix(_)
+        | Quirk::ModelPrefix(_)
+        | Quirk::MessagesBase(_)
+        | Quirk::AccountInBase(_)
+        | Quirk::RegionInBase
+        | Quirk::StripRegionFromModel
+        | Quirk::BasetenDedicatedUrl
+        | Quirk::ClarifaiModelUrl
+        | Quirk::GradientPath
+        | Quirk::AzureFoundryPath
+        | Quirk::AnthropicForClaude
+        | Quirk::NoEnvKeyWithCustomBase => false,
+        // Completion endpoints are refused when the destination is built.
+        Quirk::FlattenChatToPrompt => false,
+        // The cost comes from our own price list; what the provider states is kept in the answer.
+        Quirk::CostInBody => false,
+        // Done by `apply`.
+        Quirk::FlattenContentLists
+        | Quirk::FlattenToolContent
+        | Quirk::DropMessageName
+        | Quirk::NameOnToolMessagesOnly
+        | Quirk::DropNullAssistantFields
+        | Quirk::FillReasoningContent
+        | Quirk::KeepCacheControl
+        | Quirk::DropToolStrict
+        | Quirk::DropAdditionalProperties
+        | Quirk::DropSchemaRefs
+        | Quirk::ToolChoiceRequiredToAny
+        | Quirk::SeedToRandomSeed
+        | Quirk::TemperatureMax(_)
+        | Quirk::TemperatureMinWithN(_)
+        | Quirk::EffortToThinking
+        | Quirk::EffortToThinkingType
+        | Quirk::ThinkingKeepsTypeOnly
+        | Quirk::JsonSchemaByTool
+        | Quirk::UnknownServiceTierToAuto
+        | Quirk::DropStreamOptions
+        | Quirk::UsageInclude
+        | Quirk::ForceStoreFalse
+        | Quirk::DropForModels(_) => true,
+    }
 }

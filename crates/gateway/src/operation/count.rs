@@ -1,7 +1,7 @@
 //! Token counting without a call to a model.
 //!
-//! The provider's own counter is asked where it has one (Anthropic, Gemini); elsewhere the text is counted
-//! with OpenAI's tokenizer, which other vendors' tokenizers stay within some 15 % of for prose.
+//! Anthropic's own counter is asked where a model has it; elsewhere the text is counted here, on a thread
+//! that may block, see [`faregate_catalog::tokens`].
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
+use faregate_catalog::tokens::Counter;
 use faregate_terms::Fault;
 use faregate_upstream::{Outgoing, Timeouts};
 use faregate_wire::chat::{ChatRequest, Message, Part, Role, Tool};
@@ -25,10 +26,17 @@ use crate::refusal::Refusal;
 use crate::stage::decode::decode;
 use crate::stage::deliver::{answer_json, respond};
 
-/// Tokens that frame each message. Source: OpenAI cookbook, "How to count tokens with tiktoken".
-const PER_MESSAGE: usize = 3;
+/// Tokens that frame each message, and those that begin the answer.
+/// Source: OpenAI cookbook, "How to count tokens with tiktoken".
+const PER_MESSAGE: u64 = 3;
+/// Tokens of the role's word.
+const PER_ROLE: u64 = 1;
 /// Tokens of an image at the size most APIs scale to, when nothing better is known.
-const PER_IMAGE: usize = 1500;
+const PER_IMAGE: u64 = 1500;
+/// Tokens of an image of low detail. Source: OpenAI, "Images and vision".
+const PER_SMALL_IMAGE: u64 = 85;
+/// LiteLLM's word for counts that no provider made.
+const LOCAL: &str = "local_estimate";
 /// The largest counter answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -45,12 +53,17 @@ pub async fn messages(table: &Table, arrival: Arrival, body: Bytes) -> Result<Re
     if native {
         let count = ask_anthropic(table, &call, &destination).await;
         match count {
-            Ok(count) => return Ok(answer_json(&json!({ "input_tokens": count }))),
+            Ok(count) => return Ok(answer_json(&input_tokens(count, "provider"))),
             Err(fault) => tracing::debug!(reason = %fault.message, "native token counter failed"),
         }
     }
-    let count = estimate(call.request()?.as_ref());
-    Ok(answer_json(&json!({ "input_tokens": count })))
+    let count = counted(&destination.model, call.request()?).await?;
+    Ok(answer_json(&input_tokens(count, LOCAL)))
+}
+
+/// Anthropic's answer, and who counted.
+fn input_tokens(count: u64, source: &str) -> Value {
+    json!({ "input_tokens": count, "litellm_count_source": source })
 }
 
 async fn ask_anthropic(table: &Table, call: &Call, destination: &Arc<Destination>) -> Result<u64, Fault> {
@@ -85,12 +98,12 @@ async fn ask_anthropic(table: &Table, call: &Call, destination: &Arc<Destination
 ///
 /// # Errors
 /// 400 for a bad body or unknown model.
-pub fn gemini(table: &Table, arrival: Arrival, body: Bytes) -> Result<Response<Body>, Refusal> {
+pub async fn gemini(table: &Table, arrival: Arrival, body: Bytes) -> Result<Response<Body>, Refusal> {
     let call = decode(arrival, body, false)?;
-    destination(table, call.arrival.found.route, &call.model, Via::Chat)?;
+    let destination = destination(table, call.arrival.found.route, &call.model, Via::Chat)?;
     let client_call = ClientCall { path_model: Some(&call.model), ..ClientCall::default() };
     let request = faregate_wire::dialect::gemini::decode_count_tokens(call.envelope.body(), &client_call)?;
-    let count = u64::try_from(estimate(&request)).unwrap_or(u64::MAX);
+    let count = counted(&destination.model, Arc::new(request)).await?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = faregate_wire::dialect::gemini::encode_count_tokens(count);
@@ -101,7 +114,7 @@ pub fn gemini(table: &Table, arrival: Arrival, body: Bytes) -> Result<Response<B
 ///
 /// # Errors
 /// 400 naming what is missing.
-pub fn token_counter(table: &Table, arrival: &Arrival, body: Bytes) -> Result<Response<Body>, Refusal> {
+pub async fn token_counter(table: &Table, arrival: &Arrival, body: Bytes) -> Result<Response<Body>, Refusal> {
     let envelope = Envelope::index(body)?;
     let model: String = envelope
         .get("model")
@@ -125,12 +138,15 @@ pub fn token_counter(table: &Table, arrival: &Arrival, body: Bytes) -> Result<Re
     };
     let used = destination(table, arrival.found.route, &model, Via::Chat)
         .map_or_else(|_| model.clone(), |destination| destination.model.clone());
+    // A prompt is text alone; nothing frames it.
+    let framing = if member == "prompt" { 2 * PER_MESSAGE + PER_ROLE } else { 0 };
+    let total = counted(&used, Arc::new(request)).await?.saturating_sub(framing);
     Ok(answer_json(&json!({
-        "total_tokens": estimate(&request),
+        "total_tokens": total,
         "request_model": model,
         "model_used": used,
         "tokenizer_type": "openai_tokenizer",
-        "count_source": "local",
+        "count_source": LOCAL,
         "original_response": null,
         "error": false,
         "error_message": null,
@@ -148,11 +164,21 @@ fn prompt_request(prompt: &Value) -> Result<ChatRequest, BadRequest> {
     Ok(ChatRequest { messages: vec![message], ..ChatRequest::default() })
 }
 
-/// Counts a request with OpenAI's current tokenizer.
-pub fn estimate(request: &ChatRequest) -> usize {
+/// Counts a request without holding up anybody else: a vocabulary may have to be unpacked, a prompt be long.
+async fn counted(model: &str, request: Arc<ChatRequest>) -> Result<u64, Refusal> {
+    let counter = Counter::of(model);
+    let count = tokio::task::spawn_blocking(move || estimate(counter, &request));
+    count.await.map_err(|_| Refusal::Internal)
+}
+
+/// The tokens of a request: what the model reads of it, and what frames that.
+fn estimate(counter: Counter, request: &ChatRequest) -> u64 {
+    let text = |text: &str| counter.count(text);
     let mut count = PER_MESSAGE;
     for message in &request.messages {
-        count += PER_MESSAGE + message.parts.iter().map(part).sum::<usize>();
+        let name = message.name.as_deref().map_or(0, |name| 1 + text(name));
+        count +=
+            PER_MESSAGE + PER_ROLE + name + message.parts.iter().map(|it| part(counter, it)).sum::<u64>();
     }
     for tool in &request.tools {
         count += match tool {
@@ -167,18 +193,16 @@ pub fn estimate(request: &ChatRequest) -> usize {
     count
 }
 
-fn part(part: &Part) -> usize {
+fn part(counter: Counter, part: &Part) -> u64 {
+    let text = |text: &str| counter.count(text);
     match part {
         Part::Text { text: words, .. }
         | Part::Refusal { text: words }
         | Part::Reasoning { text: words, .. } => text(words),
         Part::ToolCall { name, arguments, .. } => 4 + text(name) + text(arguments),
-        Part::ToolResult { content, .. } => 4 + content.iter().map(self::part).sum::<usize>(),
+        Part::ToolResult { content, .. } => 4 + content.iter().map(|it| self::part(counter, it)).sum::<u64>(),
+        Part::Image { detail, .. } if detail.as_deref() == Some("low") => PER_SMALL_IMAGE,
         Part::Image { .. } | Part::Audio { .. } | Part::File { .. } => PER_IMAGE,
         Part::Foreign { value, .. } => text(&value.to_string()),
     }
-}
-
-fn text(text: &str) -> usize {
-    tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len()
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use http::Response;
 use serde_json::{Map, Value, json};
 
+use faregate_catalog::ModelInfo;
+use faregate_wire::dialect::{BadRequest, Dialect};
+
 use crate::body::Body;
 use crate::call::Arrival;
 use crate::destination::{Destination, Via};
@@ -15,7 +18,7 @@ use crate::stage::deliver::answer_json;
 /// `/v1/model/info`: every deployment, secrets removed.
 ///
 /// # Errors
-/// 400 if `litellm_model_id` names none.
+/// 400 if `litellm_model_id` names none, as LiteLLM's clients expect.
 pub fn deployments(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
     let wanted = query(arrival, "litellm_model_id");
     let data: Vec<Value> = table
@@ -25,7 +28,10 @@ pub fn deployments(table: &Table, arrival: &Arrival) -> Result<Response<Body>, R
         .map(|deployment| row(table, deployment))
         .collect();
     match (data.is_empty(), wanted) {
-        (true, Some(id)) => Err(Refusal::NotFound(format!("Model id = {id} not found on litellm proxy"))),
+        (true, Some(id)) => {
+            let text = format!("Model id = {id} not found on litellm proxy");
+            Err(BadRequest::new("litellm_model_id", text).into())
+        }
         _ => Ok(answer_json(&json!({ "data": data }))),
     }
 }
@@ -33,8 +39,7 @@ pub fn deployments(table: &Table, arrival: &Arrival) -> Result<Response<Body>, R
 fn row(table: &Table, deployment: &Deployment) -> Value {
     let config = &deployment.config;
     let destination = fixed(table, deployment);
-    let mut info = catalogue_members(destination.as_deref());
-    info.extend(config.info.all.0.clone());
+    let mut info = facts(table, deployment);
     info.insert("id".to_owned(), json!(config.id.as_str()));
     info.insert("db_model".to_owned(), json!(false));
     if let Some(destination) = &destination {
@@ -62,6 +67,9 @@ fn visible_params(deployment: &Deployment) -> Map<String, Value> {
         }
     };
     put("model", Some(json!(params.model)));
+    for switch in ["use_in_pass_through", "use_litellm_proxy", "merge_reasoning_content_in_choices"] {
+        put(switch, Some(Value::Bool(false)));
+    }
     put("custom_llm_provider", params.provider.as_ref().map(|p| json!(p)));
     put("api_base", params.api_base.as_ref().map(|base| json!(base.split('?').next())));
     put("api_version", params.api_version.as_ref().map(|version| json!(version)));
@@ -86,11 +94,8 @@ fn number(value: &Value) -> Value {
     value.as_str().and_then(|text| text.parse::<f64>().ok()).map_or_else(|| value.clone(), |n| json!(n))
 }
 
-/// `/model_group/info`: one row per public name.
-///
-/// # Errors
-/// 404 if `model_group` names none.
-pub fn groups(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
+/// `/model_group/info`: one row per public name; none for a name that is not there.
+pub fn groups(table: &Table, arrival: &Arrival) -> Response<Body> {
     let wanted = query(arrival, "model_group");
     let data: Vec<Value> = table
         .router
@@ -99,10 +104,7 @@ pub fn groups(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusa
         .filter(|name| wanted.as_deref().is_none_or(|group| name.as_str() == group))
         .map(|name| group(table, name.as_str()))
         .collect();
-    match (data.is_empty(), wanted) {
-        (true, Some(name)) => Err(Refusal::NotFound(format!("No model group is called `{name}`"))),
-        _ => Ok(answer_json(&json!({ "data": data }))),
-    }
+    answer_json(&json!({ "data": data }))
 }
 
 /// Numbers are maxima over the group; a capability is there if any deployment has it.
@@ -111,8 +113,7 @@ fn group(table: &Table, name: &str) -> Value {
         table.router.members(name).iter().map(|&index| &table.deployments[index]).collect();
     let destinations: Vec<Arc<Destination>> =
         members.iter().filter_map(|deployment| fixed(table, deployment)).collect();
-    let facts: Vec<Map<String, Value>> =
-        destinations.iter().map(|destination| catalogue_members(Some(destination))).collect();
+    let facts: Vec<Map<String, Value>> = members.iter().map(|deployment| facts(table, deployment)).collect();
     let largest = |key: &str| {
         facts
             .iter()
@@ -142,6 +143,8 @@ fn group(table: &Table, name: &str) -> Value {
         "mode": mode.unwrap_or(Value::Null),
         "tpm": sum(|d| d.config.params.tpm),
         "rpm": sum(|d| d.config.params.rpm),
+        "itpm": null,
+        "otpm": null,
         "supports_parallel_function_calling": any("supports_parallel_function_calling"),
         "supports_vision": any("supports_vision"),
         "supports_web_search": any("supports_web_search"),
@@ -149,20 +152,87 @@ fn group(table: &Table, name: &str) -> Value {
         "supports_reasoning": any("supports_reasoning"),
         "supports_function_calling": any("supports_function_calling"),
         "supported_openai_params": params.unwrap_or_default(),
+        "supported_reasoning_efforts": efforts(&facts),
+        "supports_fast_mode": any("supports_fast_mode"),
+        "health_status": null,
+        "health_response_time": null,
+        "health_checked_at": null,
         "configurable_clientside_auth_params": null,
         "is_public_model_group": false,
     })
 }
 
+/// The efforts that some model of a group is known to take.
+fn efforts(facts: &[Map<String, Value>]) -> Vec<&'static str> {
+    let knows = |word: &str| {
+        let flag = format!("supports_{word}_reasoning_effort");
+        facts.iter().any(|facts| facts.get(&flag) == Some(&Value::Bool(true)))
+    };
+    ["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+        .into_iter()
+        .filter(|word| knows(word))
+        .collect()
+}
+
 /// OpenAI parameters a destination takes.
 pub fn supported(destination: &Destination) -> Vec<&'static str> {
+    let reasons = destination.abilities.reasoning != Some(false)
+        && (destination.abilities.reasoning.is_some() || destination.dialect != Dialect::OpenAiChat);
     let mut params: Vec<&'static str> = faregate_catalog::param_baseline()
         .iter()
         .copied()
         .filter(|param| !destination.params.unsupported.contains(param))
+        .filter(|param| !not_in(destination.dialect).contains(param))
+        .filter(|param| *param != "reasoning_effort" || reasons)
         .collect();
+    params.push("user");
     params.extend(destination.provider.also_accepts.iter().copied());
     params
+}
+
+/// Parameters of chat completions that another format has no word for.
+fn not_in(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Anthropic | Dialect::Bedrock => &[
+            "audio",
+            "frequency_penalty",
+            "logit_bias",
+            "logprobs",
+            "modalities",
+            "n",
+            "prediction",
+            "presence_penalty",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "seed",
+            "store",
+            "top_logprobs",
+        ],
+        Dialect::Gemini => &[
+            "logit_bias",
+            "prediction",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "store",
+        ],
+        Dialect::Cohere | Dialect::Ollama | Dialect::Replicate => &[
+            "audio",
+            "logit_bias",
+            "modalities",
+            "parallel_tool_calls",
+            "prediction",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "service_tier",
+            "store",
+            "top_logprobs",
+            "web_search_options",
+        ],
+        _ => &[],
+    }
 }
 
 /// The destination of a deployment without wildcard.
@@ -171,14 +241,73 @@ fn fixed(table: &Table, deployment: &Deployment) -> Option<Arc<Destination>> {
     (!model.contains('*')).then(|| deployment.destination(model, Via::Chat, table).ok()).flatten()
 }
 
-fn catalogue_members(destination: Option<&Destination>) -> Map<String, Value> {
-    let Some(info) = destination.and_then(|destination| destination.info.as_ref()) else {
-        return Map::new();
-    };
+/// What is known of a deployment's model: the catalogue's entry and above it the configuration's
+/// `model_info`. What clients ask for and nobody knows is `null`.
+pub fn facts(table: &Table, deployment: &Deployment) -> Map<String, Value> {
+    let destination = fixed(table, deployment);
+    let info = destination.as_ref().and_then(|destination| destination.info.as_ref());
+    let mut facts = info.map_or_else(Map::new, |info| listed(info));
+    if facts.is_empty() {
+        facts.insert("key".to_owned(), json!(deployment.config.params.model));
+    }
+    facts.extend(deployment.config.info.all.0.clone());
+    for key in ALWAYS_THERE {
+        facts.entry(*key).or_insert(Value::Null);
+    }
+    facts
+}
+
+/// A catalogue entry as it is listed.
+pub fn listed(info: &ModelInfo) -> Map<String, Value> {
     let mut members: Map<String, Value> = serde_json::from_str(info.raw()).unwrap_or_default();
     members.insert("key".to_owned(), json!(&*info.key));
     members
 }
+
+/// Members that scripts read without asking whether they are there.
+const ALWAYS_THERE: &[&str] = &[
+    "cache_creation_input_token_cost",
+    "cache_read_input_token_cost",
+    "input_cost_per_audio_token",
+    "input_cost_per_character",
+    "input_cost_per_image",
+    "input_cost_per_query",
+    "input_cost_per_second",
+    "input_cost_per_token",
+    "input_cost_per_token_batches",
+    "litellm_provider",
+    "max_input_tokens",
+    "max_output_tokens",
+    "max_tokens",
+    "mode",
+    "output_cost_per_audio_token",
+    "output_cost_per_character",
+    "output_cost_per_image",
+    "output_cost_per_reasoning_token",
+    "output_cost_per_second",
+    "output_cost_per_token",
+    "output_cost_per_token_batches",
+    "output_vector_size",
+    "rpm",
+    "search_context_cost_per_query",
+    "supports_assistant_prefill",
+    "supports_audio_input",
+    "supports_audio_output",
+    "supports_computer_use",
+    "supports_embedding_image_input",
+    "supports_function_calling",
+    "supports_native_streaming",
+    "supports_pdf_input",
+    "supports_prompt_caching",
+    "supports_reasoning",
+    "supports_response_schema",
+    "supports_system_messages",
+    "supports_tool_choice",
+    "supports_url_context",
+    "supports_vision",
+    "supports_web_search",
+    "tpm",
+];
 
 /// A query parameter, percent-decoded.
 pub fn query(arrival: &Arrival, name: &str) -> Option<String> {

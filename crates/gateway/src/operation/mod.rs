@@ -53,16 +53,16 @@ where
     let operation = arrival.found.operation;
     match operation {
         Operation::Liveliness => return Ok(health::liveliness()),
-        Operation::Readiness => return Ok(health::readiness()),
-        Operation::Metrics => return health::metrics(gate, table, &arrival),
+        Operation::Readiness => return Ok(health::readiness(gate)),
+        Operation::Metrics => return health::metrics(gate, table, &arrival).await,
         _ => {}
     }
-    authorised(table, &arrival)?;
+    let principal = authorised(gate, table, &arrival).await?;
     match operation {
-        Operation::Models => Ok(models::list(table, &arrival)),
-        Operation::Model => models::one(table, &arrival),
+        Operation::Models => Ok(models::list(table, &principal, &arrival)),
+        Operation::Model => models::one(table, &principal, &arrival),
         Operation::ModelInfo => info::deployments(table, &arrival),
-        Operation::ModelGroupInfo => info::groups(table, &arrival),
+        Operation::ModelGroupInfo => Ok(info::groups(table, &arrival)),
         Operation::SupportedParams => utils::supported_params(table, &arrival),
         Operation::ResponseGet => responses::get(gate, &arrival),
         Operation::ResponseDelete => responses::delete(gate, &arrival),
@@ -70,11 +70,11 @@ where
         Operation::ResponseInputItems => responses::input_items(gate, &arrival),
         Operation::Gemini => {
             let body = read(body, table).await?;
-            count::gemini(table, arrival, body)
+            count::gemini(table, arrival, body).await
         }
         Operation::TokenCounter => {
             let body = read(body, table).await?;
-            count::token_counter(table, &arrival, body)
+            count::token_counter(table, &arrival, body).await
         }
         Operation::MessagesCountTokens => {
             let body = read(body, table).await?;

@@ -6,25 +6,31 @@ use serde_json::{Value, json};
 use crate::body::Body;
 use crate::call::Arrival;
 use crate::gate::Table;
+use crate::operation::info;
 use crate::refusal::Refusal;
+use crate::stage::access;
 use crate::stage::deliver::answer_json;
+use crate::stage::identify::Principal;
 
 /// LiteLLM's constant for `created`. Source: compat, `DEFAULT_MODEL_CREATED_AT_TIME`.
 const CREATED: u64 = 1_677_610_602;
 
 /// The list, in OpenAI's shape, or Anthropic's for callers that say they speak it.
-pub fn list(table: &Table, arrival: &Arrival) -> Response<Body> {
+pub fn list(table: &Table, principal: &Principal, arrival: &Arrival) -> Response<Body> {
     let with_wildcards = arrival
         .query
         .as_deref()
         .is_some_and(|query| query.split('&').any(|pair| pair == "return_wildcard_routes=true"));
-    let names = names(table, with_wildcards);
+    let mut names = names(table, with_wildcards);
+    names.retain(|name| access::sees(table, principal, name));
     if arrival.headers.contains_key("anthropic-version") {
         let data: Vec<Value> = names
             .iter()
             .map(|name| {
+                let facts = Facts::of(table, name);
                 json!({
-                    "type": "model", "id": name, "display_name": name, "created_at": "2023-02-28T18:56:42Z"
+                    "type": "model", "id": name, "display_name": name, "created_at": "2023-02-28T18:56:42Z",
+                    "max_input_tokens": facts.max_input, "max_tokens": facts.max_output,
                 })
             })
             .collect();
@@ -35,7 +41,7 @@ pub fn list(table: &Table, arrival: &Arrival) -> Response<Body> {
             "last_id": names.last(),
         }));
     }
-    let data: Vec<Value> = names.iter().map(|name| openai_row(name)).collect();
+    let data: Vec<Value> = names.iter().map(|name| openai_row(table, name)).collect();
     answer_json(&json!({ "object": "list", "data": data }))
 }
 
@@ -43,12 +49,13 @@ pub fn list(table: &Table, arrival: &Arrival) -> Response<Body> {
 ///
 /// # Errors
 /// 404 if no deployment serves it.
-pub fn one(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
+pub fn one(table: &Table, principal: &Principal, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
     let name = arrival.found.subject.clone().unwrap_or_default();
-    if table.router.resolve(&name, table.prefixed(&name).as_deref()).is_err() {
+    let known = table.router.resolve(&name, table.prefixed(&name).as_deref()).is_ok();
+    if !known || !access::sees(table, principal, &name) {
         return Err(Refusal::NotFound(format!("The model `{name}` does not exist; see /v1/models")));
     }
-    Ok(answer_json(&openai_row(&name)))
+    Ok(answer_json(&openai_row(table, &name)))
 }
 
 /// Public names and visible aliases. Wildcards stand for no callable model and are left out, or expanded
@@ -81,6 +88,44 @@ pub fn names(table: &Table, expand_wildcards: bool) -> Vec<String> {
     names
 }
 
-fn openai_row(name: &str) -> Value {
-    json!({ "id": name, "object": "model", "created": CREATED, "owned_by": "openai" })
+/// What the catalogue or the configuration says of a name, as far as the list shows it.
+#[derive(Default)]
+struct Facts {
+    mode: Option<Value>,
+    max_input: Option<Value>,
+    max_output: Option<Value>,
+}
+
+impl Facts {
+    /// Those of the name's first deployment, or of the catalogue's entry a wildcard was expanded from.
+    fn of(table: &Table, name: &str) -> Self {
+        let members = match table.router.resolve(name, table.prefixed(name).as_deref()) {
+            Ok(found) => found.members,
+            Err(_) => return Self::default(),
+        };
+        let own = members.first().map(|&index| &table.deployments[index]);
+        let facts = match own {
+            Some(deployment) if !deployment.upstream_model.contains('*') => info::facts(table, deployment),
+            _ => table.catalog.entry(name).map(|info| info::listed(&info)).unwrap_or_default(),
+        };
+        let known = |key: &str| facts.get(key).filter(|value| !value.is_null()).cloned();
+        Self {
+            mode: known("mode"),
+            max_input: known("max_input_tokens"),
+            max_output: known("max_output_tokens"),
+        }
+    }
+}
+
+fn openai_row(table: &Table, name: &str) -> Value {
+    let facts = Facts::of(table, name);
+    let mut row = json!({ "id": name, "object": "model", "created": CREATED, "owned_by": "openai" });
+    for (key, value) in
+        [("mode", facts.mode), ("max_input_tokens", facts.max_input), ("max_output_tokens", facts.max_output)]
+    {
+        if let Some(value) = value {
+            row[key] = value;
+        }
+    }
+    row
 }

@@ -19,6 +19,7 @@ use crate::stage::admit::Admitted;
 use crate::stage::attempt::Answer;
 use crate::stage::deliver::answer_json;
 use crate::stage::pump::render;
+use crate::stage::settle::Recorded;
 
 /// Continues from a stored response: its conversation goes in front of the new input, and items that are
 /// referred to by id take the place of their references.
@@ -68,8 +69,8 @@ pub fn finish(
     call: &Arc<Call>,
     admitted: Admitted,
     mut answer: Answer,
-    deliver: impl FnOnce(&Arc<Call>, Admitted, Answer) -> Response<Body>,
-) -> Response<Body> {
+    deliver: impl FnOnce(&Arc<Call>, Admitted, Answer) -> (Response<Body>, Recorded),
+) -> (Response<Body>, Recorded) {
     let storable = call.dialect == Dialect::OpenAiResponses && call.envelope.raw("store") != Some(b"false");
     if !storable {
         return deliver(call, admitted, answer);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Map, Value, json};
 
+use faregate_terms::Secret;
 use faregate_wire::dialect::BadRequest;
 use faregate_wire::envelope::Envelope;
 
@@ -52,7 +53,9 @@ pub fn destination(
             deployment.destination(&upstream, via, table)
         }
         Err(unknown) => {
-            let config = faregate_config::DeploymentConfig::new(model, model);
+            let mut config = faregate_config::DeploymentConfig::new(model, model);
+            // What a model takes can be said without a key; nothing is sent.
+            config.params.api_key = Some(Secret::from("unused"));
             let made = table.builder().destination(&config, model, via).map_err(|_| unknown)?;
             Ok(Arc::new(made))
         }

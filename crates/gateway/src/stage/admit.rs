@@ -4,15 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use faregate_journal::Slot;
+use faregate_state::limits::{Denied, Hold};
 use faregate_terms::{
-    Account, AttemptNote, Ending, FaultClass, LogFacts, PicoUsd, Receipt, Usage, WallTimes,
+    Account, AttemptNote, Ending, ErrorNote, FaultClass, LogFacts, PicoUsd, Receipt, Usage, UtcMillis,
+    WallTimes,
 };
 
 use crate::call::Arrival;
 use crate::destination::Destination;
 use crate::refusal::Refusal;
+use crate::routes::Operation;
+use crate::stage::account;
 use crate::stage::identify::Principal;
-use crate::stage::settle::Settler;
+use crate::stage::reserve::Forecast;
+use crate::stage::settle::{Recorded, Settler};
 
 /// An admitted request: gathers what happens to it and settles it when dropped, on success, error,
 /// cancelled future and panic alike.
@@ -21,8 +27,67 @@ pub struct Admitted {
     pub meter: Meter,
     /// Who calls.
     pub principal: Principal,
+    /// What it holds in limits.
+    pub held: Option<Held>,
+    /// Its place in the journal.
+    pub slot: Option<Slot>,
     settler: Arc<Settler>,
+    settled: bool,
 }
+
+/// What a request holds in every limit that applies to it.
+pub struct Held {
+    /// The hold.
+    pub hold: Hold,
+    /// What it was made for.
+    pub forecast: Forecast,
+    /// The longest answer a budget that must hold can pay, in tokens, if it is shorter than asked for.
+    pub longest: Option<u64>,
+    /// True if the answer may outgrow what is held, and must be ended then.
+    pub is_watched: bool,
+    /// True if nobody has more to give.
+    pub exhausted: bool,
+}
+
+impl Held {
+    /// A hold that bounds nothing yet.
+    pub fn new(hold: Hold, forecast: Forecast) -> Self {
+        Self { hold, forecast, longest: None, is_watched: false, exhausted: false }
+    }
+
+    /// Makes the hold follow an answer that has grown to `output` tokens: what is held stays a slice ahead.
+    /// Returns what is missing, if a budget that must hold has nothing left on this replica.
+    pub fn follow(&mut self, output: u64) -> Option<PicoUsd> {
+        let slice = self.forecast.estimate.output_tokens.clamp(SLICES.0, SLICES.1);
+        let ahead = output.saturating_add(slice);
+        let each = self.forecast.per_token.pico();
+        let due = self.forecast.input_cost.pico() + each.saturating_mul(i128::from(ahead));
+        let missing = due - self.hold.cost().pico();
+        if missing <= 0 {
+            return None;
+        }
+        // More than is due, so that not every token asks.
+        let step = missing.max(each.saturating_mul(i128::from(slice)));
+        let grown = self.hold.raise(PicoUsd::from_pico(step)).pico();
+        (grown < missing).then(|| PicoUsd::from_pico(missing - grown))
+    }
+
+    /// True if what is held pays for `output` tokens.
+    pub fn pays(&self, output: u64) -> bool {
+        let each = self.forecast.per_token.pico();
+        let due = self.forecast.input_cost.pico() + each.saturating_mul(i128::from(output));
+        due <= self.hold.cost().pico()
+    }
+}
+
+/// A hold that could not grow.
+pub type Short = Box<Denied>;
+
+/// Bytes per token in an estimate. Source: compat, behaviour §10.
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
+
+/// How far ahead of an answer its hold is, in tokens: as far as answers usually get, within these.
+const SLICES: (u64, u64) = (4, 64);
 
 /// What is known about a request so far.
 #[derive(Debug)]
@@ -57,6 +122,16 @@ pub struct Meter {
     pub attempts: Vec<AttemptNote>,
     /// What the translation could not carry.
     pub losses: Vec<String>,
+    /// Whom the request is booked on.
+    pub account: Account,
+    /// When it came, by the wall clock.
+    pub started: UtcMillis,
+    /// Why it failed.
+    pub error: Option<ErrorNote>,
+    /// True if the answer was cut short where a budget ended.
+    pub cut: bool,
+    /// Tokens of output so far, as far as can be told from their bytes.
+    pub output_tokens: u64,
     /// Bytes of visible output, for an estimate when the provider reports no usage.
     pub output_bytes: u64,
     /// Bytes of the request, for the same.
@@ -67,8 +142,14 @@ impl Admitted {
     /// Admits a request.
     pub fn new(settler: Arc<Settler>, principal: Principal, arrival: Arc<Arrival>) -> Self {
         settler.enter();
+        let account = account::of(&principal, &arrival);
         Self {
             meter: Meter {
+                account,
+                started: settler.now(),
+                error: None,
+                cut: false,
+                output_tokens: 0,
                 arrival,
                 requested_model: String::new(),
                 stream: false,
@@ -88,8 +169,26 @@ impl Admitted {
                 input_bytes: 0,
             },
             principal,
+            held: None,
+            slot: None,
             settler,
+            settled: false,
         }
+    }
+
+    /// Notes in the journal that a provider is about to be called.
+    pub fn open(&mut self) {
+        let expected = self.held.as_ref().map_or(PicoUsd::ZERO, |held| held.hold.cost());
+        self.slot = self.settler.open(&self.meter, expected);
+    }
+
+    /// Settles now instead of when dropped. What comes back tells when the receipt is on record.
+    pub fn settle(&mut self) -> Recorded {
+        if std::mem::replace(&mut self.settled, true) {
+            return Recorded::default();
+        }
+        let settler = Arc::clone(&self.settler);
+        settler.settle(self)
     }
 
     /// Notes that the whole answer went out.
@@ -102,11 +201,21 @@ impl Admitted {
         self.meter.status = refusal.status();
         self.meter.class = Some(refusal.class());
         self.meter.ending = Ending::Refused;
+        self.meter.error = Some(ErrorNote {
+            code: refusal.status().to_string(),
+            class: refusal.class().to_owned(),
+            message: refusal.to_string(),
+        });
     }
 
     /// Notes that a stream broke after its first byte.
-    pub fn broken(&mut self, class: FaultClass) {
+    pub fn broken(&mut self, class: FaultClass, message: &str) {
         self.meter.class = Some(class.name());
+        self.meter.error = Some(ErrorNote {
+            code: class.status().to_string(),
+            class: class.name().to_owned(),
+            message: message.to_owned(),
+        });
         self.meter.ending = Ending::Broken;
     }
 
@@ -135,7 +244,7 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.settler.settle(&mut self.meter, &self.principal);
+        self.settle();
     }
 }
 
@@ -147,11 +256,15 @@ impl Meter {
     }
 
     /// The finished record.
-    pub fn receipt(&mut self) -> Receipt {
+    pub fn receipt(&mut self, ended: UtcMillis) -> Receipt {
         let cost = self.price();
+        let started = self.started;
+        let after =
+            |since: Duration| started.plus_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         let destination = self.destination.as_deref();
         Receipt {
             call_id: self.arrival.id.clone(),
+            receipt_id: self.arrival.own_id.clone(),
             route: self.arrival.found.route.into(),
             requested_model: std::mem::take(&mut self.requested_model),
             model_group: self.group.take(),
@@ -169,10 +282,29 @@ impl Meter {
             attempts: std::mem::take(&mut self.attempts),
             losses: std::mem::take(&mut self.losses),
             stream: self.stream,
-            account: Account::default(),
-            wall: WallTimes::default(),
-            log: LogFacts::default(),
+            account: std::mem::take(&mut self.account),
+            wall: WallTimes { started, ended, first_token: self.ttft.map(after) },
+            log: LogFacts {
+                call_type: call_type(self.arrival.found.operation).to_owned(),
+                api_base: destination.map(|d| d.base.clone()),
+                metadata: self.cut.then(|| r#"{"faregate_budget_cut":true}"#.to_owned()),
+                error: self.error.take(),
+                ..LogFacts::default()
+            },
         }
+    }
+}
+
+/// LiteLLM's name of an operation in spend logs. Source: compat, database, `call_type`.
+fn call_type(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Responses => "aresponses",
+        Operation::Messages => "anthropic_messages",
+        Operation::Gemini => "agenerate_content",
+        Operation::Converse | Operation::ConverseStream | Operation::Invoke | Operation::InvokeStream => {
+            "allm_passthrough_route"
+        }
+        _ => "acompletion",
     }
 }
 

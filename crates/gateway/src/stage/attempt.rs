@@ -26,6 +26,8 @@ use crate::stage::pump::{Primed, Pump};
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
 /// The largest error body that is read.
 const MAX_ERROR: usize = 256 * 1024;
+/// How often a call is made again without what the provider named as unknown to it.
+const MAX_WITHOUT: usize = 2;
 /// How often an unfinished prediction is asked for.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 
@@ -135,41 +137,52 @@ async fn one(
         .settle_project()
         .await
         .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
-    let prepared = prepare(table, call, destination)?;
-    admitted.meter.losses = prepared.losses.into_names();
+    let longest = admitted.held.as_ref().and_then(|held| held.longest);
     let upstream_refusal = |fault: Fault| Refusal::upstream(fault, destination.provider.name);
-    let headers = headers(table, call, destination, &prepared.route)?;
-    let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
-    let timeouts = timeouts(call, destination);
-    let answer = table
-        .upstream
-        .send(Outgoing {
-            method: Method::POST,
-            url,
-            headers,
-            body: prepared.body,
-            auth: &destination.auth,
-            timeouts,
-        })
-        .await
-        .map_err(|error| upstream_refusal(error.into()))?;
-    let status = answer.status.as_u16();
-    if !answer.status.is_success() {
+    let mut without: Vec<String> = Vec::new();
+    let mut again = 0;
+    let (same, framing, answer) = loop {
+        let prepared = prepare(table, call, destination, longest, &without)?;
+        admitted.meter.losses = prepared.losses.into_names();
+        let headers = headers(table, call, destination, &prepared.route)?;
+        let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
+        let timeouts = timeouts(call, destination);
+        let answer = table
+            .upstream
+            .send(Outgoing {
+                method: Method::POST,
+                url,
+                headers,
+                body: prepared.body,
+                auth: &destination.auth,
+                timeouts,
+            })
+            .await
+            .map_err(|error| upstream_refusal(error.into()))?;
+        if answer.status.is_success() {
+            break (prepared.same, prepared.route.framing, answer);
+        }
+        let status = answer.status.as_u16();
         let head_headers = answer.headers;
         let body = answer.body.collect(MAX_ERROR).await.unwrap_or_default();
-        let head = Head { status, headers: &head_headers };
-        return Err(upstream_refusal(destination.codec().fault(&head, &body)));
-    }
-    let streamed = call.stream && prepared.route.framing != Framing::Whole && is_stream(&answer.headers);
+        let rejected = destination.rejected(call, status, &body);
+        if rejected.is_empty() || again == MAX_WITHOUT {
+            let head = Head { status, headers: &head_headers };
+            return Err(upstream_refusal(destination.codec().fault(&head, &body)));
+        }
+        again += 1;
+        without.extend(rejected);
+    };
+    let streamed = call.stream && framing != Framing::Whole && is_stream(&answer.headers);
     if streamed {
-        let pump = Pump::new(call, destination, prepared.route.framing, prepared.same, answer.body, table);
+        let pump = Pump::new(call, destination, framing, same, answer.body, table);
         return match Box::new(pump).prime(admitted).await {
             Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),
             Primed::Failed(fault) => Err(upstream_refusal(fault)),
         };
     }
     let body = answer.body.collect(MAX_ANSWER).await.map_err(|error| upstream_refusal(error.into()))?;
-    whole(table, call, destination, prepared.same, body, answer.headers).await.map_err(upstream_refusal)
+    whole(table, call, destination, same, body, answer.headers).await.map_err(upstream_refusal)
 }
 
 /// Reads a whole answer; asks again for predictions that are not done.
@@ -225,8 +238,17 @@ async fn fetch(
     }
 }
 
-/// Renders the body for a destination: spliced bytes within a dialect, a translation otherwise.
-fn prepare(table: &Table, call: &Call, destination: &Destination) -> Result<Prepared, Refusal> {
+/// Renders the body for a destination: spliced bytes within a dialect, a translation otherwise. An answer
+/// that a budget bounds to `longest` tokens is read on its way, so it is always translated. What `without`
+/// names, the provider has refused before.
+fn prepare(
+    table: &Table,
+    call: &Call,
+    destination: &Destination,
+    longest: Option<u64>,
+    without: &[String],
+) -> Result<Prepared, Refusal> {
+    destination.check(call)?;
     let changed = params::without_paths(call, &destination.params)?;
     let call = changed.as_ref().unwrap_or(call);
     let target = destination.target();
@@ -235,7 +257,7 @@ fn prepare(table: &Table, call: &Call, destination: &Destination) -> Result<Prep
     let dropped = params::to_drop(call, &destination.params, destination.provider.name, &destination.model)?;
     let mut losses = Losses::default();
     let wants_usage = table.settings.always_include_stream_usage.unwrap_or(true);
-    let body = if destination.takes_bytes_of(call, &dropped) {
+    let body = if longest.is_none() && destination.takes_bytes_of(call, &dropped) {
         let mut edits = codec.edits(&target, call.stream, wants_usage || call.include_usage);
         edits.extend(dropped.iter().filter_map(|name| destination.baseline_name(name)).map(Edit::Remove));
         let body = call.envelope.spliced(&edits);
@@ -243,16 +265,22 @@ fn prepare(table: &Table, call: &Call, destination: &Destination) -> Result<Prep
     } else {
         let request = call.request()?;
         let mut own = None;
-        if !dropped.is_empty() || destination.defaults.is_some() {
+        if !dropped.is_empty() || destination.defaults.is_some() || longest.is_some() {
             let mut changed = (*request).clone();
             params::remove(&mut changed, &dropped, &mut losses);
             if let Some(defaults) = &destination.defaults {
                 params::fill(&mut changed, defaults);
             }
+            if let Some(longest) = longest {
+                let asked = changed.sampling.max_output_tokens.unwrap_or(u64::MAX);
+                changed.sampling.max_output_tokens = Some(asked.min(longest.max(1)));
+            }
             own = Some(changed);
         }
         let request = own.as_ref().unwrap_or(&request);
-        vec![Bytes::from(codec.body(request, &target, &mut losses)?)]
+        let body = codec.body(request, &target, &mut losses)?;
+        without.iter().for_each(|path| losses.note(format!("param.{path}")));
+        vec![Bytes::from(destination.mended(body, call, without)?)]
     };
     Ok(Prepared { route, body: destination.with_extra_body(body)?, same: false, losses })
 }
@@ -266,7 +294,7 @@ pub fn preview(
     call: &Call,
     destination: &Destination,
 ) -> Result<(String, HeaderMap, Bytes), Refusal> {
-    let prepared = prepare(table, call, destination)?;
+    let prepared = prepare(table, call, destination, None, &[])?;
     let headers = headers(table, call, destination, &prepared.route)?;
     let url = destination
         .url(&prepared.route.path)

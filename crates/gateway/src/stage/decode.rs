@@ -12,6 +12,9 @@ use crate::call::{Arrival, BANNED_MEMBERS, Call, GATEWAY_MEMBERS, Options};
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 
+/// Bodies up to this size are copied out of the connection's buffer.
+const SMALL: usize = 4096;
+
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
@@ -48,8 +51,13 @@ where
             }
         }
     }
-    // A body that came in one piece is not copied.
-    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+    // A body that came in one piece is not copied, unless it is small: it would keep the connection's whole
+    // buffer from being used again, for as long as its answer streams.
+    Ok(match first {
+        Some(body) if rest.is_empty() && body.len() <= SMALL => Bytes::copy_from_slice(&body),
+        Some(body) if rest.is_empty() => body,
+        _ => rest.freeze(),
+    })
 }
 
 /// The dialect and codec of a route.

@@ -19,9 +19,11 @@ use crate::stage::admit::Admitted;
 use crate::stage::attempt::Answer;
 use crate::stage::labels::{self, describe, put};
 use crate::stage::pump::render;
+use crate::stage::settle::Recorded;
 
-/// Renders `answer` for the client and lets the admitted request go with it.
-pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> Response<Body> {
+/// Renders `answer` for the client and lets the admitted request go with it. A whole answer must not go out
+/// before it is on record; a stream sees to that itself.
+pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> (Response<Body>, Recorded) {
     admitted.meter.status = 200;
     match answer {
         Answer::Same { body, headers, glance } => {
@@ -49,7 +51,7 @@ pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> Resp
             out.insert("x-accel-buffering", HeaderValue::from_static("no"));
             describe(call, &admitted, &headers, &mut out);
             pump.carry(admitted);
-            respond(StatusCode::OK, out, Body::stream(pump))
+            (respond(StatusCode::OK, out, Body::stream(pump)), Recorded::default())
         }
     }
 }
@@ -62,16 +64,25 @@ fn note(admitted: &mut Admitted, usage: &Usage, id: String) {
     }
 }
 
-fn whole(call: &Arc<Call>, mut admitted: Admitted, body: Bytes, upstream: &HeaderMap) -> Response<Body> {
+fn whole(
+    call: &Arc<Call>,
+    mut admitted: Admitted,
+    body: Bytes,
+    upstream: &HeaderMap,
+) -> (Response<Body>, Recorded) {
     admitted.meter.output_bytes = body.len() as u64;
     let mut headers = HeaderMap::with_capacity(24);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let cost = admitted.meter.price();
     describe(call, &admitted, upstream, &mut headers);
-    if let Some(cost) = admitted.meter.price() {
-        put(&mut headers, &labels::COST, &cost.to_string());
+    if let Some(cost) = cost {
+        let cost = cost.to_string();
+        put(&mut headers, &labels::COST, &cost);
+        put(&mut headers, &labels::COST_ORIGINAL, &cost);
     }
     admitted.complete();
-    respond(StatusCode::OK, headers, Body::full(body))
+    let recorded = admitted.settle();
+    (respond(StatusCode::OK, headers, Body::full(body)), recorded)
 }
 
 /// Renders a refusal in the dialect of the route that was called.
@@ -84,6 +95,9 @@ pub fn refuse(operation: Operation, refusal: &Refusal, call_id: &str) -> Respons
     put(&mut headers, &labels::COST, "0");
     if let Some(wait) = refusal.retry_after() {
         put(&mut headers, &RETRY_AFTER, &wait.as_secs_f64().ceil().to_string());
+    }
+    for (name, value) in refusal.headers() {
+        put(&mut headers, &HeaderName::from_static(name), value);
     }
     if let Refusal::WrongMethod(methods) = refusal {
         put(&mut headers, &ALLOW, &methods.join(", "));

@@ -1,31 +1,56 @@
 //! Credential → who calls.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
 
-use faregate_terms::{KeyHash, Secret};
+use faregate_terms::{KeyHash, Secret, UtcMillis};
 
+use crate::call::Arrival;
+use crate::caller::Caller;
+use crate::gate::{Gate, Table};
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 
 /// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Principal {
     /// The holder of the master key.
     Master,
     /// Anyone, where the operator permitted to run without a master key. Has no admin rights.
     Anonymous,
+    /// The holder of a virtual key.
+    Key(Arc<Caller>),
 }
 
 impl Principal {
-    /// The value of the `hashed_api_key` and `api_key_alias` labels.
-    pub fn label(&self) -> &'static str {
+    /// The value of the `hashed_api_key` label, and how spend logs name the key.
+    pub fn label(&self) -> &str {
         match self {
             Self::Master => "litellm_proxy_master_key",
             Self::Anonymous => "None",
+            Self::Key(caller) => &caller.account.api_key,
+        }
+    }
+
+    /// The virtual key's caller.
+    pub fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Key(caller) => Some(caller),
+            Self::Master | Self::Anonymous => None,
+        }
+    }
+
+    /// True for callers who see and may do everything.
+    pub fn is_admin(&self) -> bool {
+        match self {
+            Self::Master => true,
+            Self::Anonymous => false,
+            Self::Key(caller) => caller.is_admin,
         }
     }
 }
@@ -51,26 +76,72 @@ pub struct OnlyHeader {
 /// Headers that carry a key as it is, in the order of precedence after `Authorization`.
 const RAW_HEADERS: [&str; 4] = ["api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"];
 
+/// What a request shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    /// The master key.
+    Master,
+    /// Nothing is asked for.
+    Nothing,
+    /// What may be a virtual key.
+    Key(String),
+}
+
 /// Finds out who calls.
 ///
 /// # Errors
-/// The 401 and 400 shapes of compat, behaviour §3.1.
-pub fn identify(
+/// The 401, 400 and 503 shapes of compat, behaviour §3.1.
+pub async fn identify(gate: &Gate, table: &Table, arrival: &Arrival) -> Result<Principal, Refusal> {
+    let operation = arrival.found.operation;
+    let key = match shown(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)? {
+        Shown::Master => return Ok(Principal::Master),
+        Shown::Nothing => return Ok(Principal::Anonymous),
+        Shown::Key(key) => key,
+    };
+    let Some(principals) = &gate.services.principals else { return Err(Refusal::NoStore) };
+    let hash = KeyHash::of(&key);
+    let found = principals.key(hash).await.map_err(|away| Refusal::StoreAway(away.to_string()))?;
+    let Some(caller) = found else {
+        return Err(Refusal::UnknownKey { shown: abbreviated(&key), hash: hash.to_string() });
+    };
+    standing(&caller, UtcMillis::from_millis(gate.services.clock.wall_ms()))?;
+    Ok(Principal::Key(caller))
+}
+
+/// Refuses keys that are blocked or have ended.
+fn standing(caller: &Caller, now: UtcMillis) -> Result<(), Refusal> {
+    if let Some(blocked) = &caller.blocked {
+        return Err(Refusal::Blocked(blocked.clone()));
+    }
+    match caller.expires {
+        Some(expires) if expires <= now => {
+            Err(Refusal::Expired { shown: caller.shown.clone(), expires: expires.sql(), now: now.sql() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How messages show a key. Source: compat, behaviour §1, `key_name`.
+fn abbreviated(key: &str) -> String {
+    let tail = if key.chars().count() < 16 { "" } else { key.get(key.len() - 4..).unwrap_or_default() };
+    format!("sk-...{tail}")
+}
+
+fn shown(
     credentials: &Credentials,
     headers: &HeaderMap,
     query: Option<&str>,
     operation: Operation,
-) -> Result<Principal, Refusal> {
+) -> Result<Shown, Refusal> {
     let Some(master) = &credentials.master_key else {
-        return Ok(Principal::Anonymous);
+        return Ok(Shown::Nothing);
     };
     let key = presented(credentials, headers, query, operation)?;
     if bool::from(key.as_bytes().ct_eq(master.expose().as_bytes())) {
-        return Ok(Principal::Master);
+        return Ok(Shown::Master);
     }
     if key.starts_with("sk-") {
-        tracing::debug!(key_hash = %KeyHash::of(&key), "unknown key");
-        return Err(Refusal::NoStore);
+        return Ok(Shown::Key(key));
     }
     Err(Refusal::NotAVirtualKey(shortened(&key)))
 }
@@ -160,9 +231,9 @@ mod tests {
 
     const KEY: &str = "sk-a-strong-master-key-1";
 
-    fn who(headers: &[(&str, &str)], query: Option<&str>) -> Result<Principal, Refusal> {
+    fn who(headers: &[(&str, &str)], query: Option<&str>) -> Result<Shown, Refusal> {
         let credentials = Credentials { master_key: Some(KEY.into()), only_header: None };
-        identify(&credentials, &map(headers), query, Operation::Gemini)
+        shown(&credentials, &map(headers), query, Operation::Gemini)
     }
 
     fn map(headers: &[(&str, &str)]) -> HeaderMap {
@@ -195,22 +266,23 @@ mod tests {
             ("x-goog-api-key", KEY),
             ("ocp-apim-subscription-key", KEY),
         ] {
-            assert_eq!(who(&[(name, value)], None), Ok(Principal::Master), "{name}: {value}");
+            assert_eq!(who(&[(name, value)], None), Ok(Shown::Master), "{name}: {value}");
         }
-        assert_eq!(who(&[], Some("alt=sse&key=sk-a-strong-master-key-1")), Ok(Principal::Master));
+        assert_eq!(who(&[], Some("alt=sse&key=sk-a-strong-master-key-1")), Ok(Shown::Master));
     }
 
     #[test]
     fn the_first_header_in_order_decides() {
         let good = format!("Bearer {KEY}");
-        assert!(who(&[("x-litellm-api-key", "sk-wrong"), ("authorization", &good)], None).is_err());
+        let first = who(&[("x-litellm-api-key", "sk-wrong"), ("authorization", &good)], None);
+        assert_eq!(first, Ok(Shown::Key("sk-wrong".into())));
         assert!(who(&[("authorization", "Token x"), ("x-api-key", KEY)], None).is_err());
     }
 
     #[test]
     fn each_failure_has_its_own_shape() {
         assert_eq!(who(&[], None), Err(Refusal::NoKey));
-        assert_eq!(who(&[("authorization", "Bearer sk-unknown")], None), Err(Refusal::NoStore));
+        assert_eq!(who(&[("authorization", "Bearer sk-unknown")], None), Ok(Shown::Key("sk-unknown".into())));
         let Err(malformed) = who(&[("authorization", "sk-1234567890")], None) else { panic!() };
         assert_eq!(malformed, Refusal::MalformedKey("sk-1****7890".into()));
         let Err(no_key) = who(&[("x-api-key", "abcdefghijkl")], None) else { panic!() };
@@ -221,16 +293,33 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_has_ended_or_is_blocked_is_refused_with_its_reason() {
+        let now = UtcMillis::from_millis(1_000_000);
+        let mut caller = Caller { shown: "sk-...wxyz".into(), ..Caller::default() };
+        assert_eq!(standing(&caller, now), Ok(()));
+        caller.expires = Some(now);
+        assert!(matches!(standing(&caller, now), Err(Refusal::Expired { .. })));
+        caller.blocked = Some(crate::caller::Blocked::Team("t".into()));
+        let Err(refusal) = standing(&caller, now) else { panic!() };
+        assert_eq!((refusal.status(), refusal.kind()), (401, "auth_error"));
+    }
+
+    #[test]
+    fn messages_show_no_more_of_a_key_than_litellm_does() {
+        assert_eq!(abbreviated("sk-0123456789abcdefwxyz"), "sk-...wxyz");
+        assert_eq!(abbreviated("sk-short"), "sk-...");
+    }
+
+    #[test]
     fn a_header_of_ones_own_replaces_all_others() {
         let credentials = Credentials {
             master_key: Some(KEY.into()),
             only_header: Some(OnlyHeader { name: "x-corp-key".into(), bearer_required: true }),
         };
-        let ask = |headers: &[(&str, &str)]| {
-            identify(&credentials, &map(headers), None, Operation::ChatCompletions)
-        };
+        let ask =
+            |headers: &[(&str, &str)]| shown(&credentials, &map(headers), None, Operation::ChatCompletions);
         let bearer = format!("Bearer {KEY}");
-        assert_eq!(ask(&[("x-corp-key", &bearer)]), Ok(Principal::Master));
+        assert_eq!(ask(&[("x-corp-key", &bearer)]), Ok(Shown::Master));
         assert_eq!(ask(&[("authorization", &bearer)]), Err(Refusal::NoKey));
         assert!(matches!(ask(&[("x-corp-key", KEY)]), Err(Refusal::MalformedKey(_))));
     }

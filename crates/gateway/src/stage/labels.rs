@@ -14,6 +14,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::RwLock;
 
+use faregate_state::limits::{Meter, Scope, Standing};
+use faregate_terms::PicoUsd;
+
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::stage::admit::Admitted;
@@ -21,6 +24,8 @@ use crate::stage::admit::Admitted;
 pub(super) static CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
 pub(super) static VERSION: HeaderName = HeaderName::from_static("x-litellm-version");
 pub(super) static COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
+/// The cost before discount and margin.
+pub(super) static COST_ORIGINAL: HeaderName = HeaderName::from_static("x-litellm-response-cost-original");
 static MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 static MODEL_NAME: HeaderName = HeaderName::from_static("x-litellm-model-name");
 static API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");
@@ -30,6 +35,10 @@ static FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fall
 static DURATION: HeaderName = HeaderName::from_static("x-litellm-response-duration-ms");
 static OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 static LOSSES: HeaderName = HeaderName::from_static("x-faregate-losses");
+static KEY_TPM: HeaderName = HeaderName::from_static("x-litellm-key-tpm-limit");
+static KEY_RPM: HeaderName = HeaderName::from_static("x-litellm-key-rpm-limit");
+static KEY_BUDGET: HeaderName = HeaderName::from_static("x-litellm-key-max-budget");
+static KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The value of [`VERSION`].
@@ -47,7 +56,7 @@ impl Labels {
     pub(crate) fn of(destination: &Destination) -> Self {
         Self {
             model_id: value(destination.deployment.as_str()),
-            model_name: value(&destination.model),
+            model_name: value(&destination.named),
             api_base: value(destination.base.split('?').next().unwrap_or_default()),
         }
     }
@@ -83,7 +92,58 @@ pub(super) fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, o
     if !meter.losses.is_empty() {
         put(out, &LOSSES, &meter.losses.join(","));
     }
+    limits(admitted, out);
     forward(upstream, out);
+}
+
+/// The key's limits, and how the rates that were asked stand.
+fn limits(admitted: &Admitted, out: &mut HeaderMap) {
+    if let Some(caller) = admitted.principal.caller() {
+        let shown = &caller.shown_limits;
+        let numbers = [(&KEY_TPM, shown.tpm), (&KEY_RPM, shown.rpm)];
+        for (name, most) in numbers {
+            if let Some(most) = most {
+                out.insert(name.clone(), HeaderValue::from(most));
+            }
+        }
+        if let Some(max) = shown.max_budget {
+            put(out, &KEY_BUDGET, &max.to_string());
+        }
+    }
+    let Some(held) = &admitted.held else { return };
+    for standing in held.hold.standings() {
+        let (scope, meter) = (standing.limit.scope(), standing.limit.meter());
+        if meter == Meter::Budget {
+            if scope.scope == Scope::Key && scope.model.is_none() {
+                // This request's own part, as far as it is known by now.
+                let own = admitted.meter.cost.flatten().unwrap_or(PicoUsd::ZERO);
+                put(out, &KEY_SPEND, &(PicoUsd::from_pico(standing.spent) + own).to_string());
+            }
+            continue;
+        }
+        let (word, what) = (scope.word(), meter.word());
+        for (name, value) in [
+            (format!("x-ratelimit-{word}-limit-{what}"), standing.amount()),
+            (format!("x-ratelimit-{word}-remaining-{what}"), standing.remaining()),
+        ] {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            if let Ok(name) = HeaderName::try_from(name) {
+                out.insert(name, HeaderValue::from(value));
+            }
+        }
+        per_model(&standing, out);
+    }
+}
+
+/// A key's limit for one model, as LiteLLM names it.
+fn per_model(standing: &Standing, out: &mut HeaderMap) {
+    let scope = standing.limit.scope();
+    let (Scope::Key, Some(model)) = (scope.scope, &scope.model) else { return };
+    let what = standing.limit.meter().word();
+    let name = format!("x-litellm-key-remaining-{what}-{}", model.replace(['/', ':'], "-"));
+    if let Ok(name) = HeaderName::try_from(name) {
+        out.insert(name, HeaderValue::from(i64::try_from(standing.remaining()).unwrap_or(i64::MAX)));
+    }
 }
 
 /// Sets a header unless the value is empty or cannot be sent.
@@ -106,11 +166,34 @@ fn forward(upstream: &HeaderMap, out: &mut HeaderMap) {
         if name.as_str().starts_with("x-ratelimit-") {
             out.insert(name.clone(), value.clone());
         }
+        if let Some((_, ours)) = ANTHROPIC_RATES.iter().find(|(theirs, _)| name == theirs) {
+            out.insert(ours.clone(), value.clone());
+        }
         if let Some(name) = marked(name) {
             out.append(name, value.clone());
         }
     }
 }
+
+/// Anthropic's rate limits under the names OpenAI's clients read.
+static ANTHROPIC_RATES: [(HeaderName, HeaderName); 4] = [
+    (
+        HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+    ),
+    (
+        HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+    ),
+    (
+        HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+    ),
+    (
+        HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    ),
+];
 
 /// Hop-by-hop, length, encoding and cookie headers.
 fn is_hidden(name: &HeaderName) -> bool {

@@ -1,5 +1,7 @@
 //! The stages of the pipeline, one function each, in the order of [`crate::pipeline`].
 
+pub(crate) mod access;
+pub(crate) mod account;
 pub mod admit;
 pub mod attempt;
 pub mod decode;
@@ -8,7 +10,8 @@ mod forward;
 pub mod identify;
 pub(crate) mod labels;
 pub mod params;
-mod paths;
+pub(crate) mod paths;
 pub mod plan;
 pub mod pump;
+pub(crate) mod reserve;
 pub mod settle;

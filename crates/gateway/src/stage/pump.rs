@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use faregate_terms::{Fault, FaultClass};
 use faregate_upstream::Alarm;
-use faregate_wire::chat::{ChatResponse, Event, Family, Folder};
+use faregate_wire::chat::{ChatResponse, Event, Family, FinishReason, Folder};
 use faregate_wire::dialect::{Framing, Losses, Reply, StreamDecoder, StreamEncoder, StreamEnd};
 use faregate_wire::frame::{AwsFrames, NdJsonFrames, SseFrames};
 use http_body::Body as _;
@@ -23,8 +23,9 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::Table;
 use crate::refusal::Refusal;
-use crate::stage::admit::Admitted;
+use crate::stage::admit::{Admitted, BYTES_PER_TOKEN, Held, Short};
 use crate::stage::forward::Forward;
+use crate::stage::settle::Recorded;
 
 /// How long the first visible output is awaited before the answer's head goes out without it: clients
 /// and proxies give a silent connection up.
@@ -36,6 +37,9 @@ const PIECE: usize = 16 * 1024;
 /// How often others are let run in the hope of more bytes before what is there goes out. The first time may
 /// be for nothing, as the server's connection asks twice each time it is run.
 const PATIENCE: u8 = 2;
+
+/// What an answer may still grow by while its end is written.
+const LAST_TOKENS: u64 = 4;
 
 /// A stream on its way.
 pub struct Pump {
@@ -56,6 +60,10 @@ pub struct Pump {
     out: Vec<u8>,
     state: State,
     admitted: Option<Admitted>,
+    /// Set when a hold has to ask the shared store for more.
+    growing: Option<Growing>,
+    /// Set when the request is settled: the last bytes wait until that is on record.
+    recorded: Option<Recorded>,
     /// Set when somebody wants the whole answer at the end.
     folder: Option<(Folder, OnDone)>,
     heartbeat: Option<Duration>,
@@ -66,6 +74,9 @@ pub struct Pump {
     fruitless: u8,
     since: Instant,
 }
+
+/// A hold that grows, and what came of it.
+type Growing = Pin<Box<dyn Future<Output = (Held, Result<(), Short>)> + Send>>;
 
 /// What to do with the whole answer at the end of a stream.
 pub type OnDone = Box<dyn FnOnce(ChatResponse) + Send>;
@@ -160,6 +171,8 @@ impl Pump {
             out: Vec::new(),
             state: State::Flowing,
             admitted: None,
+            growing: None,
+            recorded: None,
             folder: None,
             heartbeat: table.settings.heartbeat(call.dialect),
             silent_since: None,
@@ -255,6 +268,8 @@ impl Pump {
                 }
             }
             admitted.meter.output_bytes += block.len() as u64;
+            // Providers send a token or two at a time.
+            admitted.meter.output_tokens += u64::from(!(look.decode || self.keeps));
             if !look.withhold {
                 forward.copy(block, &mut self.out);
             }
@@ -374,7 +389,7 @@ impl Pump {
         let note = refusal.note(self.call.arrival.id.as_str());
         self.encoder.error(&note, &mut self.out);
         self.book_losses(admitted);
-        admitted.broken(fault.class);
+        admitted.broken(fault.class, &fault.message);
         self.upstream = None;
         self.state = State::Ended;
         tracing::warn!(
@@ -386,7 +401,7 @@ impl Pump {
         );
     }
 
-    fn finish(&mut self, mut admitted: Admitted) {
+    fn finish(&mut self, mut admitted: Admitted) -> Recorded {
         let fault = None;
         admitted.attempted(&self.destination, self.since, fault);
         if admitted.meter.ending != faregate_terms::Ending::Broken {
@@ -395,6 +410,70 @@ impl Pump {
                 then(folder.finish());
             }
         }
+        admitted.settle()
+    }
+
+    /// Lets the hold follow the answer. Where a budget that must hold has nothing left, the shared store is
+    /// asked for more, and without more the answer ends before what is held is used up.
+    fn follow_budget(&mut self, admitted: &mut Admitted) {
+        let tokens = admitted.meter.output_tokens;
+        let Some(held) = &mut admitted.held else { return };
+        if held.longest.is_some() && !held.is_watched {
+            // The provider was told to stop where what is held ends.
+            return;
+        }
+        let missing = held.follow(tokens);
+        if held.longest.is_none() {
+            return;
+        }
+        if held.exhausted {
+            if missing.is_some() && !held.pays(tokens + LAST_TOKENS) {
+                self.cut(admitted);
+            }
+        } else if let Some(missing) = missing
+            && let Some(mut held) = admitted.held.take()
+        {
+            self.growing = Some(Box::pin(async move {
+                let outcome = held.hold.top_up(missing).await;
+                (held, outcome)
+            }));
+        }
+    }
+
+    /// Ends the answer as if it had reached its longest: the budget pays for no more.
+    fn cut(&mut self, admitted: &mut Admitted) {
+        let finish = Event::Finish { choice: 0, reason: FinishReason::Length, stop_sequence: None };
+        self.encoder.event(&finish, &mut self.out);
+        self.encoder.end(&mut self.out);
+        self.book_losses(admitted);
+        admitted.meter.cut = true;
+        self.upstream = None;
+        self.state = State::Ended;
+        tracing::info!(call_id = %self.call.arrival.id, "a stream ended where its budget ended");
+    }
+
+    fn poll_growing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(growing) = &mut self.growing else { return Poll::Ready(()) };
+        let (mut held, outcome) = ready!(growing.as_mut().poll(cx));
+        self.growing = None;
+        held.exhausted = outcome.is_err();
+        if let Some(admitted) = &mut self.admitted {
+            admitted.held = Some(held);
+        }
+        Poll::Ready(())
+    }
+
+    /// The last bytes, once the request is on record.
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(admitted) = self.admitted.take() {
+            self.recorded = Some(self.finish(admitted));
+        }
+        if let Some(recorded) = &mut self.recorded {
+            ready!(Pin::new(recorded).poll(cx));
+            self.recorded = None;
+        }
+        let last = std::mem::take(&mut self.out);
+        Poll::Ready((!last.is_empty()).then(|| Bytes::from(last)))
     }
 
     fn step(&mut self, cx: &mut Context<'_>, admitted: &mut Admitted) -> Poll<()> {
@@ -422,8 +501,10 @@ impl Pump {
             None => self.input_ended(admitted),
         };
         self.silent_since = None;
-        if let Err(fault) = step {
-            self.fail(&fault, admitted);
+        match step {
+            Err(fault) => self.fail(&fault, admitted),
+            Ok(_) if self.state == State::Flowing => self.follow_budget(admitted),
+            Ok(_) => {}
         }
         Poll::Ready(())
     }
@@ -449,15 +530,14 @@ impl Source for Pump {
         // What the provider has sent already goes out in one piece: each costs the client's side a write.
         let mut blocked = false;
         loop {
-            let enough = blocked || self.out.len() >= PIECE || self.state == State::Ended;
-            if !self.out.is_empty() && (enough || self.admitted.is_none()) {
+            if self.state == State::Ended {
+                return self.poll_last(cx);
+            }
+            if !self.out.is_empty() && (blocked || self.out.len() >= PIECE || self.growing.is_some()) {
                 return Poll::Ready(Some(Bytes::from(std::mem::take(&mut self.out))));
             }
+            ready!(self.poll_growing(cx));
             let Some(mut admitted) = self.admitted.take() else { return Poll::Ready(None) };
-            if self.state == State::Ended {
-                self.finish(admitted);
-                return Poll::Ready(None);
-            }
             let step = self.step(cx, &mut admitted);
             self.admitted = Some(admitted);
             if step.is_ready() {
@@ -481,6 +561,10 @@ impl Source for Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         if let Some(mut admitted) = self.admitted.take() {
+            // A hold that is growing goes with its request: it counts what it has as spent.
+            if let Some(growing) = self.growing.take() {
+                drop(growing);
+            }
             // The client left: what came so far is settled by the admitted request's own drop.
             admitted.attempted(&self.destination, self.since, None);
         }
@@ -512,6 +596,7 @@ fn note(event: &Event, admitted: &mut Admitted) -> Result<(), Fault> {
         Event::Error(fault) => return Err(fault.clone()),
         Event::Text { delta, .. } | Event::Reasoning { delta, .. } | Event::Arguments { delta, .. } => {
             admitted.meter.output_bytes += delta.len() as u64;
+            admitted.meter.output_tokens += (delta.len() as u64).div_ceil(BYTES_PER_TOKEN);
         }
         _ => {}
     }

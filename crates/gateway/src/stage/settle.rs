@@ -1,33 +1,68 @@
 //! Usage → cost → receipt → metrics and log. Runs exactly once for every admitted request.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use faregate_terms::{Ending, FaultClass, Receipt};
+use faregate_catalog::tokens;
+use faregate_journal::{Admission, Journal, Slot, Ticket};
+use faregate_state::clock::Clock;
+use faregate_state::limits::{Actual, OutputEstimates};
+use faregate_terms::{Ending, FaultClass, PicoUsd, Receipt, UtcMillis};
 use http::header::USER_AGENT;
 use tokio::sync::broadcast;
 
 use crate::destination::Destination;
-use crate::metrics::{Metrics, SeriesKey};
-use crate::stage::admit::{InFlight, Meter};
+use crate::gate::Services;
+use crate::metrics::{Metrics, SeriesKey, Who};
+use crate::stage::admit::{Admitted, InFlight, Meter};
 use crate::stage::identify::Principal;
+use crate::stage::reserve::ANYBODY;
 
 /// Turns what a request did into its receipt and hands that on.
 pub struct Settler {
     metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    journal: Option<Journal>,
+    estimates: Arc<OutputEstimates>,
     in_flight: InFlight,
     watchers: broadcast::Sender<Arc<Receipt>>,
+}
+
+/// Tells when a receipt is on record: at once if nobody keeps one.
+#[derive(Debug, Default)]
+pub struct Recorded(Option<Ticket>);
+
+impl Future for Recorded {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.get_mut().0 {
+            Some(ticket) => Pin::new(ticket).poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
 }
 
 /// Receipts a slow watcher may fall behind before it misses some.
 const WATCHER_LAG: usize = 1024;
 
-/// Bytes per token in an estimate. Source: compat, behaviour §10.
-const BYTES_PER_TOKEN: u64 = 4;
-
 impl Settler {
     /// A settler that reports to `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, in_flight: InFlight::default(), watchers: broadcast::channel(WATCHER_LAG).0 }
+    pub fn new(metrics: Arc<Metrics>, services: &Services) -> Self {
+        Self {
+            metrics,
+            clock: Arc::clone(&services.clock),
+            journal: services.journal.clone(),
+            estimates: Arc::clone(&services.estimates),
+            in_flight: InFlight::default(),
+            watchers: broadcast::channel(WATCHER_LAG).0,
+        }
+    }
+
+    /// The time on the wall.
+    pub(crate) fn now(&self) -> UtcMillis {
+        UtcMillis::from_millis(self.clock.wall_ms())
     }
 
     /// Requests admitted and not yet settled.
@@ -38,6 +73,22 @@ impl Settler {
     /// Receipts as they are made, from now on.
     pub fn watch(&self) -> broadcast::Receiver<Arc<Receipt>> {
         self.watchers.subscribe()
+    }
+
+    /// Notes in the journal that a call is under way. Without a place in it the call goes on, and its receipt
+    /// is only as safe as this process.
+    pub(crate) fn open(&self, meter: &Meter, expected_cost: PicoUsd) -> Option<Slot> {
+        let arrival = &meter.arrival;
+        let admission = Admission {
+            call_id: Some(arrival.id.clone()),
+            receipt_id: arrival.own_id.clone(),
+            started: meter.started,
+            route: arrival.found.route.to_owned(),
+            requested_model: meter.requested_model.clone(),
+            account: meter.account.clone(),
+            expected_cost,
+        };
+        self.journal.as_ref()?.admit(admission).ok()
     }
 
     /// One more request is admitted.
@@ -59,18 +110,34 @@ impl Settler {
     }
 
     /// One admitted request is over.
-    pub(crate) fn settle(&self, meter: &mut Meter, principal: &Principal) {
+    pub(crate) fn settle(&self, admitted: &mut Admitted) -> Recorded {
+        let Admitted { meter, principal, held, slot, .. } = admitted;
         estimate(meter);
         let key = series(meter, principal, meter.destination.as_deref(), meter.status, meter.class);
-        let receipt = meter.receipt();
+        let receipt = meter.receipt(self.now());
+        if let Some(held) = held.take() {
+            held.hold.settle(&Actual {
+                cost: receipt.cost.unwrap_or(PicoUsd::ZERO),
+                input_tokens: receipt.usage.input,
+                output_tokens: receipt.usage.output,
+            });
+            if let (Some(group), true) = (&receipt.model_group, receipt.usage.output > 0) {
+                for subject in [principal.label(), ANYBODY] {
+                    self.estimates.learn(subject, group.as_str(), receipt.usage.output);
+                }
+            }
+        }
         let overhead = receipt.duration.saturating_sub(receipt.upstream_time);
         self.metrics.record(key, &receipt, overhead);
         log(&receipt);
         self.in_flight.leave();
         self.metrics.in_flight.dec();
         if self.watchers.receiver_count() > 0 {
-            let _ = self.watchers.send(Arc::new(receipt));
+            let _ = self.watchers.send(Arc::new(receipt.clone()));
         }
+        // A refusal before the journal had been told of the call is on record all the same.
+        let slot = slot.take().or_else(|| self.open(meter, PicoUsd::ZERO));
+        Recorded(slot.map(|slot| slot.settle(receipt)))
     }
 }
 
@@ -95,7 +162,11 @@ fn series(
         model_id: destination.map(|it| it.deployment.to_string()),
         api_provider: destination.map(|it| it.provider.name.to_owned()),
         api_base: destination.map(|it| it.base.clone()),
-        key: principal.label(),
+        who: match principal {
+            Principal::Key(caller) => Who::Key(Arc::clone(caller)),
+            Principal::Master => Who::Named("litellm_proxy_master_key"),
+            Principal::Anonymous => Who::Named("None"),
+        },
         class,
         client_ip: arrival.client_ip.map_or_else(|| "None".to_owned(), |ip| ip.to_string()),
         user_agent: user_agent.unwrap_or("None").to_owned(),
@@ -110,9 +181,14 @@ fn estimate(meter: &mut Meter) {
     if !answered || !produced || meter.usage.output > 0 {
         return;
     }
-    meter.usage.output = meter.output_bytes.div_ceil(BYTES_PER_TOKEN);
+    let model = meter.destination.as_ref().map_or("", |destination| destination.model.as_str());
+    // The text itself is gone by now: its length says how many tokens it was, as the model's family cuts it.
+    let by_bytes = tokens::estimate(model, meter.output_bytes);
+    let output = if meter.output_tokens > 0 { meter.output_tokens } else { by_bytes };
+    let input = tokens::estimate(model, meter.input_bytes);
+    meter.usage.output = output;
     if meter.usage.input == 0 {
-        meter.usage.input = meter.input_bytes.div_ceil(BYTES_PER_TOKEN);
+        meter.usage.input = input;
     }
     meter.usage.estimated = true;
 }

@@ -1,0 +1,300 @@
+//! Holds what a request is expected to use in every limit that applies to it, all at once or not at all.
+
+use faregate_state::limits::{Cause, Denied, Estimate, Limit, Meter, Rule, Scope, ScopeKey};
+use faregate_terms::{PicoUsd, Usage};
+use jiff::tz::TimeZone;
+
+use crate::call::Call;
+use crate::caller::Caller;
+use crate::destination::Destination;
+use crate::gate::{Gate, Table};
+use crate::ports::Which;
+use crate::refusal::{Limited, Refusal};
+use crate::stage::admit::{Admitted, Held};
+use crate::stage::identify::Principal;
+use crate::stage::plan::Planned;
+
+/// Output with which an answer begins to make sense, in tokens.
+const FIRST_SLICE: u64 = 64;
+/// The longest answer of a model whose limit nobody knows, in tokens.
+const LONGEST_ANSWER: u64 = 128_000;
+/// Bytes of a request per token of it: few, as a budget that must hold counts on it.
+const BYTES_PER_TOKEN: u64 = 3;
+/// Whose answers stand for those of a key that has had none.
+pub(crate) const ANYBODY: &str = "";
+/// A request may take so much of what is left, unasked, to be spared top-ups; near the end the part is small.
+const MODEST: i128 = 8;
+
+/// What a request may cost, before it is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Forecast {
+    /// Of the whole prompt.
+    pub input_cost: PicoUsd,
+    /// Of one more token of output.
+    pub per_token: PicoUsd,
+    /// The longest answer, in tokens.
+    pub longest: u64,
+    /// What is held for it.
+    pub estimate: Estimate,
+}
+
+impl Forecast {
+    /// What the longest answer costs.
+    fn most(&self) -> PicoUsd {
+        self.up_to(self.longest)
+    }
+
+    fn up_to(&self, tokens: u64) -> PicoUsd {
+        self.input_cost + PicoUsd::from_pico(self.per_token.pico().saturating_mul(i128::from(tokens)))
+    }
+
+    /// The longest answer that `money` pays; `None` if output is free.
+    fn longest_for(&self, money: PicoUsd) -> Option<u64> {
+        let each = self.per_token.pico();
+        let rest = money.pico().saturating_sub(self.input_cost.pico()).max(0);
+        (each > 0).then(|| u64::try_from(rest / each).unwrap_or(u64::MAX))
+    }
+}
+
+/// Reserves; `admitted` then holds it until it is settled.
+///
+/// # Errors
+/// 422 or the configured status for budgets, 429 for rates, naming the first limit that does not admit it.
+pub async fn reserve(
+    gate: &Gate,
+    table: &Table,
+    call: &Call,
+    planned: &Planned,
+    admitted: &mut Admitted,
+) -> Result<(), Refusal> {
+    let mut limits = gather(gate, table, planned, admitted).await?;
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let destination = planned.plan.steps.first().and_then(|step| {
+        let deployment = table.deployments.get(step.deployment)?;
+        let model = planned.resolved.upstream_model(&deployment.upstream_model);
+        deployment.destination(&model, super::attempt::via(call.dialect), table).ok()
+    });
+    let forecast = forecast(gate, call, planned, admitted, destination.as_deref());
+    if forecast.per_token <= PicoUsd::ZERO && forecast.input_cost <= PicoUsd::ZERO {
+        // What costs nothing passes every budget. Source: compat, behaviour §2 step 6.
+        let priced = destination.as_ref().is_some_and(|destination| destination.prices.is_some());
+        limits.retain(|limit| !priced || limit.meter() != Meter::Budget);
+    }
+    let estimate = modest(gate, &limits, forecast.estimate);
+    let call_id = || call.arrival.id.clone();
+    let mut held = gate.services.limits.reserve(&limits, &estimate, call_id()).await;
+    if held.as_ref().is_err_and(|denied| denied.standing.limit.meter() == Meter::Budget) {
+        // What is left does not pay for what is usual, but it may pay for this.
+        let estimate = Estimate { least: forecast.up_to(1), ..estimate };
+        held = gate.services.limits.reserve(&limits, &estimate, call_id()).await;
+    }
+    match held {
+        Ok(hold) => {
+            let mut held = Held::new(hold, forecast);
+            held.bound(call.stream);
+            admitted.held = Some(held);
+            Ok(())
+        }
+        Err(denied) => Err(Refusal::Limited(Box::new(limited(&denied, &admitted.principal, table)))),
+    }
+}
+
+/// The estimate, but of a budget that must hold no more than a modest part of what is left: others need some.
+fn modest(gate: &Gate, limits: &[Limit], estimate: Estimate) -> Estimate {
+    let strict = limits.iter().filter(|limit| limit.meter() == Meter::Budget && limit.rule() == Rule::Within);
+    let left = strict.map(|limit| gate.services.limits.standing(limit).remaining()).min();
+    let Some(left) = left else { return estimate };
+    let likely = estimate.likely.min(PicoUsd::from_pico(left / MODEST)).max(estimate.least);
+    Estimate { likely, ..estimate }
+}
+
+/// Every limit that applies.
+async fn gather(
+    gate: &Gate,
+    table: &Table,
+    planned: &Planned,
+    admitted: &Admitted,
+) -> Result<Vec<Limit>, Refusal> {
+    let model = planned.resolved.group.as_str();
+    let mut limits = Vec::new();
+    if let Some(caller) = admitted.principal.caller() {
+        limits.extend(caller.limits.iter().cloned());
+        limits.extend(of_model(&caller.model_limits, model));
+    }
+    limits.extend(table.global_limits.iter().cloned());
+    limits.extend(table.group_limits.get(model).into_iter().flatten().cloned());
+    let Some(principals) = &gate.services.principals else { return Ok(limits) };
+    let account = &admitted.meter.account;
+    let whom = table.settings.has_global_budget.then_some(Which::Global).into_iter();
+    let whom = whom.chain(account.end_user.as_deref().map(|id| Which::EndUser(id.into())));
+    let whom = whom.chain(account.tags.iter().map(|tag| Which::Tag(tag.as_str().into())));
+    let groups = table.access_groups(model).iter();
+    let whom = whom.chain(groups.map(|group| Which::AccessGroup(group.as_str().into())));
+    for which in whom {
+        // An end user or tag that cannot be asked about must not stop a key that is known.
+        let Ok(Some(subject)) = principals.subject(&which).await else { continue };
+        if subject.blocked
+            && let Which::EndUser(id) = &which
+        {
+            return Err(Refusal::Blocked(crate::caller::Blocked::User(id.to_string())));
+        }
+        if let Some(grant) = &subject.grant
+            && !grant.allows(model, table.access_groups(model))
+        {
+            return Err(Refusal::ModelDenied { whose: grant.whose, model: model.to_owned() });
+        }
+        limits.extend(subject.limits.iter().cloned());
+        limits.extend(of_model(&subject.model_limits, model));
+    }
+    Ok(limits)
+}
+
+fn of_model<'a>(limits: &'a [crate::caller::ModelLimit], model: &'a str) -> impl Iterator<Item = Limit> + 'a {
+    limits.iter().filter(move |limit| limit.counts(model)).map(|limit| limit.limit.clone())
+}
+
+fn forecast(
+    gate: &Gate,
+    call: &Call,
+    planned: &Planned,
+    admitted: &Admitted,
+    destination: Option<&Destination>,
+) -> Forecast {
+    let info = destination.and_then(|destination| destination.info.as_deref());
+    let window = info.and_then(|info| info.max_input_tokens).unwrap_or(u64::MAX);
+    let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN).min(window);
+    let most = info.and_then(|info| info.max_output_tokens).unwrap_or(LONGEST_ANSWER);
+    let longest = call.max_output().map_or(most, |asked| asked.min(most));
+    let (key, model) = (admitted.principal.label(), planned.resolved.group.as_str());
+    let estimates = &gate.services.estimates;
+    // A key that is new to a model is taken to want what others want of it.
+    let learned = estimates.seen(key, model).or_else(|| estimates.seen(ANYBODY, model));
+    let expected =
+        learned.map_or_else(|| estimates.expect(key, model, Some(longest)), |it| it.clamp(1, longest.max(1)));
+    let cost = |output: u64| {
+        let usage = Usage { input, output, ..Usage::default() };
+        destination.and_then(|destination| destination.cost(&usage)).unwrap_or(PicoUsd::ZERO)
+    };
+    let input_cost = cost(0);
+    let per_token = PicoUsd::from_pico((cost(1000).pico() - input_cost.pico()) / 1000);
+    let mut forecast = Forecast { input_cost, per_token, longest, estimate: Estimate::default() };
+    forecast.estimate = Estimate {
+        likely: forecast.up_to(expected),
+        least: forecast.up_to(FIRST_SLICE.min(longest).min(expected)),
+        input_tokens: input,
+        output_tokens: expected,
+    };
+    forecast
+}
+
+impl Held {
+    /// Decides how long the answer may get under budgets that must hold: as long as asked if that is a modest
+    /// part of what is left, else what is held pays, or, for a stream, what it may come to hold.
+    fn bound(&mut self, stream: bool) {
+        let Some(left) = self.hold.affordable() else { return };
+        let most = self.forecast.most();
+        let missing = PicoUsd::from_pico((most.pico() - self.hold.cost().pico()).max(0));
+        let modest = PicoUsd::from_pico(left.pico() / MODEST);
+        let grown = self.hold.raise(missing.min(modest));
+        if grown >= missing {
+            return;
+        }
+        // What is not held yet others may take. A stream can be ended in time if it is a slice ahead of what
+        // arrives at once; what is shorter, or comes whole, must be paid for before it is asked for.
+        let is_ahead = self.pays(FIRST_SLICE);
+        self.is_watched = stream && is_ahead;
+        let left = PicoUsd::from_pico(if self.is_watched { left.pico() - grown.pico() } else { 0 });
+        self.longest = self.forecast.longest_for(self.hold.cost() + left);
+    }
+}
+
+/// What the client is told of a limit. Source: compat, behaviour §3.1.
+fn limited(denied: &Denied, principal: &Principal, table: &Table) -> Limited {
+    let standing = &denied.standing;
+    let scope = standing.limit.scope();
+    if denied.cause == Cause::StoreAway {
+        return Limited {
+            status: 503,
+            kind: "internal_server_error",
+            class: "ServiceUnavailableError",
+            message: denied.to_string(),
+            retry_after: denied.retry_after,
+            headers: Vec::new(),
+        };
+    }
+    let resets = standing.resets_at.map(|at| at.to_zoned(TimeZone::UTC).strftime("%F %T UTC").to_string());
+    if standing.limit.meter() == Meter::Budget {
+        return Limited {
+            status: table.settings.budget_status,
+            kind: "budget_exceeded",
+            class: "BudgetExceededError",
+            message: over_budget(denied, scope, principal.caller(), resets.as_deref()),
+            retry_after: None,
+            // Official SDKs would try again what no retry can mend.
+            headers: vec![("x-should-retry", "false".to_owned())],
+        };
+    }
+    let word = standing.limit.meter().word();
+    let value = if scope.id.is_empty() { "all".to_owned() } else { scope_value(scope) };
+    let mut message = format!(
+        "Rate limit exceeded for {}: {value}. Limit type: {word}. Current limit: {}, Remaining: {}.",
+        scope.word(),
+        standing.amount(),
+        standing.remaining(),
+    );
+    let mut headers = vec![("rate_limit_type", word.to_owned())];
+    if let Some(resets) = resets {
+        message.push_str(&format!(" Limit resets at: {resets}"));
+        headers.push(("reset_at", resets));
+    }
+    Limited {
+        status: 429,
+        kind: "throttling_error",
+        class: "RateLimitError",
+        message,
+        retry_after: denied.retry_after,
+        headers,
+    }
+}
+
+fn scope_value(scope: &ScopeKey) -> String {
+    match &scope.model {
+        Some(model) => format!("{}:{model}", scope.id),
+        None => scope.id.to_string(),
+    }
+}
+
+fn over_budget(denied: &Denied, scope: &ScopeKey, caller: Option<&Caller>, resets: Option<&str>) -> String {
+    let standing = &denied.standing;
+    let usd = |pico: i128| PicoUsd::from_pico(pico).to_string();
+    let (spent, max) = (usd(standing.spent), usd(standing.amount()));
+    let title = scope.scope.row().title;
+    let mut message = match scope.scope {
+        Scope::Global => format!("Budget has been exceeded! Current cost: {spent}, Max budget: {max}"),
+        Scope::User | Scope::EndUser => {
+            format!("ExceededBudget: {title}={} over budget. Spend={spent}, Budget={max}", scope.id)
+        }
+        Scope::Key => {
+            let alias = caller.and_then(|caller| caller.account.key_alias.as_deref()).unwrap_or_default();
+            let shown = caller.map_or("", |caller| &caller.shown);
+            format!(
+                "Budget has been exceeded! Key={alias} ({shown}) Current cost: {spent}, Max budget: {max}"
+            )
+        }
+        _ => {
+            format!("Budget has been exceeded! {title}={} Current cost: {spent}, Max budget: {max}", scope.id)
+        }
+    };
+    if let Some(model) = &scope.model {
+        message.push_str(&format!(", model: {model}"));
+    }
+    if standing.held > 0 {
+        message.push_str(&format!(", held by requests in flight: {}", usd(standing.held)));
+    }
+    if let Some(resets) = resets {
+        message.push_str(&format!(". The budget starts again at {resets}"));
+    }
+    message
+}

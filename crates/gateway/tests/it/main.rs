@@ -1,0 +1,7 @@
+//! The data plane over HTTP, in process.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod answers;
+mod litellm;
+mod quirks;
