@@ -1,0 +1,232 @@
+//! Fields of a request → columns of a row.
+
+use faregate_store::{Budget, Patch, Record};
+use faregate_terms::{KeyHash, UtcMillis};
+use jiff::{Span, Timestamp, ToSpan};
+use rand::RngCore;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::error::AdminError;
+use crate::fields::{Field, Holds, field};
+use crate::routes::Call;
+
+/// Fields of a budget, wherever one is given.
+pub const BUDGET: &[Field] = &[
+    field("max_budget", Holds::Number, "US dollars per budget period"),
+    field("soft_budget", Holds::Number, "US dollars at which an alert goes out"),
+    field("budget_duration", Holds::Text, "length of a budget period: 30s, 30m, 30h, 30d, 1w, 1mo"),
+    field("tpm_limit", Holds::Int, "tokens per minute"),
+    field("rpm_limit", Holds::Int, "requests per minute"),
+    field("tpd_limit", Holds::Int, "tokens per day"),
+    field("max_parallel_requests", Holds::Int, "requests at the same time"),
+    field("model_max_budget", Holds::Object, "model → {budget_limit, time_period}"),
+];
+
+/// Moves `fields` of `body` into `columns`. A `null` empties the column.
+pub fn take(columns: &mut Map<String, Value>, body: &Map<String, Value>, fields: &[&str]) {
+    for name in fields {
+        if let Some(value) = body.get(*name) {
+            columns.insert((*name).to_owned(), value.clone());
+        }
+    }
+}
+
+/// Moves `fields` of `body` into the object `metadata`. A `null` removes the member.
+pub fn take_into(metadata: &mut Value, body: &Map<String, Value>, fields: &[&str]) {
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    let Value::Object(map) = metadata else { return };
+    for name in fields {
+        match body.get(*name) {
+            None => {}
+            Some(Value::Null) => drop(map.remove(*name)),
+            Some(value) => drop(map.insert((*name).to_owned(), value.clone())),
+        }
+    }
+}
+
+/// A row made of columns; what is not named is as in a new row.
+///
+/// # Errors
+/// 422 if a value does not fit its column.
+pub fn row<T: Record + Default>(columns: Map<String, Value>) -> Result<T, AdminError> {
+    let mut all = match serde_json::to_value(T::default()) {
+        Ok(Value::Object(all)) => all,
+        _ => Map::new(),
+    };
+    // Columns that must hold something keep what a new row has.
+    all.extend(columns.into_iter().filter(|(_, value)| !value.is_null()));
+    serde_json::from_value(Value::Object(all))
+        .map_err(|error| AdminError::fields(vec![(vec!["body"], "value_error", error.to_string())]))
+}
+
+/// A patch of these columns.
+pub fn patch(columns: Map<String, Value>) -> Patch {
+    Patch::from(columns)
+}
+
+/// The row as JSON.
+pub fn json_of(record: &impl Serialize) -> Value {
+    serde_json::to_value(record).unwrap_or(Value::Null)
+}
+
+/// Sets the end of the first period when the length of one is set.
+///
+/// # Errors
+/// 400 if the text is no duration.
+pub fn period(call: &Call, columns: &mut Map<String, Value>) -> Result<(), AdminError> {
+    match call.body.get("budget_duration") {
+        None => {}
+        Some(Value::String(duration)) if !duration.is_empty() => {
+            let ends = call.admin.period_end("budget_duration", duration)?;
+            columns.insert("budget_reset_at".to_owned(), json!(ends));
+        }
+        Some(_) => {
+            columns.insert("budget_duration".to_owned(), Value::Null);
+            columns.insert("budget_reset_at".to_owned(), Value::Null);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses amounts below zero.
+///
+/// # Errors
+/// 400 naming the field.
+pub fn not_negative(call: &Call, fields: &[&'static str]) -> Result<(), AdminError> {
+    for name in fields {
+        if call.given(name).and_then(Value::as_f64).is_some_and(|amount| amount < 0.0) {
+            return Err(AdminError::invalid(name, format!("{name} cannot be negative")));
+        }
+    }
+    Ok(())
+}
+
+/// The moment that is `duration` from now: `30s`, `30m`, `30h`, `30d`, `1w`, `1mo`.
+///
+/// # Errors
+/// 400 naming `name`, if the text is no duration.
+pub fn after(name: &str, duration: &str, now: UtcMillis) -> Result<UtcMillis, AdminError> {
+    let bad = || {
+        AdminError::invalid(
+            name,
+            format!(
+                "{name}: `{duration}` is not a duration; write a positive number and s, m, h, d, w or mo"
+            ),
+        )
+    };
+    let digits = duration.len() - duration.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let count: i64 =
+        duration[..digits].parse().ok().filter(|count| (1..100_000).contains(count)).ok_or_else(bad)?;
+    let span: Span = match &duration[digits..] {
+        "s" => count.seconds(),
+        "m" => count.minutes(),
+        "h" => count.hours(),
+        "d" => (count * 24).hours(),
+        "w" => (count * 24 * 7).hours(),
+        "mo" => (count * 24 * 30).hours(),
+        _ => return Err(bad()),
+    };
+    let start = Timestamp::from_millisecond(now.millis()).map_err(|_| bad())?;
+    let end = start.checked_add(span).map_err(|_| bad())?;
+    Ok(UtcMillis::from_millis(end.as_millisecond()))
+}
+
+/// A new secret. Source: compat, behaviour §1, "Generated key".
+pub fn new_secret() -> String {
+    let mut bytes = [0; 16];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("sk-{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// How a key is shown. Source: compat, behaviour §1, `key_name`.
+pub fn shown(secret: &str) -> String {
+    let tail = if secret.len() < 16 { "" } else { secret.get(secret.len() - 4..).unwrap_or_default() };
+    format!("sk-...{tail}")
+}
+
+/// The hash of what may be a key or a hash.
+pub fn hash_of(key: &str) -> String {
+    if key.starts_with("sk-") { KeyHash::of(key).to_string() } else { key.to_owned() }
+}
+
+/// A budget row from the budget fields of a body; `None` if the body has none.
+///
+/// # Errors
+/// 400 and 422 for values that make no sense.
+pub fn budget(call: &Call) -> Result<Option<Budget>, AdminError> {
+    let names: Vec<&str> = BUDGET.iter().map(|field| field.name).collect();
+    if !names.iter().any(|name| call.given(name).is_some()) {
+        return Ok(None);
+    }
+    not_negative(call, &["max_budget", "soft_budget"])?;
+    let mut columns = Map::new();
+    take(&mut columns, &call.body, &names);
+    take(&mut columns, &call.body, &["allowed_models", "temp_budget_increase", "temp_budget_expiry"]);
+    period(call, &mut columns)?;
+    let mut row: Budget = row(columns)?;
+    row.budget_id = uuid::Uuid::new_v4().to_string();
+    row.created_by = call.changed_by();
+    row.updated_by = call.changed_by();
+    Ok(Some(row))
+}
+
+/// Secrets in what is shown or written down: their first characters stay.
+pub fn masked(mut value: Value) -> Value {
+    mask(&mut value);
+    value
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, member) in map {
+                let secret = ["password", "secret", "api_key", "credential", "token_value"];
+                let is_secret = secret.iter().any(|word| name.contains(word)) || name == "key";
+                match member {
+                    Value::String(text) if is_secret && !text.is_empty() => {
+                        *member = Value::String(format!("{}****", text.chars().take(3).collect::<String>()));
+                    }
+                    other => mask(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_wherever_they_are() {
+        let value = json!({"api_key": "sk-123456", "deep": [{"client_secret": "abcdef", "name": "x"}]});
+        let shown = masked(value);
+        assert_eq!(shown, json!({"api_key": "sk-****", "deep": [{"client_secret": "abc****", "name": "x"}]}));
+    }
+
+    #[test]
+    fn durations_are_counted_exactly() {
+        let now = UtcMillis::from_millis(0);
+        for (text, seconds) in [("30s", 30), ("2m", 120), ("1h", 3600), ("30d", 30 * 86_400), ("1w", 604_800)]
+        {
+            assert_eq!(after("duration", text, now).unwrap().millis(), seconds * 1000, "{text}");
+        }
+        for text in ["", "d", "0d", "-1d", "3x", "1.5h"] {
+            assert!(after("duration", text, now).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn new_keys_have_litellms_form() {
+        let (one, two) = (new_secret(), new_secret());
+        assert!(one.starts_with("sk-") && one.len() == 25 && one != two);
+    }
+}
