@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::check::Format;
 use crate::flags::{Client, Serve};
+use crate::maintenance::{self, Task, Which};
 use crate::models::Models;
 use crate::probe;
 
@@ -51,6 +52,28 @@ enum Command {
     },
     /// List the models with provider, dialects, context window and prices
     Models(Models),
+    /// Bring the database's schema up to date; exit code 0 when it is
+    Migrate {
+        #[command(flatten)]
+        which: Which,
+        /// Only say what is missing; exit code 1 if something is
+        #[arg(long)]
+        check: bool,
+    },
+    /// Back up, restore or check the database
+    #[command(subcommand)]
+    Db(Task),
+    /// Seal stored secrets with another salt key, from LITELLM_SALT_KEY to LITELLM_NEW_SALT_KEY
+    RotateSalt {
+        #[command(flatten)]
+        which: Which,
+        /// A file with the key of now, instead of LITELLM_SALT_KEY
+        #[arg(long)]
+        old_key_file: Option<PathBuf>,
+        /// A file with the new key, instead of LITELLM_NEW_SALT_KEY
+        #[arg(long)]
+        new_key_file: Option<PathBuf>,
+    },
     /// Print a shell's completion script
     Completions {
         /// Which shell
@@ -79,6 +102,11 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Models(asked)) => crate::models::run(&asked),
         Some(Command::Health { url }) => probe::run(&url),
+        Some(Command::Migrate { which, check }) => maintenance::migrate(&which, check),
+        Some(Command::Db(task)) => maintenance::run(&task),
+        Some(Command::RotateSalt { which, old_key_file, new_key_file }) => {
+            maintenance::rotate_salt(&which, old_key_file.as_deref(), new_key_file.as_deref())
+        }
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "faregate", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE,
     ORIGIN, VARY,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,15 +24,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use faregate_admin::Admin;
 use faregate_gateway::body::Body;
 use faregate_gateway::gate::Gate;
 use faregate_gateway::pipeline;
 use faregate_gateway::refusal::Refusal;
 use faregate_gateway::routes::{Lookup, Operation, find};
+use faregate_gateway::stage::decode;
 use faregate_gateway::stage::deliver::{refuse, respond};
 
 use crate::front_page::FrontPage;
@@ -45,7 +49,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the listener needs to know.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Front {
     /// Prefix of all routes, without trailing slash.
     pub root_path: String,
@@ -61,6 +65,8 @@ pub struct Front {
     pub page: FrontPage,
     /// Ends the drain before its time.
     pub cut: CancellationToken,
+    /// The control plane, and where it runs: not on the threads that serve models.
+    pub admin: Option<(Arc<Admin>, Handle)>,
 }
 
 /// Binds `host:port`.
@@ -245,11 +251,51 @@ async fn answer(
             Some(("" | "/", Lookup::Unknown)) => {
                 front.page.answer(&head.method, &front.root_path).unwrap_or_else(not_found)
             }
+            Some((path, Lookup::Unknown))
+                if front.admin.as_ref().is_some_and(|(admin, _)| admin.knows(path)) =>
+            {
+                let path = path.to_owned();
+                Box::pin(manage(front, head, path, body)).await
+            }
             Some((_, Lookup::Unknown)) | None => not_found(),
         }
     };
     allow_origin(front, origin.as_ref(), response.headers_mut());
     response
+}
+
+/// The largest body of a management call.
+const MAX_MANAGEMENT_BODY: usize = 8 * 1024 * 1024;
+/// How long a management call may take: reports over months are slow.
+const MANAGEMENT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Serves a call of the control plane, on its own runtime, so that a long report holds no stream up.
+async fn manage(front: &Front, head: Parts, path: String, body: Incoming) -> Response<Body> {
+    let Some((admin, runtime)) = front.admin.clone() else { return not_found() };
+    let read = tokio::time::timeout(HEAD_TIMEOUT, decode::body(body, MAX_MANAGEMENT_BODY));
+    let body = match read.await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refusal)) => return refuse(Operation::Models, &refusal, ""),
+        Err(_) => {
+            let refusal = Refusal::BodyLost("nothing complete came in time".to_owned());
+            return refuse(Operation::Models, &refusal, "");
+        }
+    };
+    let served = runtime.spawn(async move {
+        let serving = admin.serve(&head.method, &path, head.uri.query(), &head.headers, body);
+        tokio::time::timeout(MANAGEMENT_TIMEOUT, serving).await
+    });
+    match served.await {
+        Ok(Ok(response)) => response.map(Body::full),
+        Ok(Err(_)) => {
+            let text =
+                r#"{"error":{"message":"The call took too long","type":"timeout_error","code":"504"}}"#;
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            respond(StatusCode::GATEWAY_TIMEOUT, headers, Body::full(Bytes::from_static(text.as_bytes())))
+        }
+        Err(_) => refuse(Operation::Models, &Refusal::Internal, ""),
+    }
 }
 
 /// As LiteLLM's server answers above its limit.

@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 use faregate_catalog::Catalog;
 use faregate_config::{Env, Snapshot, Strictness};
 use faregate_gateway::gate::Gate;
+use faregate_state::invalidate::Change;
 use faregate_terms::Secret;
 use faregate_upstream::Upstream;
 
+use crate::adapters::principal::Rules as LimitRules;
 use crate::assemble;
 use crate::changes::Changes;
 use crate::check::check;
 use crate::flags::Overrides;
+use crate::jobs::Desk;
 use crate::master_key::{self, Rules};
 use crate::prices::{Fetched, Source};
 use crate::watch::Watch;
@@ -48,6 +51,8 @@ pub struct Reloader {
     pub master_key: Option<Secret>,
     /// The listener can be reached from this machine only.
     pub loopback: bool,
+    /// What jobs work with.
+    pub desk: Desk,
 }
 
 impl Reloader {
@@ -82,8 +87,10 @@ impl Reloader {
                 self.reread_prices();
                 match self.path.clone() {
                     Some(path) => {
-                        let sources = self.reload(&path);
-                        watch.follow(sources.iter().chain(self.prices.file()));
+                        let mut sources = self.reload(&path);
+                        while watch.follow(sources.iter().chain(self.prices.file())) {
+                            sources = self.reload(&path);
+                        }
                     }
                     None => self.swap(),
                 }
@@ -149,5 +156,9 @@ impl Reloader {
         let given = self.snapshot.master_key().or_else(|| self.master_key.clone());
         let (table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
         self.gate.table.store(Arc::new(table));
+        // What is remembered of keys was built by the rules of before.
+        self.desk.rules.store(Arc::new(LimitRules::of(&self.snapshot)));
+        self.desk.snapshot.store(Arc::new(self.snapshot.clone()));
+        self.desk.principals.forget(&Change::Everything);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::HeaderValue;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use faregate_config::{Env, ServeEnv, Snapshot, Strictness};
 use faregate_gateway::gate::Gate;
 use faregate_gateway::metrics::DEFAULT_BUCKETS;
 
+use crate::control::Control;
 use crate::demo::Demo;
 use crate::flags::{Overrides, Serve};
 use crate::front_page::FrontPage;
@@ -97,7 +99,10 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         return Ok(());
     }
     let buckets = snapshot.litellm.prometheus_latency_buckets.as_deref().unwrap_or(&DEFAULT_BUCKETS);
-    let gate = Arc::new(Gate::new(table, buckets));
+    let stop = CancellationToken::new();
+    let (control, services) = Control::start(&snapshot, &data_dir, &stop).await?;
+    let gate = Arc::new(Gate::new(table, buckets, services));
+    let admin = Arc::new(control.admin(&catalog, master_key.clone()));
     workers.runtimes().for_each(|runtime| gate.metrics.count_tasks_of(runtime));
 
     let acceptor = acceptor(&flags, &environment)?;
@@ -106,7 +111,6 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let scheme = if acceptor.is_some() { "https" } else { "http" };
 
     // Signals and file changes count from the moment that the address is said.
-    let stop = CancellationToken::new();
     let reloader = Reloader {
         path: config,
         env,
@@ -119,16 +123,19 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         catalog,
         master_key,
         loopback,
+        desk: control.desk.clone(),
     };
     let reloading = tokio::spawn(reloader.prepare(stop.clone())?);
     let cut = CancellationToken::new();
     let signals = tokio::spawn(end_signals(stop.clone(), cut.clone())?);
     tracing::info!(target: "faregate::listen", "listening on {scheme}://{address}");
-    let front = front(&flags, &environment, cut)?;
+    let mut front = front(&flags, &environment, cut)?;
+    front.admin = Some((admin, Handle::current()));
     let drain = environment.graceful_shutdown_timeout.unwrap_or(DEFAULT_DRAIN);
     listen::serve(listener, workers, gate, front, acceptor, stop, drain).await;
     signals.abort();
     reloading.await?;
+    control.end().await;
     drop(demo);
     tracing::info!("stopped");
     Ok(())
@@ -177,6 +184,7 @@ fn front(flags: &Serve, environment: &ServeEnv, cut: CancellationToken) -> anyho
             None => FrontPage::Routes,
         },
         cut,
+        admin: None,
     })
 }
 

@@ -35,8 +35,9 @@ impl Watch {
         (watch, changes)
     }
 
-    /// Watches `sources` instead; a folder that is watched stays so.
-    pub fn follow<'a>(&mut self, sources: impl IntoIterator<Item = &'a PathBuf>) {
+    /// Watches `sources` instead; a folder that is watched stays so. True if some were not watched before: what
+    /// happened to them since they were read was not noticed.
+    pub fn follow<'a>(&mut self, sources: impl IntoIterator<Item = &'a PathBuf>) -> bool {
         // As named and as resolved: a link may be replaced as well as what it points to.
         let names: Vec<PathBuf> = sources
             .into_iter()
@@ -44,8 +45,9 @@ impl Watch {
             .flatten()
             .collect();
         let folders = folders(&names);
-        *self.names.write() = names;
-        let Some(watcher) = &mut self.watcher else { return };
+        let before = std::mem::replace(&mut *self.names.write(), names.clone());
+        let is_new = names.iter().any(|name| !before.contains(name));
+        let Some(watcher) = &mut self.watcher else { return false };
         for folder in folders {
             if self.folders.contains(&folder) {
                 continue;
@@ -59,6 +61,7 @@ impl Watch {
                 }
             }
         }
+        is_new
     }
 }
 

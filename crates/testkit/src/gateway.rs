@@ -13,7 +13,7 @@ use faregate::workers::Workers;
 use faregate::{assemble, listen};
 use faregate_catalog::Catalog;
 use faregate_config::{Env, ServeEnv, Snapshot, Strictness, read_text};
-use faregate_gateway::gate::{Gate, Table};
+use faregate_gateway::gate::{Gate, Services, Table};
 use faregate_gateway::metrics::DEFAULT_BUCKETS;
 use faregate_terms::Secret;
 
@@ -47,9 +47,18 @@ impl Gateway {
     ///
     /// # Panics
     /// As [`Gateway::start`].
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its gateway")]
     pub async fn start_with(config_yaml: &str, env: &Env) -> Self {
-        let gate = Arc::new(Gate::new(table(&snapshot(config_yaml, env)), &DEFAULT_BUCKETS));
+        Self::start_over(config_yaml, env, Services::alone()).await
+    }
+
+    /// The same over these services: keys, limits, journal.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its gateway")]
+    pub async fn start_over(config_yaml: &str, env: &Env, services: Services) -> Self {
+        let table = table(&snapshot(config_yaml, env));
+        let gate = Arc::new(Gate::new(table, &DEFAULT_BUCKETS, services));
         let listener = listen::bind("127.0.0.1", 0).await.expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("a bound listener has an address");
         let stop = CancellationToken::new();

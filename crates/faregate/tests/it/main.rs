@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
+mod control;
 mod front;
 mod in_flight;
 mod process;
+mod replicas;
 mod requests;
 mod serving;
 mod starting;

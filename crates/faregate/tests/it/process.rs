@@ -146,6 +146,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .map(|(name, value)| (name, value.trim()))
+            .find(|(one, _)| *one == name)
+            .map(|(_, it)| it.to_owned())
+    }
+
     /// Reads to the end of the connection.
     pub fn read(mut stream: impl Read) -> Self {
         let mut bytes = Vec::new();

@@ -1,0 +1,566 @@
+//! Rows of the database → callers and limits, in the form the request path asks about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use faregate_config::{BudgetSettings, Snapshot};
+use faregate_gateway::caller::{Blocked, Caller, Grant, Granter, ModelLimit, Permits, ShownLimits, Subject};
+use faregate_gateway::gate::token_kind;
+use faregate_gateway::ports::{Outcome, PrincipalSource, Then, Unavailable, Which};
+use faregate_state::clock::Clock;
+use faregate_state::limits::{BudgetDuration, Limit, Rule, Schedule, Scope, ScopeKey, TokenKind, Window};
+use faregate_store::ledger::{EVERYBODY, Subject as Booked, SubjectKind};
+use faregate_store::{
+    AccessGroupBudget, Budget, EndUserRecord, KeyRecord, Store, StoreError, Tag, Usd, User, VirtualKey,
+};
+use faregate_terms::{Account, KeyHash, PicoUsd, UtcMillis};
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+
+/// Asks the database, on the runtime of the jobs, so that its connections have one home.
+pub struct StoreSource {
+    store: Store,
+    runtime: Handle,
+    clock: Arc<dyn Clock>,
+    rules: Arc<ArcSwap<Rules>>,
+}
+
+/// What the configuration says about limits.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    strict: bool,
+    tokens: TokenKind,
+    user_budget_for_team_keys: bool,
+    zone: TimeZone,
+    reset_time: Time,
+    global: BudgetSettings,
+    end_user: Option<PicoUsd>,
+    end_user_budget: Option<String>,
+    tags: BTreeMap<String, BudgetSettings>,
+}
+
+impl Rules {
+    /// Reads them.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let (limits, spend) = (&snapshot.general.limits, &snapshot.litellm.spend);
+        Self {
+            strict: limits.strict_budgets,
+            tokens: token_kind(limits.token_rate),
+            user_budget_for_team_keys: limits.user_budget_for_team_keys,
+            zone: zone(spend.timezone.as_deref()),
+            reset_time: reset_time(spend.reset_time.as_deref()),
+            global: snapshot.global_budget().clone(),
+            end_user: spend.end_user_budget,
+            end_user_budget: spend.end_user_budget_id.clone(),
+            tags: spend.tag_budgets.clone(),
+        }
+    }
+
+    /// When budgets of this length start again.
+    pub fn schedule(&self, duration: &str) -> Option<Schedule> {
+        let duration: BudgetDuration = duration.parse().ok()?;
+        Some(Schedule { duration, zone: self.zone.clone(), at: self.reset_time })
+    }
+
+    /// The end of the period after the one that ended at `last`.
+    pub fn next_reset(&self, duration: &str, now: UtcMillis) -> Option<UtcMillis> {
+        let next = self.schedule(duration)?.next(timestamp(now));
+        Some(UtcMillis::from_millis(next.as_millisecond()))
+    }
+
+    fn window(&self, duration: Option<&str>, ends: Option<UtcMillis>, now: UtcMillis) -> Window {
+        let Some(schedule) = duration.and_then(|duration| self.schedule(duration)) else {
+            return Window::Endless;
+        };
+        let ends = ends.map_or_else(|| schedule.next(timestamp(now)), timestamp);
+        Window::Calendar { ends, schedule: Arc::new(schedule) }
+    }
+
+    fn budget(&self, scope: ScopeKey, max: PicoUsd, spent: PicoUsd, window: Window) -> Limit {
+        let rule = if self.strict { Rule::Within } else { Rule::Below };
+        Limit::budget(scope, max, spent, window).with_rule(rule)
+    }
+}
+
+/// An unknown zone is UTC, as with LiteLLM.
+fn zone(name: Option<&str>) -> TimeZone {
+    let Some(name) = name else { return TimeZone::UTC };
+    TimeZone::get(name).unwrap_or_else(|_| {
+        tracing::warn!(name, "litellm_settings.timezone is no zone this machine knows; budgets reset in UTC");
+        TimeZone::UTC
+    })
+}
+
+fn reset_time(text: Option<&str>) -> Time {
+    text.and_then(|text| text.parse().ok()).unwrap_or(Time::midnight())
+}
+
+fn timestamp(time: UtcMillis) -> Timestamp {
+    Timestamp::from_millisecond(time.millis()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl StoreSource {
+    /// A source over `store`.
+    pub fn new(store: Store, runtime: Handle, clock: Arc<dyn Clock>, rules: Arc<ArcSwap<Rules>>) -> Self {
+        Self { store, runtime, clock, rules }
+    }
+
+    fn now(&self) -> UtcMillis {
+        UtcMillis::from_millis(self.clock.wall_ms())
+    }
+}
+
+impl PrincipalSource for StoreSource {
+    fn key(&self, hash: KeyHash, then: Then<Caller>) {
+        let (store, rules, now) = (self.store.clone(), self.rules.load_full(), self.now());
+        self.runtime.spawn(async move {
+            let found = store.key_record(&hash.to_string(), now).await;
+            then(answer(
+                found.map(|record| record.map(|record| Build { rules: &rules, now }.caller(record))),
+            ));
+        });
+    }
+
+    fn subject(&self, which: &Which, then: Then<Subject>) {
+        let (store, rules, now) = (self.store.clone(), self.rules.load_full(), self.now());
+        let which = which.clone();
+        self.runtime.spawn(async move {
+            let build = Build { rules: &rules, now };
+            then(answer(build.subject(&store, &which).await));
+        });
+    }
+}
+
+fn answer<T>(found: Result<Option<T>, StoreError>) -> Outcome<T> {
+    match found {
+        Ok(found) => Ok(found.map(Arc::new)),
+        Err(error) => {
+            tracing::warn!(%error, "the database cannot be asked");
+            Err(Unavailable(error.to_string()))
+        }
+    }
+}
+
+/// Whoever has limits of the usual kinds.
+#[derive(Default)]
+struct Bounds<'a> {
+    max_budget: Option<PicoUsd>,
+    spent: PicoUsd,
+    duration: Option<&'a str>,
+    ends: Option<UtcMillis>,
+    rpm: Option<i64>,
+    tpm: Option<i64>,
+    parallel: Option<i64>,
+}
+
+impl<'a> Bounds<'a> {
+    fn of_budget(budget: &'a Budget, spent: PicoUsd, now: UtcMillis) -> Self {
+        let raised = budget.temp_budget_expiry.is_some_and(|expiry| expiry > now);
+        let more = budget.temp_budget_increase.filter(|_| raised).map_or(PicoUsd::ZERO, |more| more.0);
+        Self {
+            max_budget: budget.max_budget.map(|max| max.0 + more),
+            spent,
+            duration: budget.budget_duration.as_deref(),
+            ends: budget.budget_reset_at,
+            rpm: budget.rpm_limit,
+            tpm: budget.tpm_limit,
+            parallel: budget.max_parallel_requests,
+        }
+    }
+}
+
+/// Puts callers together.
+struct Build<'a> {
+    rules: &'a Rules,
+    now: UtcMillis,
+}
+
+impl Build<'_> {
+    fn caller(&self, record: KeyRecord) -> Caller {
+        let mut limits = Vec::new();
+        let mut model_limits = Vec::new();
+        self.of_key(&record, &mut limits, &mut model_limits);
+        self.of_others(&record, &mut limits, &mut model_limits);
+        let KeyRecord { key, team, user, organization, project, .. } = &record;
+        let max_budget = key.max_budget.or(record.key_budget.as_ref().and_then(|budget| budget.max_budget));
+        Caller {
+            shown: key.key_name.clone().unwrap_or_else(|| "sk-...".to_owned()),
+            is_admin: user.as_ref().is_some_and(|user| user.user_role.as_deref() == Some("proxy_admin"))
+                && key.team_id.is_none(),
+            blocked: blocked(&record),
+            expires: key.expires,
+            grants: grants(&record),
+            aliases: aliases(&record),
+            routes: key.allowed_routes.clone(),
+            limits,
+            model_limits,
+            shown_limits: ShownLimits {
+                tpm: key.tpm_limit,
+                rpm: key.rpm_limit,
+                max_budget: max_budget.map(|max| max.0),
+            },
+            spent: record.spent.key,
+            permits: Permits {
+                mock_response: [Some(&key.metadata), team.as_ref().map(|team| &team.metadata)]
+                    .into_iter()
+                    .flatten()
+                    .any(|metadata| metadata["allow_client_mock_response"] == Value::Bool(true)),
+            },
+            account: Account {
+                api_key: key.token.clone(),
+                key_alias: key.key_alias.clone(),
+                user: key.user_id.clone(),
+                team: key.team_id.clone(),
+                team_alias: team.as_ref().and_then(|team| team.team_alias.clone()),
+                organization: organization.as_ref().map(|it| it.organization_id.clone()),
+                project: key.project_id.clone(),
+                project_alias: project.as_ref().and_then(|project| project.project_alias.clone()),
+                agent: key.agent_id.clone(),
+                tags: tags(&record),
+                ..Account::default()
+            },
+        }
+    }
+
+    fn of_key(&self, record: &KeyRecord, limits: &mut Vec<Limit>, model_limits: &mut Vec<ModelLimit>) {
+        let (key, budget) = (&record.key, record.key_budget.as_ref());
+        let own = |field: fn(&Budget) -> Option<i64>| budget.and_then(field);
+        let from_budget = key.max_budget.is_none();
+        let (duration, ends) = if from_budget {
+            (budget.and_then(|it| it.budget_duration.as_deref()), budget.and_then(|it| it.budget_reset_at))
+        } else {
+            (key.budget_duration.as_deref(), key.budget_reset_at)
+        };
+        let max = key.max_budget.or(budget.and_then(|budget| budget.max_budget));
+        let bounds = Bounds {
+            max_budget: max.map(|max| max.0 + self.raised(&key.metadata)),
+            spent: record.spent.key,
+            duration,
+            ends,
+            rpm: key.rpm_limit.or(own(|it| it.rpm_limit)),
+            tpm: key.tpm_limit.or(own(|it| it.tpm_limit)),
+            parallel: key.max_parallel_requests.or(own(|it| it.max_parallel_requests)),
+        };
+        let scope = ScopeKey::of(Scope::Key, key.token.as_str());
+        self.bound(&scope, &bounds, reset_by_hand(&key.metadata), limits);
+        self.of_models(&scope, &key.metadata, &key.model_max_budget, &key.model_spend, model_limits);
+        self.of_windows(&scope, &key.budget_limits, limits);
+    }
+
+    fn of_others(&self, record: &KeyRecord, limits: &mut Vec<Limit>, model_limits: &mut Vec<ModelLimit>) {
+        let spent = &record.spent;
+        if let Some(team) = &record.team {
+            let bounds = Bounds {
+                max_budget: team.max_budget.map(|max| max.0),
+                spent: spent.team,
+                duration: team.budget_duration.as_deref(),
+                ends: team.budget_reset_at,
+                rpm: team.rpm_limit,
+                tpm: team.tpm_limit,
+                parallel: team.max_parallel_requests,
+            };
+            let scope = ScopeKey::of(Scope::Team, team.team_id.as_str());
+            self.bound(&scope, &bounds, reset_by_hand(&team.metadata), limits);
+            self.of_models(&scope, &team.metadata, &team.model_max_budget, &team.model_spend, model_limits);
+            self.of_windows(&scope, &team.budget_limits, limits);
+        }
+        if let Some(user) = &record.user {
+            self.of_user(user, record, limits, model_limits);
+        }
+        if let (Some(budget), Some(membership)) = (&record.membership_budget, &record.membership) {
+            let scope = ScopeKey::member(&membership.user_id, &membership.team_id);
+            self.bound(&scope, &Bounds::of_budget(budget, spent.member, self.now), None, limits);
+        }
+        if let (Some(budget), Some(organization)) = (&record.organization_budget, &record.organization) {
+            let scope = ScopeKey::of(Scope::Organization, organization.organization_id.as_str());
+            self.bound(&scope, &Bounds::of_budget(budget, spent.organization, self.now), None, limits);
+        }
+        if let (Some(budget), Some(project)) = (&record.project_budget, &record.project) {
+            let scope = ScopeKey::of(Scope::Project, project.project_id.as_str());
+            self.bound(&scope, &Bounds::of_budget(budget, spent.project, self.now), None, limits);
+        }
+    }
+
+    fn of_user(
+        &self,
+        user: &User,
+        record: &KeyRecord,
+        limits: &mut Vec<Limit>,
+        model_limits: &mut Vec<ModelLimit>,
+    ) {
+        // A user's budget is for keys of one's own. Source: compat, behaviour §2 step 7.
+        let budgeted = record.team.is_none() || self.rules.user_budget_for_team_keys;
+        let bounds = Bounds {
+            max_budget: user.max_budget.filter(|_| budgeted).map(|max| max.0),
+            spent: record.spent.user,
+            duration: user.budget_duration.as_deref(),
+            ends: user.budget_reset_at,
+            rpm: user.rpm_limit,
+            tpm: user.tpm_limit,
+            parallel: user.max_parallel_requests,
+        };
+        let scope = ScopeKey::of(Scope::User, user.user_id.as_str());
+        self.bound(&scope, &bounds, reset_by_hand(&user.metadata), limits);
+        if budgeted {
+            self.of_models(&scope, &user.metadata, &user.model_max_budget, &user.model_spend, model_limits);
+        }
+    }
+
+    fn bound(
+        &self,
+        scope: &ScopeKey,
+        bounds: &Bounds<'_>,
+        reset: Option<UtcMillis>,
+        limits: &mut Vec<Limit>,
+    ) {
+        if let Some(max) = bounds.max_budget {
+            let window = self.rules.window(bounds.duration, bounds.ends, self.now);
+            let mut limit = self.rules.budget(scope.clone(), max, bounds.spent, window);
+            if let Some(reset) = reset {
+                limit = limit.reset_at(timestamp(reset));
+            }
+            limits.push(limit);
+        }
+        limits.extend(count(bounds.rpm).map(|most| Limit::requests(scope.clone(), most)));
+        limits.extend(count(bounds.tpm).map(|most| Limit::tokens(scope.clone(), self.rules.tokens, most)));
+        limits.extend(count(bounds.parallel).map(|most| Limit::parallel(scope.clone(), most)));
+    }
+
+    /// `model_rpm_limit` and `model_tpm_limit` of the metadata, and `model_max_budget`.
+    fn of_models(
+        &self,
+        scope: &ScopeKey,
+        metadata: &Value,
+        budgets: &Value,
+        spent: &Value,
+        limits: &mut Vec<ModelLimit>,
+    ) {
+        let per_model = |model: &str| ScopeKey::per_model(scope.scope, Arc::clone(&scope.id), model);
+        let none = Map::new();
+        for (model, most) in metadata["model_rpm_limit"].as_object().unwrap_or(&none) {
+            if let Some(most) = most.as_u64() {
+                limits.push(model_limit(model, Limit::requests(per_model(model), most)));
+            }
+        }
+        for (model, most) in metadata["model_tpm_limit"].as_object().unwrap_or(&none) {
+            if let Some(most) = most.as_u64() {
+                limits.push(model_limit(model, Limit::tokens(per_model(model), self.rules.tokens, most)));
+            }
+        }
+        for (model, budget) in budgets.as_object().unwrap_or(&none) {
+            let max = budget.get("budget_limit").or_else(|| budget.get("max_budget"));
+            let Some(max) = max.unwrap_or(budget).as_f64().and_then(Usd::from_f64) else { continue };
+            let duration = budget.get("time_period").or_else(|| budget.get("budget_duration"));
+            let window = self.rules.window(duration.and_then(Value::as_str), None, self.now);
+            let spent = match window {
+                Window::Endless => spent[model].as_f64().and_then(Usd::from_f64).unwrap_or_default(),
+                // What was spent in the running window is known to the counters alone.
+                Window::Calendar { .. } | Window::Fixed(_) => Usd::default(),
+            };
+            limits.push(model_limit(model, self.rules.budget(per_model(model), max.0, spent.0, window)));
+        }
+    }
+
+    /// `budget_limits`: several budgets of one subject over windows of different length.
+    fn of_windows(&self, scope: &ScopeKey, windows: &Value, limits: &mut Vec<Limit>) {
+        for window in windows.as_array().into_iter().flatten() {
+            let max = window["max_budget"].as_f64().and_then(Usd::from_f64);
+            let duration = window["budget_duration"].as_str();
+            let (Some(max), Some(duration)) = (max, duration) else { continue };
+            let ends = window["reset_at"].as_str().and_then(|text| UtcMillis::parse(text).ok());
+            let window = self.rules.window(Some(duration), ends, self.now);
+            limits.push(self.rules.budget(scope.clone(), max.0, PicoUsd::ZERO, window));
+        }
+    }
+
+    /// `temp_budget_increase` of a key, while it lasts.
+    fn raised(&self, metadata: &Value) -> PicoUsd {
+        let until = metadata["temp_budget_expiry"].as_str().and_then(|text| UtcMillis::parse(text).ok());
+        if until.is_none_or(|until| until <= self.now) {
+            return PicoUsd::ZERO;
+        }
+        metadata["temp_budget_increase"].as_f64().and_then(Usd::from_f64).map_or(PicoUsd::ZERO, |more| more.0)
+    }
+
+    async fn subject(&self, store: &Store, which: &Which) -> Result<Option<Subject>, StoreError> {
+        match which {
+            Which::Global => self.global(store).await.map(Some),
+            Which::EndUser(id) => self.end_user(store, id).await,
+            Which::Tag(name) => self.tag(store, name).await,
+            Which::AccessGroup(name) => self.access_group(store, name).await,
+            Which::Provider(_) => Ok(None),
+        }
+    }
+
+    async fn global(&self, store: &Store) -> Result<Subject, StoreError> {
+        let budget = &self.rules.global;
+        let Some(max) = budget.max_budget else { return Ok(Subject::default()) };
+        let everybody: Option<User> = store.get(&[EVERYBODY]).await?;
+        let spent = spent(store, SubjectKind::User, EVERYBODY).await?;
+        let bounds = Bounds {
+            max_budget: Some(max),
+            spent,
+            duration: budget.duration.as_deref(),
+            ends: everybody.and_then(|row| row.budget_reset_at),
+            ..Bounds::default()
+        };
+        let mut subject = Subject::default();
+        self.bound(&ScopeKey::global(), &bounds, None, &mut subject.limits);
+        Ok(subject)
+    }
+
+    async fn end_user(&self, store: &Store, id: &str) -> Result<Option<Subject>, StoreError> {
+        let record = store.end_user_record(id).await?;
+        let known_spent = record.as_ref().map(|record| record.spent);
+        let own = record.as_ref().and_then(|record| record.budget.clone());
+        let budget = match (own, &self.rules.end_user_budget) {
+            (Some(budget), _) => Some(budget),
+            (None, Some(default)) => store.get::<Budget>(&[default]).await?,
+            (None, None) => None,
+        };
+        let spent = match known_spent {
+            Some(spent) => spent,
+            None if budget.is_some() || self.rules.end_user.is_some() => {
+                spent(store, SubjectKind::EndUser, id).await?
+            }
+            None => return Ok(None),
+        };
+        let scope = ScopeKey::of(Scope::EndUser, id);
+        let mut subject = Subject::default();
+        match (&budget, self.rules.end_user) {
+            (Some(budget), _) => {
+                let bounds = Bounds::of_budget(budget, spent, self.now);
+                self.bound(&scope, &bounds, None, &mut subject.limits);
+                let none = Value::Null;
+                self.of_models(&scope, &none, &budget.model_max_budget, &none, &mut subject.model_limits);
+            }
+            (None, Some(max)) => {
+                let bounds = Bounds { max_budget: Some(max), spent, ..Bounds::default() };
+                self.bound(&scope, &bounds, None, &mut subject.limits);
+            }
+            (None, None) => {}
+        }
+        if let Some(EndUserRecord { end_user, .. }) = record {
+            subject.blocked = end_user.blocked;
+            subject.grant = grant(Granter::EndUser, &end_user.models);
+        }
+        Ok(Some(subject))
+    }
+
+    async fn tag(&self, store: &Store, name: &str) -> Result<Option<Subject>, StoreError> {
+        let row: Option<Tag> = store.get(&[name]).await?;
+        let budget = match row.as_ref().and_then(|tag| tag.budget_id.as_deref()) {
+            Some(id) => store.get::<Budget>(&[id]).await?,
+            None => None,
+        };
+        let settings = self.rules.tags.get(name);
+        if budget.is_none() && settings.is_none() {
+            return Ok(None);
+        }
+        let spent = spent(store, SubjectKind::Tag, name).await?;
+        let bounds = match (&budget, settings) {
+            (Some(budget), _) => Bounds::of_budget(budget, spent, self.now),
+            (None, settings) => Bounds {
+                max_budget: settings.and_then(|settings| settings.max_budget),
+                spent,
+                duration: settings.and_then(|settings| settings.duration.as_deref()),
+                ..Bounds::default()
+            },
+        };
+        let mut subject = Subject::default();
+        self.bound(&ScopeKey::of(Scope::Tag, name), &bounds, None, &mut subject.limits);
+        Ok(Some(subject))
+    }
+
+    async fn access_group(&self, store: &Store, name: &str) -> Result<Option<Subject>, StoreError> {
+        let row: Option<AccessGroupBudget> = store.get(&[name]).await?;
+        let Some(id) = row.and_then(|row| row.budget_id) else { return Ok(None) };
+        let Some(budget) = store.get::<Budget>(&[&id]).await? else { return Ok(None) };
+        let spent = spent(store, SubjectKind::AccessGroup, name).await?;
+        let mut subject = Subject::default();
+        let bounds = Bounds::of_budget(&budget, spent, self.now);
+        self.bound(&ScopeKey::of(Scope::AccessGroup, name), &bounds, None, &mut subject.limits);
+        Ok(Some(subject))
+    }
+}
+
+async fn spent(store: &Store, kind: SubjectKind, id: &str) -> Result<PicoUsd, StoreError> {
+    let subject = Booked::of(kind, id);
+    let found = store.spent(std::slice::from_ref(&subject)).await?;
+    Ok(found.get(&subject).map_or(PicoUsd::ZERO, |spent| spent.spend))
+}
+
+fn model_limit(model: &str, limit: Limit) -> ModelLimit {
+    ModelLimit { model: model.to_owned(), limit }
+}
+
+fn count(limit: Option<i64>) -> Option<u64> {
+    limit.and_then(|limit| u64::try_from(limit).ok())
+}
+
+/// When an operator set the spend back: [`RESET_BY_HAND`] of the metadata.
+fn reset_by_hand(metadata: &Value) -> Option<UtcMillis> {
+    UtcMillis::parse(metadata[RESET_BY_HAND].as_str()?).ok()
+}
+
+/// Where the time of a reset by hand is kept, so that counters in memory follow.
+pub const RESET_BY_HAND: &str = "faregate_spend_reset_at";
+
+fn blocked(record: &KeyRecord) -> Option<Blocked> {
+    let deactivated = |user: &&User| user.metadata["scim_active"] == Value::Bool(false);
+    if record.key.blocked == Some(true) {
+        return Some(Blocked::Key);
+    }
+    if let Some(team) = record.team.as_ref().filter(|team| team.blocked) {
+        return Some(Blocked::Team(team.team_id.clone()));
+    }
+    if let Some(project) = record.project.as_ref().filter(|project| project.blocked) {
+        return Some(Blocked::Project(project.project_id.clone()));
+    }
+    record.user.as_ref().filter(deactivated).map(|user| Blocked::User(user.user_id.clone()))
+}
+
+fn grant(whose: Granter, models: &[String]) -> Option<Grant> {
+    (!models.is_empty()).then(|| Grant { whose, models: models.to_vec() })
+}
+
+/// The lists that must all allow a model. Source: compat, behaviour §2 step 7.
+fn grants(record: &KeyRecord) -> Vec<Grant> {
+    let key = &record.key;
+    // The team's own list is asked anyway.
+    let by_team = key.models.iter().any(|model| model == "all-team-models") && record.team.is_some();
+    let mut grants: Vec<Grant> = Vec::new();
+    grants.extend(grant(Granter::Key, &key.models).filter(|_| !by_team));
+    grants.extend(record.team.as_ref().and_then(|team| grant(Granter::Team, &team.models)));
+    let personal = record.user.as_ref().filter(|_| record.team.is_none());
+    grants.extend(personal.and_then(|user| grant(Granter::User, &user.models)));
+    grants.extend(record.organization.as_ref().and_then(|it| grant(Granter::Organization, &it.models)));
+    grants.extend(record.project.as_ref().and_then(|project| grant(Granter::Project, &project.models)));
+    grants
+}
+
+fn aliases(record: &KeyRecord) -> BTreeMap<String, String> {
+    let team = record.team_aliases.as_ref().map(|aliases| &aliases.aliases);
+    let maps = [team, Some(&record.key.aliases)].into_iter().flatten().filter_map(Value::as_object);
+    let pairs = maps.flatten().filter_map(|(name, target)| Some((name.clone(), target.as_str()?.to_owned())));
+    pairs.collect()
+}
+
+fn tags(record: &KeyRecord) -> Vec<String> {
+    let VirtualKey { metadata, .. } = &record.key;
+    let team = record.team.as_ref().map(|team| &team.metadata);
+    let project = record.project.as_ref().map(|project| &project.metadata);
+    let mut tags: Vec<String> = Vec::new();
+    for metadata in [Some(metadata), team, project].into_iter().flatten() {
+        for tag in metadata["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !tags.iter().any(|known| known == tag) {
+                tags.push(tag.to_owned());
+            }
+        }
+    }
+    tags
+}

@@ -1,0 +1,139 @@
+//! What runs beside requests. Each job is a function in a file of its own; [`start`] is their list.
+
+mod recover;
+mod reset_budgets;
+mod retention;
+pub mod settle;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use faregate_config::Snapshot;
+use faregate_gateway::gate::DatabaseStatus;
+use faregate_gateway::principals::Principals;
+use faregate_journal::{Journal, Recovery};
+use faregate_state::clock::Clock;
+use faregate_state::invalidate::Invalidations;
+use faregate_state::lease::Leadership;
+use faregate_state::limits::Limits;
+use faregate_store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::principal::Rules;
+
+/// What jobs work with.
+#[derive(Clone)]
+pub struct Desk {
+    /// The database.
+    pub store: Store,
+    /// Receipts.
+    pub journal: Journal,
+    /// Counters.
+    pub limits: Limits,
+    /// What requests know of keys.
+    pub principals: Arc<Principals>,
+    /// Tells replicas of changes.
+    pub invalidations: Invalidations,
+    /// Who runs what must run once.
+    pub leadership: Leadership,
+    /// How budgets reset.
+    pub rules: Arc<ArcSwap<Rules>>,
+    /// Who may not write the request log, and so on.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Whether the database answers.
+    pub status: Arc<DatabaseStatus>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Ends the jobs.
+    pub stop: CancellationToken,
+}
+
+/// A journal that an earlier process left with something in it.
+pub struct Left {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// The journal.
+    pub journal: Journal,
+    /// What was found in it.
+    pub recovery: Recovery,
+}
+
+/// What must be true before the first request: the whole installation's budget has its row.
+pub async fn prepare(desk: &Desk) {
+    if let Err(error) = reset_budgets::keep_global(desk).await {
+        tracing::warn!(%error, "the budget of the whole installation cannot be kept in the database now");
+    }
+}
+
+/// Starts every job. The tracker ends when all have ended after `stop`.
+pub fn start(desk: &Desk, recovery: Recovery, left: Vec<Left>) -> TaskTracker {
+    let tracker = TaskTracker::new();
+    recover::settle_open(&desk.journal, &recovery);
+    if !left.is_empty() {
+        tracker.spawn(recover::take_over(desk.clone(), left));
+    }
+    tracker.spawn(settle::run(desk.clone()));
+    tracker.spawn(hear(desk.clone()));
+    tracker.spawn(every("ping", Duration::from_secs(2), desk.clone(), ping));
+    tracker.spawn(every("sweep", Duration::from_secs(30), desk.clone(), sweep));
+    tracker.spawn(every("reset-budgets", Duration::from_secs(10), desk.clone(), reset_budgets::run));
+    tracker.spawn(every("retention", Duration::from_secs(600), desk.clone(), retention::run));
+    tracker.close();
+    tracker
+}
+
+/// Drops what requests remember of what has changed.
+async fn hear(desk: Desk) {
+    let mut changes = desk.invalidations.subscribe();
+    loop {
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(change) => desk.principals.forget(&change),
+                None => return,
+            },
+            () = desk.stop.cancelled() => return,
+        }
+    }
+}
+
+/// How long the database may take for a sign of life.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+async fn ping(desk: Desk) {
+    let answers = matches!(tokio::time::timeout(PING_TIMEOUT, desk.store.ping()).await, Ok(Ok(())));
+    if desk.status.answers.swap(answers, Ordering::Relaxed) != answers {
+        if answers {
+            tracing::info!("the database answers again");
+        } else {
+            tracing::error!("the database does not answer; receipts wait in the journal, known keys go on");
+        }
+    }
+}
+
+async fn sweep(desk: Desk) {
+    desk.limits.sweep();
+}
+
+/// Runs a job again and again until the end.
+async fn every<F>(name: &'static str, interval: Duration, desk: Desk, job: fn(Desk) -> F)
+where
+    F: Future<Output = ()> + Send,
+{
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = desk.stop.cancelled() => return,
+        }
+        tracing::trace!(name, "job");
+        tokio::select! {
+            () = job(desk.clone()) => {}
+            () = desk.stop.cancelled() => return,
+        }
+    }
+}

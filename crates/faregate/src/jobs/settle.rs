@@ -1,0 +1,111 @@
+//! Moves receipts from the journal to the database.
+
+use std::time::Duration;
+
+use faregate_journal::{Journal, Reader};
+use faregate_store::SettleOptions;
+use faregate_terms::Receipt;
+
+use super::Desk;
+use crate::database::now;
+
+/// Receipts per transaction.
+const BATCH: usize = 2_000;
+/// Between two writes when nobody says otherwise. LiteLLM waits ten seconds; dashboards like it sooner.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// First and longest wait while the database is away.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// How long the last receipts may take at the end; the others wait for the next start.
+const LAST_TRIES: Duration = Duration::from_secs(10);
+
+/// Runs until the end, and then until the journal is empty or the time for that is over.
+pub async fn run(desk: Desk) {
+    let mut reader = desk.journal.reader();
+    loop {
+        tokio::select! {
+            () = reader.ready() => {}
+            () = desk.stop.cancelled() => break,
+        }
+        if drain(&desk, &mut reader).await.is_none() {
+            break;
+        }
+        let pause = desk.snapshot.load().general.database.write_every.unwrap_or(WRITE_EVERY);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = desk.stop.cancelled() => break,
+        }
+    }
+}
+
+/// Books what a journal holds; true if it is empty then.
+pub async fn everything(desk: &Desk, journal: &Journal) -> bool {
+    let mut reader = journal.reader();
+    while let Ok(batch) = reader.next_batch(BATCH) {
+        if batch.is_empty() {
+            return true;
+        }
+        if !book(desk, &batch).await || reader.acknowledge().is_err() {
+            return false;
+        }
+    }
+    false
+}
+
+/// Books what is left when requests have ended.
+pub async fn last(desk: &Desk) {
+    let ended = tokio::time::timeout(LAST_TRIES, everything(desk, &desk.journal));
+    if !ended.await.unwrap_or(false) {
+        tracing::warn!("the database is slow; what is not booked waits in the journal for the next start");
+    }
+}
+
+/// Books everything there is; `None` if the end came meanwhile.
+async fn drain(desk: &Desk, reader: &mut Reader) -> Option<()> {
+    loop {
+        let batch = match reader.next_batch(BATCH) {
+            Ok(batch) if batch.is_empty() => return Some(()),
+            Ok(batch) => batch,
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be read");
+                return Some(());
+            }
+        };
+        let mut wait = BACK_OFF.0;
+        loop {
+            // What is not acknowledged is read again; a transaction that is dropped books nothing.
+            tokio::select! {
+                booked = book(desk, &batch) => if booked { break },
+                () = desk.stop.cancelled() => return None,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(BACK_OFF.1),
+                () = desk.stop.cancelled() => return None,
+            }
+        }
+        if let Err(error) = reader.acknowledge() {
+            tracing::error!(%error, "the journal's progress cannot be kept; some receipts will be read twice");
+        }
+    }
+}
+
+/// True if the batch is settled: booked, booked before, or refused for good.
+async fn book(desk: &Desk, batch: &[Receipt]) -> bool {
+    let options = SettleOptions { request_log: !desk.snapshot.load().general.database.no_request_log };
+    match desk.store.settle(batch, options, now()).await {
+        Ok(settlement) => {
+            for (call, why) in &settlement.rejected {
+                tracing::error!(%call, why, "the database does not take this receipt");
+            }
+            tracing::debug!(
+                booked = settlement.booked,
+                duplicates = settlement.duplicates,
+                "receipts booked"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, waiting = batch.len(), "receipts wait for the database");
+            false
+        }
+    }
+}
