@@ -80,7 +80,26 @@ def cpu_seconds(pids: list[int]) -> float:
     From the scheduler, in nanoseconds: the ticks of /proc/<pid>/stat are 10 ms each and charge a whole one to
     whoever runs when the clock strikes, which says little about work that comes in microseconds.
     """
-    return sum(int(task.read_text().split()[0]) for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    return sum(thread_seconds(pids).values())
+
+
+def booking_seconds(pids: list[int]) -> float:
+    """Of these, what the threads took that write the request log to the database, after the answers are out."""
+    return sum(seconds for name, seconds in thread_seconds(pids).items() if BOOKING.match(name))
+
+
+# The runtime of jobs and of management calls, and the database's own threads; requests run on `faregate-1` and on.
+BOOKING = re.compile(r"^(faregate|sqlx-sqlite.*)$")
+
+
+def thread_seconds(pids: list[int]) -> dict[str, float]:
+    """Seconds on a processor by the name of the thread."""
+    seconds: dict[str, float] = {}
+    for task in (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()):
+        name = (task / "comm").read_text().strip()
+        used = int((task / "schedstat").read_text().split()[0]) / 1e9
+        seconds[name] = seconds.get(name, 0.0) + used
+    return seconds
 
 
 def memory(pids: list[int]) -> dict[str, int]:

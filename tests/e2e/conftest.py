@@ -45,10 +45,13 @@ def upstream(tmp_path_factory) -> str:
     process.stop()
 
 
-def serving(upstream: str, folder: Path, *arguments: str) -> Iterator[Gateway]:
+def serving(upstream: str, folder: Path, *arguments: str, audit: bool = False) -> Iterator[Gateway]:
     """A gateway that serves every group of `deployments.GROUPS`, until its test is over."""
+    settings = config(upstream)
+    if audit:
+        settings.setdefault("litellm_settings", {})["store_audit_logs"] = True
     # JSON is YAML, and needs no quoting rules here.
-    (folder / "config.yaml").write_text(json.dumps(config(upstream)))
+    (folder / "config.yaml").write_text(json.dumps(settings))
     key = f"sk-e2e-{secrets.token_urlsafe(24)}"
     command = [str(binary("faregate", "FAREGATE_BIN")), "--config", "config.yaml", *arguments]
     command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(folder / "data")]
