@@ -14,17 +14,21 @@ mod activity;
 mod audit;
 mod budgets;
 mod columns;
+mod credentials;
 mod customers;
 mod error;
 mod fields;
 mod keys;
+mod models;
 mod openapi;
 mod organizations;
 mod page;
 mod people;
 pub mod roles;
 pub mod routes;
+mod settings;
 mod spend;
+pub mod stored;
 mod tags;
 mod teams;
 mod users;
@@ -40,6 +44,7 @@ use faregate_state::invalidate::{Invalidations, Subject};
 use faregate_state::limits::{BudgetDuration, Schedule};
 use faregate_store::{AuditLog, Record, Store, StoreError};
 use faregate_terms::{Secret, UtcMillis};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -65,7 +70,11 @@ pub struct Admin {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     router: Router,
+    apply: Option<Apply>,
 }
+
+/// Puts what is stored into service and is done when it serves.
+pub type Apply = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Admin {
     /// A control plane over `store`.
@@ -77,7 +86,30 @@ impl Admin {
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, invalidations, snapshot, catalog, master_key, clock, router: Router::new() }
+        Self {
+            store,
+            invalidations,
+            snapshot,
+            catalog,
+            master_key,
+            clock,
+            router: Router::new(),
+            apply: None,
+        }
+    }
+
+    /// Stored models and settings are put into service by `apply`.
+    #[must_use]
+    pub fn applying(mut self, apply: Apply) -> Self {
+        self.apply = Some(apply);
+        self
+    }
+
+    /// Puts stored models and settings into service here; other replicas hear of them by [`Self::changed`].
+    pub(crate) async fn apply(&self) {
+        if let Some(apply) = &self.apply {
+            apply().await;
+        }
     }
 
     /// True if `path` is a route of the control plane, whatever the method.

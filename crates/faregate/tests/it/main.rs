@@ -10,4 +10,5 @@ mod replicas;
 mod requests;
 mod serving;
 mod starting;
+mod stored;
 mod upstream;
