@@ -19,10 +19,12 @@ mod customers;
 mod error;
 mod fields;
 mod keys;
+mod login;
 mod models;
 mod openapi;
 mod organizations;
 mod page;
+mod passwords;
 mod people;
 pub mod roles;
 pub mod routes;
@@ -34,6 +36,7 @@ mod teams;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -48,6 +51,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use moka::sync::Cache;
 use serde_json::Value;
 
 pub use error::AdminError;
@@ -71,6 +75,8 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     router: Router,
     apply: Option<Apply>,
+    /// Wrong passwords of late, by name.
+    wrong_passwords: Cache<String, u32>,
 }
 
 /// Puts what is stored into service and is done when it serves.
@@ -86,16 +92,10 @@ impl Admin {
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self {
-            store,
-            invalidations,
-            snapshot,
-            catalog,
-            master_key,
-            clock,
-            router: Router::new(),
-            apply: None,
-        }
+        let wrong_passwords =
+            Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(300)).build();
+        let (router, apply) = (Router::new(), None);
+        Self { store, invalidations, snapshot, catalog, master_key, clock, router, apply, wrong_passwords }
     }
 
     /// Stored models and settings are put into service by `apply`.

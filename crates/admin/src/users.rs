@@ -11,6 +11,7 @@ use crate::error::AdminError;
 use crate::fields::{Field, Holds, field};
 use crate::keys::{self, deleter};
 use crate::routes::{Answer, Call, Route, route};
+use crate::{login, passwords};
 
 const TABLE: &str = "LiteLLM_UserTable";
 
@@ -37,7 +38,7 @@ const USER: &[Field] = &[
     field("user_alias", Holds::Text, "display name"),
     field("user_role", Holds::Text, "proxy_admin, proxy_admin_viewer, internal_user, internal_user_viewer"),
     field("sso_user_id", Holds::Text, "id at the identity provider"),
-    field("password", Holds::Text, "not supported yet: people sign in with a key"),
+    field("password", Holds::Text, "to sign in to the UI with, beside the e-mail address"),
 ];
 
 const NEW: &[Field] = &[
@@ -134,15 +135,8 @@ const ROLES: &[(&str, &str, &str)] = &[
     ("internal_user_viewer", "Internal Viewer (View Only)", "can view own keys and spend"),
 ];
 
-fn columns_of(call: &Call, metadata: Value) -> Result<Map<String, Value>, AdminError> {
+async fn columns_of(call: &Call, metadata: Value) -> Result<Map<String, Value>, AdminError> {
     columns::not_negative(call, &["max_budget", "soft_budget", "spend"])?;
-    if call.given("password").is_some() {
-        return Err(AdminError::new(
-            501,
-            "not_implemented_error",
-            "password: people sign in with a key; passwords are not supported yet",
-        ));
-    }
     if let Some(role) = call.text("user_role") {
         let known =
             ROLES.iter().any(|(word, ..)| *word == role) || matches!(role, "org_admin" | "team" | "customer");
@@ -172,6 +166,10 @@ fn columns_of(call: &Call, metadata: Value) -> Result<Map<String, Value>, AdminE
             columns.insert(list.to_owned(), json!([]));
         }
     }
+    if let Some(password) = call.text("password") {
+        columns.insert("password".to_owned(), json!(passwords::hash(password).await?));
+        columns.insert("password_reset_required".to_owned(), json!(false));
+    }
     Ok(columns)
 }
 
@@ -189,7 +187,7 @@ async fn new(mut call: Call) -> Outcome {
     if admin.store.get::<User>(&[&id]).await?.is_some() {
         return Err(AdminError::new(409, "bad_request_error", format!("User with id {id} already exists")));
     }
-    let mut user: User = columns::row(columns_of(&call, json!({}))?)?;
+    let mut user: User = columns::row(columns_of(&call, json!({})).await?)?;
     user.user_id.clone_from(&id);
     user.user_role = user.user_role.or_else(|| Some("internal_user".to_owned()));
     admin.store.insert(&user, admin.now()).await?;
@@ -234,10 +232,13 @@ async fn update(call: Call) -> Outcome {
     let user = user.ok_or_else(|| {
         AdminError::not_found(format!("User not found, passed user_id={}", id.or(email).unwrap_or_default()))
     })?;
-    let columns = columns_of(&call, user.metadata.clone())?;
+    let columns = columns_of(&call, user.metadata.clone()).await?;
     let row =
         call.admin.store.update::<User>(&[&user.user_id], &columns::patch(columns), call.admin.now()).await?;
     call.admin.changed(Subject::User, &user.user_id);
+    if call.given("password").is_some() {
+        login::end_sessions(&call.admin, &user.user_id).await?;
+    }
     call.admin.audit(&call, "updated", TABLE, &user.user_id, json_of(&user), json_of(&row)).await;
     Ok(Answer::json(&json!({ "user_id": user.user_id, "data": shown(json_of(&row)) })))
 }

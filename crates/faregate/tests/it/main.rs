@@ -5,6 +5,7 @@
 mod control;
 mod front;
 mod in_flight;
+mod login;
 mod process;
 mod replicas;
 mod requests;
