@@ -12,4 +12,5 @@ mod requests;
 mod serving;
 mod starting;
 mod stored;
+mod strangers;
 mod upstream;
