@@ -6,6 +6,7 @@ mod control;
 mod front;
 mod in_flight;
 mod login;
+mod outage;
 mod process;
 mod replicas;
 mod requests;
