@@ -3,14 +3,16 @@
 //! An outage lasts two seconds here; `FAREGATE_OUTAGE_SECONDS=60 cargo test -p faregate --test it outage` makes it as long
 //! as real ones.
 
+use std::collections::HashSet;
 use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use faregate_store::{ListQuery, Settings, SpendLog, Store};
 use faregate_testkit::line::{Line, State};
 use faregate_testkit::postgres::Database;
 use faregate_testkit::redis::RedisServer;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::tempdir;
 
 use crate::process::{Running, faregate};
@@ -59,26 +61,23 @@ fn under_load(running: &Running, keys: &[String], meanwhile: impl FnOnce()) -> V
     })
 }
 
-fn get(running: &Running, path: &str) -> Value {
-    let answer = running.call("GET", path, MASTER, b"");
-    if answer.status == 200 { answer.json() } else { Value::Null }
-}
-
-/// Waits until every call has its row, and says how often each is there.
-fn booked(running: &Running, calls: &[String]) {
+/// Waits until every call has its row, and checks that it has one only.
+async fn booked(database: &Database, calls: &[String]) {
+    let store = Store::connect(&Settings::from_url("TEST", &database.url()).unwrap()).await.unwrap();
     let since = Instant::now();
     loop {
-        let rows = get(running, "/spend/logs?summarize=false");
-        let rows: Vec<&str> =
-            rows.as_array().into_iter().flatten().filter_map(|row| row["litellm_call_id"].as_str()).collect();
-        let missing = calls.iter().filter(|call| !rows.contains(&call.as_str())).count();
+        let all = ListQuery::new().page(1, 1_000_000).uncounted();
+        let rows = store.list::<SpendLog>(&all).await.unwrap().rows;
+        let booked: HashSet<&str> = rows.iter().filter_map(|row| row.litellm_call_id.as_deref()).collect();
+        let missing = calls.iter().filter(|call| !booked.contains(call.as_str())).count();
         if missing == 0 {
             assert_eq!(rows.len(), calls.len(), "one row each");
-            return;
+            break;
         }
         assert!(since.elapsed() < Duration::from_secs(60), "{missing} of {} have no row", calls.len());
-        std::thread::sleep(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    store.close().await;
 }
 
 async fn survives(of_redis: bool, state: State) {
@@ -111,7 +110,7 @@ async fn survives(of_redis: bool, state: State) {
         std::thread::sleep(Duration::from_millis(500));
     }));
     assert!(calls.len() > 50, "{} calls", calls.len());
-    booked(&running, &calls);
+    booked(&database, &calls).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
