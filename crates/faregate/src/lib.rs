@@ -22,6 +22,7 @@ pub mod master_key;
 pub mod models;
 pub mod prices;
 pub mod probe;
+mod reconcile;
 pub mod reload;
 pub mod serve;
 pub mod shared;

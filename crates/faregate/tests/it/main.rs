@@ -8,6 +8,7 @@ mod in_flight;
 mod login;
 mod outage;
 mod process;
+mod reconcile;
 mod replicas;
 mod requests;
 mod serving;
