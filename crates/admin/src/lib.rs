@@ -22,11 +22,13 @@ mod openapi;
 mod organizations;
 mod page;
 mod people;
+mod projects;
 pub mod roles;
 pub mod routes;
 mod spend;
 mod tags;
 mod teams;
+mod tighten;
 mod users;
 
 use std::sync::Arc;
@@ -197,8 +199,15 @@ fn respond(answer: Answer) -> Response<Bytes> {
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Exists { .. } => Self::new(409, "bad_request_error", error.to_string()),
-            StoreError::Reference { .. } => Self::invalid("", error.to_string()),
+            // What the database says of its keys is for the log.
+            StoreError::Exists { table, .. } => {
+                tracing::debug!(%error, "a row exists already");
+                Self::invalid("", format!("{table}: an entry with this id or name exists already"))
+            }
+            StoreError::Reference { table, .. } => {
+                tracing::debug!(%error, "a row refers to nothing, or is referred to");
+                Self::invalid("", format!("{table}: refers to what does not exist, or is still referred to"))
+            }
             StoreError::BadValue { column, .. } | StoreError::NoColumn { column, .. } => {
                 Self::invalid(column, error.to_string())
             }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod key_rules;
+mod world;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -15,7 +18,7 @@ use faregate_catalog::Catalog;
 use faregate_config::Snapshot;
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::invalidate::Invalidations;
-use faregate_store::{Settings, Store, User, VirtualKey};
+use faregate_store::{Budget, Organization, OrganizationMembership, Settings, Store, User, VirtualKey};
 use faregate_terms::{KeyHash, Secret, UtcMillis};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value;
@@ -34,6 +37,15 @@ impl Plane {
         let store = Store::connect(&Settings::sqlite(folder.path().join("db"))).await.unwrap();
         let now = UtcMillis::from_millis(1_700_000_000_000);
         store.migrate(now).await.unwrap();
+        let budget = Budget { budget_id: "b".to_owned(), ..Budget::default() };
+        store.insert(&budget, now).await.unwrap();
+        let organization = Organization {
+            organization_id: "o".to_owned(),
+            organization_alias: "o".to_owned(),
+            budget_id: budget.budget_id,
+            ..Organization::default()
+        };
+        store.insert(&organization, now).await.unwrap();
         for role in Role::ALL {
             let user = (role != Role::Team).then(|| User {
                 user_id: format!("user-{}", role.word()),
@@ -42,6 +54,16 @@ impl Plane {
             });
             if let Some(user) = &user {
                 store.insert(user, now).await.unwrap();
+            }
+            if role == Role::OrgAdmin {
+                // Nobody administers organizations without one.
+                let membership = OrganizationMembership {
+                    user_id: "user-org_admin".to_owned(),
+                    organization_id: "o".to_owned(),
+                    user_role: Some("org_admin".to_owned()),
+                    ..OrganizationMembership::default()
+                };
+                store.insert(&membership, now).await.unwrap();
             }
             let key = VirtualKey {
                 token: KeyHash::of(&key_of(role)).to_string(),
