@@ -8,7 +8,7 @@ use serde_json::Value;
 /// an upper bound, a list is what may be used, nothing is no limit. Anything else counts as wider as soon as it
 /// differs.
 pub(crate) fn widens(was: &Value, is: &Value) -> bool {
-    match (none(was), none(is)) {
+    match (nothing(was), nothing(is)) {
         (true, _) => false,
         (false, true) => true,
         (false, false) => match (was, is) {
@@ -25,9 +25,16 @@ pub(crate) fn widens(was: &Value, is: &Value) -> bool {
     }
 }
 
-fn none(value: &Value) -> bool {
+/// True if neither says anything, or both the same.
+pub(crate) fn same(was: &Value, is: &Value) -> bool {
+    was == is || (nothing(was) && nothing(is))
+}
+
+/// True for a value that says nothing: none, or empty.
+pub(crate) fn nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
+        Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty(),
         _ => false,

@@ -15,6 +15,7 @@ use crate::columns::json_of;
 use crate::error::AdminError;
 use crate::roles::Caller;
 use crate::routes::Call;
+use crate::tighten::nothing;
 
 /// What is done to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,12 +332,7 @@ pub(crate) fn check_fields(
 /// A column, else a member of `metadata`; an empty value is none.
 fn value<'a>(row: &'a Value, field: &str) -> &'a Value {
     let value = row.get(field).unwrap_or(&row["metadata"][field]);
-    match value {
-        Value::String(text) if text.is_empty() => &Value::Null,
-        Value::Array(items) if items.is_empty() => &Value::Null,
-        Value::Object(members) if members.is_empty() => &Value::Null,
-        value => value,
-    }
+    if nothing(value) { &Value::Null } else { value }
 }
 
 /// Changes that take something away from a key, or leave it what anybody may give one.

@@ -13,7 +13,7 @@ use crate::access::Standing;
 use crate::columns::json_of;
 use crate::error::AdminError;
 use crate::routes::Call;
-use crate::tighten::widens;
+use crate::tighten::{same, widens};
 
 /// Who may set a field of a team they administer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(super) fn check_fields(
     let free = old_members.keys().chain(new_members.keys()).map(|name| {
         (name.as_str(), old_members.get(name).unwrap_or(none), new_members.get(name).unwrap_or(none))
     });
-    for (field, was, is) in columns.chain(free).filter(|(_, was, is)| was != is) {
+    for (field, was, is) in columns.chain(free).filter(|(_, was, is)| !same(was, is)) {
         allowed(standing, field, was, is)?;
     }
     // They live in a table of their own.

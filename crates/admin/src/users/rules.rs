@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::columns::json_of;
 use crate::error::AdminError;
 use crate::routes::Call;
-use crate::tighten::widens;
+use crate::tighten::{same, widens};
 
 /// What proxy admins alone may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +84,8 @@ pub(super) fn check_fields(call: &Call, before: &User, after: &User) -> Result<(
         // Spend moves by itself: that it is sent is enough.
         let sent = *field == "spend" && call.given(field).is_some();
         let refused = match kept {
-            Kept::All => sent || was != is,
-            Kept::OfOthers => !own && was != is,
+            Kept::All => sent || !same(was, is),
+            Kept::OfOthers => !own && !same(was, is),
             Kept::More => widens(was, is),
         };
         if refused {

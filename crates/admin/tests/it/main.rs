@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod authority;
 mod key_rules;
+mod people_rules;
 mod world;
 
 use std::collections::BTreeMap;
