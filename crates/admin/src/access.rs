@@ -104,7 +104,15 @@ impl Admin {
     ///
     /// # Errors
     /// 403 if not.
-    pub(crate) async fn may_change_team(&self, caller: &Caller, team: &Team) -> Result<Standing, AdminError> {
+    pub(crate) async fn may_change_team(&self, caller: &Caller, team: &Team) -> Result<(), AdminError> {
+        self.must_lead_team(caller, team).await.map(drop)
+    }
+
+    /// As what `caller` may change this team.
+    ///
+    /// # Errors
+    /// 403 if not at all.
+    pub(crate) async fn must_lead_team(&self, caller: &Caller, team: &Team) -> Result<Standing, AdminError> {
         let standing = self.standing(caller, team).await?;
         if standing >= Standing::TeamAdmin {
             return Ok(standing);
@@ -123,7 +131,7 @@ impl Admin {
         if caller.sees_all() || is_member(caller, team) {
             return Ok(());
         }
-        self.may_change_team(caller, team).await.map(drop)
+        self.may_change_team(caller, team).await
     }
 
     /// Whether `caller` may see this key: their own, one of their team, one of an organization they administer.

@@ -48,6 +48,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 pub use error::AdminError;
+pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use openapi::document;
 use roles::Caller;
 use routes::{Answer, Call, Found, Router};
@@ -66,6 +67,8 @@ pub struct Admin {
     pub master_key: Option<Secret>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What `litellm_settings` of the file says of new keys; what is stored in the database wins over it.
+    pub key_policy: ArcSwap<KeyPolicy>,
     router: Router,
 }
 
@@ -79,7 +82,8 @@ impl Admin {
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, invalidations, snapshot, catalog, master_key, clock, router: Router::new() }
+        let key_policy = ArcSwap::default();
+        Self { store, invalidations, snapshot, catalog, master_key, clock, key_policy, router: Router::new() }
     }
 
     /// True if `path` is a route of the control plane, whatever the method.

@@ -51,23 +51,36 @@ async fn make(call: Call, owner: Owner<'_>) -> Outcome {
 pub(crate) async fn new_key(call: &Call, owner: Owner<'_>) -> Result<(VirtualKey, String), AdminError> {
     columns::not_negative(call, &["max_budget", "soft_budget", "spend"])?;
     let secret = secret(call, "key")?;
-    let mut key = row(call, &secret)?;
+    let asked = row(call, &secret)?;
+    let act = if owner == Owner::Nobody { Act::GenerateForService } else { Act::Generate };
+    let rights = match &asked.team_id {
+        Some(team) => rules::rights_in(call, &rules::team_of(call, team).await?, act).await?,
+        None if call.caller.is_admin() => Rights::ProxyAdmin,
+        None => Rights::Holder,
+    };
+    rules::check_fields(call, None, &asked, rights)?;
+    let mut key = match owner {
+        // The key of a new user comes with them, on no terms of its own.
+        Owner::New(_) => asked.clone(),
+        Owner::Asked | Owner::Nobody => {
+            let policy = call.admin.current_key_policy().await?;
+            policy.check_maker(call, rights, asked.team_id.is_some())?;
+            // What the operator adds is not held against the caller's rights.
+            row(&call.with_body(policy.filled(&call.body)?), &secret)?
+        }
+    };
     key.user_id = match owner {
         Owner::Nobody => None,
         Owner::New(id) => Some(id.to_owned()),
-        Owner::Asked => asked_owner(call, key.user_id.take(), key.team_id.is_some())?,
+        Owner::Asked => {
+            let named = if call.caller.is_admin() { key.user_id.take() } else { asked.user_id };
+            asked_owner(call, named, key.team_id.is_some())?
+        }
     };
     if owner == Owner::Nobody && key.metadata["service_account_id"].is_null() {
         let name = key.key_alias.clone().unwrap_or_else(|| key.token.clone());
         key.metadata["service_account_id"] = json!(name);
     }
-    let act = if owner == Owner::Nobody { Act::GenerateForService } else { Act::Generate };
-    let rights = match &key.team_id {
-        Some(team) => rules::rights_in(call, &rules::team_of(call, team).await?, act).await?,
-        None if call.caller.is_admin() => Rights::ProxyAdmin,
-        None => Rights::Holder,
-    };
-    rules::check_fields(call, None, &key, rights)?;
     rules::check_place(call, None, &key, act).await?;
     unique_alias(call, &key).await?;
     if call.admin.store.get::<VirtualKey>(&[&key.token]).await?.is_some() {

@@ -6,6 +6,7 @@ mod delete;
 mod generate;
 mod lifecycle;
 mod list;
+pub(crate) mod policy;
 pub(crate) mod rules;
 mod update;
 

@@ -41,6 +41,7 @@ pub(super) async fn changes(
     rights: Rights,
     act: Act,
 ) -> Result<Map<String, Value>, AdminError> {
+    call.admin.current_key_policy().await?.check_bounds(&call.body)?;
     let mut patch = Map::new();
     columns::take(&mut patch, &call.body, COLUMNS);
     columns::no_empty_ids(&mut patch);

@@ -370,7 +370,7 @@ async fn update(call: Call) -> Outcome {
     let id =
         call.path.get("team_id").map(String::as_str).or_else(|| call.text("team_id")).unwrap_or_default();
     let team = found(&call, id).await?;
-    let standing = call.admin.may_change_team(&call.caller, &team).await?;
+    let standing = call.admin.must_lead_team(&call.caller, &team).await?;
     let mut columns = columns_of(&call, Some(&team))?;
     // Members and what they may do have calls of their own. Source: compat, endpoints §3.2, "Not accepted".
     for name in ["admins", "members", "team_member_permissions"] {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod authority;
+mod key_policy;
 mod key_rules;
 mod people_rules;
 mod world;
