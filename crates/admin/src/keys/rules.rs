@@ -105,6 +105,9 @@ const RULES: &[Rule] = &[
     rule("denied_passthrough_routes", Holder, ProxyAdmin),
     rule("disable_global_guardrails", ProxyAdmin, ProxyAdmin),
     rule("throttle_on_budget_exceeded", ProxyAdmin, ProxyAdmin),
+    rule("allow_client_mock_response", ProxyAdmin, ProxyAdmin),
+    rule("allow_client_pricing_override", ProxyAdmin, ProxyAdmin),
+    rule("allow_client_message_redaction_opt_out", ProxyAdmin, ProxyAdmin),
     rule("end_user_budget_id", ProxyAdmin, ProxyAdmin),
     rule("default_estimated_output_tokens", ProxyAdmin, ProxyAdmin),
     rule("default_estimated_output_tokens_per_model", ProxyAdmin, ProxyAdmin),
@@ -406,18 +409,19 @@ pub(crate) async fn check_place(
                 format!("Organization '{id}' does not exist"),
             ));
         }
-        let teams = team.as_ref().is_some_and(|team| team.organization_id.as_ref() == Some(id));
-        let belongs = caller.is_admin()
-            || teams
-            || call
-                .admin
-                .organizations_of(caller.user_id())
-                .await?
-                .iter()
-                .any(|membership| membership.organization_id == *id);
+        let belongs = match team.as_ref().and_then(|team| team.organization_id.as_ref()) {
+            _ if caller.is_admin() => true,
+            // A key that names its organization is charged there: it must not lead out of its team's.
+            Some(of_team) => of_team == id,
+            None => {
+                let memberships = call.admin.organizations_of(caller.user_id()).await?;
+                memberships.iter().any(|membership| membership.organization_id == *id)
+            }
+        };
         if !belongs {
             return Err(AdminError::forbidden(format!(
-                "Caller is not a member of organization_id={id}; ask one of its admins for membership"
+                "Caller is not a member of organization_id={id}, or the key's team is in another one; leave the \
+                 field out, or ask a proxy admin"
             ))
             .about("organization_id"));
         }

@@ -222,3 +222,43 @@ async fn every_role_does_to_every_object_what_is_its_own_to_do_and_nothing_more(
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// The ids in a list, sorted.
+fn ids(body: &Value, list: &str, id: &str) -> Vec<String> {
+    let rows = if list.is_empty() { body } else { &body[list] };
+    let rows = rows.as_array().into_iter().flatten();
+    let mut ids: Vec<String> = rows.filter_map(|row| row[id].as_str().map(str::to_owned)).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn lists_show_everybody_their_own_part() {
+    let world = World::new().await;
+    for body in [json!({"team_id": "mine", "user_id": "member"}), json!({"team_id": "away"})] {
+        let mut body = body;
+        body["key_alias"] = json!(format!("of-{}", body["team_id"].as_str().unwrap()));
+        world.key(body).await;
+    }
+    let (all, mine, away) = (&["away", "mine", "other"][..], &["mine"][..], &["away"][..]);
+    let people = ["chief", "chief-there", "lead", "member", "root", "solo", "stranger", "titular", "viewer"];
+    for (who, teams, users, projects, keys) in [
+        ("root", all, &people[..], &["project-away", "project-mine"][..], &["of-away", "of-mine"][..]),
+        ("viewer", all, &people[..], &["project-away", "project-mine"], &["of-away", "of-mine"]),
+        ("chief", &["mine", "other"], &["chief", "lead", "member"], &["project-mine"], &["of-mine"]),
+        ("chief-there", away, &["chief-there", "stranger"], &["project-away"], &["of-away"]),
+        ("lead", mine, &["lead"], &["project-mine"], &["of-mine"]),
+        ("member", mine, &["member"], &["project-mine"], &["of-mine"]),
+        ("stranger", away, &["stranger"], &["project-away"], &[]),
+        ("solo", &[], &["solo"], &[], &[]),
+        ("titular", &[], &["titular"], &[], &[]),
+    ] {
+        let list = async |path: &str, query: &str| world.get(who, path, query).await.ok();
+        assert_eq!(ids(&list("/team/list", "").await, "", "team_id"), teams, "{who}");
+        assert_eq!(ids(&list("/v2/team/list", "").await, "teams", "team_id"), teams, "{who}");
+        assert_eq!(ids(&list("/user/list", "").await, "users", "user_id"), users, "{who}");
+        assert_eq!(ids(&list("/project/list", "").await, "", "project_id"), projects, "{who}");
+        let query = "include_team_keys=true&return_full_object=true&size=100";
+        assert_eq!(ids(&list("/key/list", query).await, "keys", "key_alias"), keys, "{who}");
+    }
+}

@@ -165,9 +165,24 @@ async fn a_key_of_an_internal_user_is_always_theirs() {
     got.refused(403, "organization_id=here");
     world.post("member", "/key/generate", json!({"organization_id": "here"})).await.ok();
     world.post("solo", "/key/generate", json!({"project_id": "project-mine"})).await.refused(403, "project");
+    let mock = json!({"metadata": {"allow_client_mock_response": true}});
+    world.post("solo", "/key/generate", mock).await.refused(403, "allow_client_mock_response");
     let own = world.key(json!({"user_id": "solo", "max_budget": 2})).await;
     world.post(&own, "/key/generate", json!({"max_budget": 3})).await.refused(400, "max_budget");
     world.post(&own, "/key/generate", json!({"max_budget": 1})).await.ok();
+}
+
+#[tokio::test]
+async fn a_key_of_a_team_is_charged_to_the_organization_of_the_team() {
+    let world = World::new().await;
+    let join = json!({"organization_id": "there", "member": {"user_id": "lead", "role": "internal_user"}});
+    world.post("master", "/organization/member_add", join).await.ok();
+    let elsewhere = json!({"team_id": "mine", "organization_id": "there"});
+    world.post("lead", "/key/generate", elsewhere).await.refused(403, "organization_id=there");
+    let made = world.post("lead", "/key/generate", json!({"team_id": "mine"})).await.ok();
+    let moved = json!({"key": made["key"], "organization_id": "there"});
+    world.post("lead", "/key/update", moved).await.refused(403, "organization_id=there");
+    world.post("lead", "/key/generate", json!({"organization_id": "there"})).await.ok();
 }
 
 #[tokio::test]
