@@ -179,8 +179,9 @@ impl Admin {
         )))
     }
 
-    /// Whether `caller` has this user in charge: every organization the user is in is one that they
-    /// administer, and the user does not administer the proxy. Source: LiteLLM, `/user/delete`.
+    /// Whether `caller` has this user in charge: every organization the user is in, or is in a team of, is one
+    /// that they administer, and the user does not administer the proxy. Source: LiteLLM, `/user/delete`, which
+    /// does not look at teams.
     ///
     /// # Errors
     /// 403 if not.
@@ -192,7 +193,7 @@ impl Admin {
         let theirs: BTreeSet<String> =
             self.organizations_of(&user.user_id).await?.into_iter().map(|row| row.organization_id).collect();
         let powerful = user.user_role.as_deref().is_some_and(|role| role.starts_with("proxy_admin"));
-        if !powerful && !theirs.is_empty() && theirs.is_subset(&led) {
+        if !powerful && !theirs.is_empty() && theirs.is_subset(&led) && self.teams_within(user, &led).await? {
             return Ok(());
         }
         Err(AdminError::forbidden(format!(
@@ -200,6 +201,15 @@ impl Admin {
              organizations you administer",
             user.user_id
         )))
+    }
+
+    /// True if every team of the user is in one of these organizations: who adds a stranger to an organization
+    /// does not get to delete their keys elsewhere.
+    async fn teams_within(&self, user: &User, led: &BTreeSet<String>) -> Result<bool, AdminError> {
+        let ids = user.teams.iter().map(|id| json!(id)).collect();
+        let query = ListQuery::new().filter(Filter::In("team_id", ids)).uncounted();
+        let teams = self.store.list::<Team>(&query).await?.rows;
+        Ok(teams.iter().all(|team| team.organization_id.as_ref().is_some_and(|id| led.contains(id))))
     }
 
     /// Whether `caller` administers this organization.

@@ -81,7 +81,7 @@ pub(crate) async fn new_key(call: &Call, owner: Owner<'_>) -> Result<(VirtualKey
         let name = key.key_alias.clone().unwrap_or_else(|| key.token.clone());
         key.metadata["service_account_id"] = json!(name);
     }
-    rules::check_place(call, None, &key, act).await?;
+    rules::check_place(call, None, &key).await?;
     unique_alias(call, &key).await?;
     if call.admin.store.get::<VirtualKey>(&[&key.token]).await?.is_some() {
         return Err(AdminError::invalid("key", "key: this key exists already; choose another one"));

@@ -30,7 +30,7 @@ pub(super) async fn regenerate(call: Call) -> Outcome {
     let now = call.admin.now();
     let grace = call.text("grace_period").filter(|text| !text.is_empty());
     let grace_until = grace.map(|text| columns::after("grace_period", text, now)).transpose()?;
-    let mut patch = changes(&call, &key, rights, Act::Regenerate).await?;
+    let mut patch = changes(&call, &key, rights).await?;
     if patch.keys().any(|column| !matches!(column.as_str(), "metadata" | "updated_by"))
         || patch["metadata"] != key.metadata
     {

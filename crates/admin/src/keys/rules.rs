@@ -15,7 +15,7 @@ use crate::columns::json_of;
 use crate::error::AdminError;
 use crate::roles::Caller;
 use crate::routes::Call;
-use crate::tighten::nothing;
+use crate::tighten::{nothing, widens};
 
 /// What is done to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,26 @@ const RULES: &[Rule] = &[
     rule("default_estimated_output_tokens", ProxyAdmin, ProxyAdmin),
     rule("default_estimated_output_tokens_per_model", ProxyAdmin, ProxyAdmin),
 ];
+
+/// Limits of a key: who holds a key that somebody else made lowers them, or leaves them as they are.
+const LIMITS: &[&str] = &[
+    "models",
+    "expires",
+    "tpm_limit",
+    "rpm_limit",
+    "tpd_limit",
+    "max_parallel_requests",
+    "model_max_budget",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "mcp_rpm_limit",
+    "tag_rpm_limit",
+    "allowed_cache_controls",
+    "allowed_vector_store_indexes",
+];
+
+/// What a key has to do: who holds a key that somebody else made takes none of it away.
+const DUTIES: &[&str] = &["guardrails", "policies", "enforced_params"];
 
 /// Routes that every member of a team may call on its keys. Source: LiteLLM,
 /// `BASELINE_TEAM_MEMBER_PERMISSIONS`.
@@ -272,12 +292,8 @@ async fn not_of_the_powerful(call: &Call, owner: Option<&str>) -> Result<(), Adm
 /// # Errors
 /// 403.
 pub(crate) fn made_by_holder(caller: &Caller, key: &VirtualKey, rights: Rights) -> Result<(), AdminError> {
-    // Keys of a team are covered by `team_member_permissions`.
-    if rights > Holder || key.team_id.is_some() {
-        return Ok(());
-    }
-    let user = Some(caller.user_id()).filter(|user| !user.is_empty());
-    if user.is_some() && key.created_by.as_deref() == user && key.user_id.as_deref() == user {
+    // Keys of a team are covered by `team_member_permissions`, and by `check_limits`.
+    if rights > Holder || key.team_id.is_some() || is_maker(caller, key) {
         return Ok(());
     }
     Err(AdminError::forbidden(format!(
@@ -285,6 +301,35 @@ pub(crate) fn made_by_holder(caller: &Caller, key: &VirtualKey, rights: Rights) 
         caller.role.word(),
         caller.user_id()
     )))
+}
+
+/// True if the caller made this key for themselves.
+fn is_maker(caller: &Caller, key: &VirtualKey) -> bool {
+    let user = Some(caller.user_id()).filter(|user| !user.is_empty());
+    user.is_some() && key.created_by.as_deref() == user && key.user_id.as_deref() == user
+}
+
+/// Whether a holder leaves the limits that somebody else gave the key as they are, or makes them narrower.
+///
+/// # Errors
+/// 403 naming the field.
+fn check_limits(caller: &Caller, before: &VirtualKey, old: &Value, new: &Value) -> Result<(), AdminError> {
+    if is_maker(caller, before) {
+        return Ok(());
+    }
+    let wider = |field: &&&str| widens(value(old, field), value(new, field));
+    let fewer = |field: &&&str| {
+        let items = |row| value(row, field).as_array().map(Vec::as_slice).unwrap_or_default();
+        items(old).iter().any(|duty| !items(new).contains(duty))
+    };
+    let lifted = LIMITS.iter().find(wider).or_else(|| DUTIES.iter().find(fewer));
+    let Some(lifted) = lifted else { return Ok(()) };
+    let field = if *lifted == "expires" { "duration" } else { lifted };
+    Err(AdminError::forbidden(format!(
+        "Only {KeyAdmin} can lift `{field}` of a key that somebody else made; leave the field out, or ask one of \
+         them"
+    ))
+    .about(field))
 }
 
 /// Whether these rights reach every field in which `after` differs from `before`; `None` is a new key.
@@ -329,7 +374,10 @@ pub(crate) fn check_fields(
             .about(rule.field));
         }
     }
-    Ok(())
+    match before {
+        Some(before) if rights == Holder => check_limits(&call.caller, before, &old, &new),
+        _ => Ok(()),
+    }
 }
 
 /// A column, else a member of `metadata`; an empty value is none.
@@ -369,7 +417,6 @@ pub(crate) async fn check_place(
     call: &Call,
     before: Option<&VirtualKey>,
     key: &VirtualKey,
-    act: Act,
 ) -> Result<(), AdminError> {
     let (store, caller) = (&call.admin.store, &call.caller);
     let nowhere = VirtualKey::default();
@@ -379,7 +426,8 @@ pub(crate) async fn check_place(
         None => None,
     };
     if let Some(team) = team.as_ref().filter(|_| before.is_some() && key.team_id != old.team_id) {
-        rights_in(call, team, act).await?;
+        // Whoever puts a key into a team makes one there.
+        rights_in(call, team, Act::Generate).await?;
         let owner = key.user_id.as_deref().filter(|owner| !owner.is_empty());
         if let Some(owner) = owner.filter(|owner| !caller.is_admin() && *owner != caller.user_id())
             && !is_listed(owner, team)

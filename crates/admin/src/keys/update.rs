@@ -25,7 +25,7 @@ async fn change(call: &Call) -> Result<VirtualKey, AdminError> {
     let key = find(call, call.text("key").unwrap_or_default()).await?;
     let rights = rules::rights(call, &key, Act::Update).await?;
     rules::made_by_holder(&call.caller, &key, rights)?;
-    let patch = changes(call, &key, rights, Act::Update).await?;
+    let patch = changes(call, &key, rights).await?;
     let now = call.admin.now();
     let row = call.admin.store.update::<VirtualKey>(&[&key.token], &columns::patch(patch), now).await?;
     let row = row.ok_or_else(|| AdminError::not_found("Key not found in database"))?;
@@ -39,7 +39,6 @@ pub(super) async fn changes(
     call: &Call,
     key: &VirtualKey,
     rights: Rights,
-    act: Act,
 ) -> Result<Map<String, Value>, AdminError> {
     call.admin.current_key_policy().await?.check_bounds(&call.body)?;
     let mut patch = Map::new();
@@ -80,7 +79,7 @@ pub(super) async fn changes(
     merged.extend(patch.clone());
     let after: VirtualKey = columns::row(merged)?;
     rules::check_fields(call, Some(key), &after, rights)?;
-    rules::check_place(call, Some(key), &after, act).await?;
+    rules::check_place(call, Some(key), &after).await?;
     unique_alias(call, &after).await?;
     Ok(patch)
 }

@@ -28,6 +28,8 @@ const RULES: &[(&str, Kept)] = &[
     ("sso_user_id", Kept::All),
     ("spend", Kept::All),
     ("user_email", Kept::OfOthers),
+    ("password", Kept::OfOthers),
+    ("password_reset_required", Kept::OfOthers),
     ("max_budget", Kept::More),
     ("model_max_budget", Kept::More),
     ("budget_duration", Kept::More),

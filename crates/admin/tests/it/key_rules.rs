@@ -87,6 +87,23 @@ async fn members_with_the_permission_change_a_team_key_but_not_what_it_may_spend
         assert_eq!(got.status, 403, "{field}={value}: {}", got.body);
         assert_eq!(got.body["error"]["param"], field, "{}", got.body);
     }
+    // Limits that others gave are lowered, not lifted.
+    let limits =
+        json!({"key": key, "rpm_limit": 5, "models": ["a", "b"], "guardrails": ["g"], "duration": "1d"});
+    world.post("lead", "/key/update", limits).await.ok();
+    for (field, value) in [
+        ("rpm_limit", json!(6)),
+        ("rpm_limit", json!(null)),
+        ("models", json!([])),
+        ("models", json!(["c"])),
+        ("guardrails", json!([])),
+        ("duration", json!("-1")),
+    ] {
+        let got = world.post("member", "/key/update", json!({"key": key, field: value})).await;
+        got.refused(403, field);
+    }
+    let less = json!({"key": key, "rpm_limit": 4, "models": ["a"], "guardrails": ["g", "h"]});
+    world.post("member", "/key/update", less).await.ok();
     // Admins of the team may, up to what the team has.
     world.post("lead", "/key/update", json!({"key": key, "max_budget": 50, "blocked": false})).await.ok();
     let got = world.post("lead", "/key/update", json!({"key": key, "max_budget": 500})).await;
@@ -243,6 +260,22 @@ async fn plain_members_do_with_team_keys_what_the_team_lets_them() {
     let leads = world.key(json!({"user_id": "lead", "team_id": "mine"})).await;
     let got = world.post("member", "/key/update", json!({"key": leads, "key_alias": "y"})).await;
     got.refused(403, "not authorized");
+}
+
+#[tokio::test]
+async fn putting_a_key_into_a_team_is_making_one_there() {
+    let world = World::new().await;
+    let made = world.post("member", "/key/generate", json!({})).await.ok();
+    let into = json!({"key": made["key"], "team_id": "mine"});
+    world.post("member", "/key/update", into.clone()).await.refused(401, "/key/generate");
+    let grant = json!({"team_id": "mine", "team_member_permissions": ["/key/generate"]});
+    world.post("lead", "/team/permissions_update", grant).await.ok();
+    world.post("member", "/key/update", into.clone()).await.ok();
+    let out = json!({"key": made["key"], "team_id": null});
+    assert!(matches!(world.post("member", "/key/update", out).await.status, 401 | 403));
+    let stranger = world.post("stranger", "/key/generate", json!({})).await.ok();
+    let into = json!({"key": stranger["key"], "team_id": "mine"});
+    world.post("stranger", "/key/update", into).await.refused(400, "not assigned to team=mine");
 }
 
 #[tokio::test]

@@ -217,3 +217,22 @@ async fn unknown_people_are_invited_by_address() {
     let invited = add(json!({"user_email": "ghost@example.com", "role": "user"}));
     world.post("lead", "/team/member_add", invited).await.ok();
 }
+
+#[tokio::test]
+async fn adding_somebody_to_an_organization_does_not_put_their_other_teams_in_its_hands() {
+    let world = World::new().await;
+    world
+        .post(
+            "master",
+            "/team/new",
+            json!({"team_id": "free", "members_with_roles": [
+                {"user_id": "solo", "role": "user"}
+            ]}),
+        )
+        .await
+        .ok();
+    let adopt = json!({"organization_id": "here", "member": {"user_id": "solo", "role": "internal_user"}});
+    world.post("chief", "/organization/member_add", adopt).await.ok();
+    world.post("chief", "/user/delete", json!({"user_ids": ["solo"]})).await.refused(403, "solo");
+    assert!(world.admin.store.get::<User>(&["solo"]).await.unwrap().is_some());
+}
