@@ -217,8 +217,18 @@ fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (name, member) in map {
-                let secret = ["password", "secret", "api_key", "credential", "token_value"];
-                let is_secret = secret.iter().any(|word| name.contains(word)) || name == "key";
+                let secret = [
+                    "password",
+                    "secret",
+                    "api_key",
+                    "credential",
+                    "token_value",
+                    "access_key",
+                    "session_token",
+                    "ad_token",
+                ];
+                let named = !name.ends_with("_name") && secret.iter().any(|word| name.contains(word));
+                let is_secret = named || name == "key";
                 match member {
                     Value::String(text) if is_secret && !text.is_empty() => {
                         *member = Value::String(format!("{}****", text.chars().take(3).collect::<String>()));

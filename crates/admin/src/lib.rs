@@ -14,24 +14,31 @@ mod activity;
 mod audit;
 mod budgets;
 mod columns;
+mod credentials;
 mod customers;
 mod error;
 mod fields;
 mod keys;
+mod login;
+mod models;
 mod openapi;
 mod organizations;
 mod page;
+mod passwords;
 mod people;
 mod projects;
 pub mod roles;
 pub mod routes;
+mod settings;
 mod spend;
+pub mod stored;
 mod tags;
 mod teams;
 mod tighten;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -42,9 +49,11 @@ use faregate_state::invalidate::{Invalidations, Subject};
 use faregate_state::limits::{BudgetDuration, Schedule};
 use faregate_store::{AuditLog, Record, Store, StoreError};
 use faregate_terms::{Secret, UtcMillis};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use moka::sync::Cache;
 use serde_json::Value;
 
 pub use error::AdminError;
@@ -70,7 +79,13 @@ pub struct Admin {
     /// What `litellm_settings` of the file says of new keys; what is stored in the database wins over it.
     pub key_policy: ArcSwap<KeyPolicy>,
     router: Router,
+    apply: Option<Apply>,
+    /// Wrong passwords of late, by name.
+    wrong_passwords: Cache<String, u32>,
 }
+
+/// Puts what is stored into service and is done when it serves.
+pub type Apply = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Admin {
     /// A control plane over `store`.
@@ -82,8 +97,35 @@ impl Admin {
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let key_policy = ArcSwap::default();
-        Self { store, invalidations, snapshot, catalog, master_key, clock, key_policy, router: Router::new() }
+        let wrong_passwords =
+            Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(300)).build();
+        let (router, apply, key_policy) = (Router::new(), None, ArcSwap::default());
+        Self {
+            store,
+            invalidations,
+            snapshot,
+            catalog,
+            master_key,
+            clock,
+            key_policy,
+            router,
+            apply,
+            wrong_passwords,
+        }
+    }
+
+    /// Stored models and settings are put into service by `apply`.
+    #[must_use]
+    pub fn applying(mut self, apply: Apply) -> Self {
+        self.apply = Some(apply);
+        self
+    }
+
+    /// Puts stored models and settings into service here; other replicas hear of them by [`Self::changed`].
+    pub(crate) async fn apply(&self) {
+        if let Some(apply) = &self.apply {
+            apply().await;
+        }
     }
 
     /// True if `path` is a route of the control plane, whatever the method.

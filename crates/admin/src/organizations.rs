@@ -288,6 +288,14 @@ async fn member_add(call: Call) -> Outcome {
     // All of them are checked before the first is written down.
     for member in &members {
         role(&member.role)?;
+        if let Some(id) = member.user_id.as_deref()
+            && !call.caller.is_admin()
+            && call.admin.is_operators(id)
+        {
+            return Err(
+                AdminError::forbidden(format!("Only proxy admins can add user_id={id}")).about("user_id")
+            );
+        }
         let user = call.admin.person(member.user_id.as_deref(), member.user_email.as_deref()).await?;
         if let Some(user) = user.filter(|user| present.iter().any(|one| one.user_id == user.user_id)) {
             return Err(AdminError::invalid(

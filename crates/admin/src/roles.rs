@@ -250,7 +250,7 @@ fn allowed(caller: &Caller, route: &Route) -> Result<(), AdminError> {
 }
 
 /// The key of a request. Source: compat, endpoints §0.2.
-fn presented(headers: &HeaderMap, only: Option<&str>) -> Option<String> {
+pub(crate) fn presented(headers: &HeaderMap, only: Option<&str>) -> Option<String> {
     let text = |name: &str| {
         headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim).filter(|text| !text.is_empty())
     };

@@ -16,7 +16,9 @@ use faregate_journal::{Journal, JournalError, Recovery, Settings};
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::limits::OutputEstimates;
 use faregate_terms::Secret;
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -92,16 +94,33 @@ impl Control {
         Ok((Self { desk, jobs, sharing, sharing_ends }, services))
     }
 
-    /// The management API over the same database.
-    pub fn admin(&self, catalog: &Arc<Catalog>, master_key: Option<Secret>) -> Admin {
-        Admin::new(
+    /// The management API over the same database. What it stores is announced by `ask`, and serves when that is
+    /// answered.
+    pub fn admin(
+        &self,
+        catalog: &Arc<Catalog>,
+        master_key: Option<Secret>,
+        ask: mpsc::Sender<oneshot::Sender<()>>,
+    ) -> Admin {
+        let apply = move || -> BoxFuture<'static, ()> {
+            let ask = ask.clone();
+            Box::pin(async move {
+                let (told, served) = oneshot::channel();
+                if ask.send(told).await.is_ok() {
+                    // A reload that cannot be done has said so in the log.
+                    let _ = tokio::time::timeout(END, served).await;
+                }
+            })
+        };
+        let admin = Admin::new(
             self.desk.store.clone(),
             self.desk.invalidations.clone(),
             Arc::clone(&self.desk.snapshot),
             Arc::clone(catalog),
             master_key,
             Arc::clone(&self.desk.clock),
-        )
+        );
+        admin.applying(Arc::new(apply))
     }
 
     /// Ends: books what is left, then lets go of everything. Call it when the last request is over.

@@ -268,6 +268,10 @@ impl Admin {
     /// 500 for a stored setting that cannot be read: a bound that is not understood must not be left out.
     pub(super) async fn current_key_policy(&self) -> Result<KeyPolicy, AdminError> {
         let file = self.key_policy.load().as_ref().clone();
+        if !self.snapshot.load().stores_models() {
+            // The operator does not let the database add to the file.
+            return Ok(file);
+        }
         let Some(row) = self.store.get::<ConfigRow>(&["litellm_settings"]).await? else { return Ok(file) };
         let stored = KeyPolicy::of_settings(&row.param_value, None).map_err(|problem| {
             AdminError::new(

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::access::{Standing, is_listed};
 use crate::columns::json_of;
 use crate::error::AdminError;
+use crate::login::SESSIONS_TEAM;
 use crate::roles::Caller;
 use crate::routes::Call;
 use crate::tighten::{nothing, widens};
@@ -503,10 +504,13 @@ pub(crate) async fn check_place(
     Ok(())
 }
 
-/// Nobody hands out more than the key they call with may spend. Source: LiteLLM,
-/// `_enforce_budget_delegation_ceiling`.
+/// Nobody hands out more than the key they call with may spend; in a session, which has little to spend itself,
+/// than the user may. Source: LiteLLM, `_enforce_budget_delegation_ceiling`.
 fn within_own_budget(caller: &Caller, old: &VirtualKey, key: &VirtualKey) -> Result<(), AdminError> {
-    let most = caller.record.as_ref().and_then(|record| record.key.max_budget);
+    let most = caller.record.as_ref().and_then(|record| {
+        let session = record.key.team_id.as_deref() == Some(SESSIONS_TEAM);
+        if session { record.user.as_ref()?.max_budget } else { record.key.max_budget }
+    });
     let Some(most) = most.filter(|_| !caller.is_admin()) else { return Ok(()) };
     let beyond = |field: &'static str, asked: Usd| {
         AdminError::invalid(

@@ -17,6 +17,7 @@ use crate::error::AdminError;
 use crate::fields::{Field, Holds, field, required};
 use crate::keys::deleter;
 use crate::keys::rules::MEMBER_PERMISSIONS;
+use crate::login::SESSIONS_TEAM;
 use crate::routes::{Answer, Call, Route, route};
 use members::Named;
 
@@ -286,6 +287,13 @@ fn known_permissions(call: &Call) -> Result<(), AdminError> {
 async fn new(call: Call) -> Outcome {
     let now = call.admin.now();
     let id = call.text("team_id").map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    if id == SESSIONS_TEAM {
+        // Its admins would have the session of everybody who signs in.
+        return Err(AdminError::invalid(
+            "team_id",
+            format!("team_id: {id} is the name of no team; use another"),
+        ));
+    }
     if call.admin.store.get::<Team>(&[&id]).await?.is_some() {
         return Err(AdminError::invalid(
             "team_id",

@@ -16,6 +16,7 @@ use crate::error::AdminError;
 use crate::fields::{Field, Holds, field};
 use crate::keys::{self, Owner};
 use crate::routes::{Answer, Call, Route, route};
+use crate::{login, passwords};
 
 const TABLE: &str = "LiteLLM_UserTable";
 
@@ -42,7 +43,7 @@ const USER: &[Field] = &[
     field("user_alias", Holds::Text, "display name"),
     field("user_role", Holds::Text, "proxy_admin, proxy_admin_viewer, internal_user, internal_user_viewer"),
     field("sso_user_id", Holds::Text, "id at the identity provider"),
-    field("password", Holds::Text, "not supported yet: people sign in with a key"),
+    field("password", Holds::Text, "to sign in to the UI with, beside the e-mail address"),
 ];
 
 const NEW: &[Field] = &[
@@ -149,15 +150,8 @@ const ROLES: &[(&str, &str, &str)] = &[
 ];
 
 /// The columns that a body sets; `before` is `None` for a new user.
-fn columns_of(call: &Call, before: Option<&User>) -> Result<Map<String, Value>, AdminError> {
+async fn columns_of(call: &Call, before: Option<&User>) -> Result<Map<String, Value>, AdminError> {
     columns::not_negative(call, &["max_budget", "soft_budget", "spend"])?;
-    if call.given("password").is_some() {
-        return Err(AdminError::new(
-            501,
-            "not_implemented_error",
-            "password: people sign in with a key; passwords are not supported yet",
-        ));
-    }
     if let Some(role) = call.text("user_role") {
         let known =
             ROLES.iter().any(|(word, ..)| *word == role) || matches!(role, "org_admin" | "team" | "customer");
@@ -188,6 +182,10 @@ fn columns_of(call: &Call, before: Option<&User>) -> Result<Map<String, Value>, 
         if columns.get(list).is_some_and(Value::is_null) {
             columns.insert(list.to_owned(), json!([]));
         }
+    }
+    if let Some(password) = call.text("password") {
+        columns.insert("password".to_owned(), json!(passwords::hash(password).await?));
+        columns.insert("password_reset_required".to_owned(), json!(false));
     }
     Ok(columns)
 }
@@ -265,7 +263,7 @@ async fn new(mut call: Call) -> Outcome {
     if admin.store.get::<User>(&[&id]).await?.is_some() {
         return Err(AdminError::new(409, "bad_request_error", format!("User with id {id} already exists")));
     }
-    let mut user: User = columns::row(columns_of(&call, None)?)?;
+    let mut user: User = columns::row(columns_of(&call, None).await?)?;
     user.user_id.clone_from(&id);
     user.user_role = user.user_role.or_else(|| Some("internal_user".to_owned()));
     let places = places(&call).await?;
@@ -322,7 +320,7 @@ async fn update(call: Call) -> Outcome {
     if user.user_id != call.caller.user_id() {
         call.admin.may_change_user(&call.caller, &user).await?;
     }
-    let columns = columns_of(&call, Some(&user))?;
+    let columns = columns_of(&call, Some(&user)).await?;
     let mut merged = match json_of(&user) {
         Value::Object(all) => all,
         _ => Map::new(),
@@ -332,6 +330,9 @@ async fn update(call: Call) -> Outcome {
     let row =
         call.admin.store.update::<User>(&[&user.user_id], &columns::patch(columns), call.admin.now()).await?;
     call.admin.changed(Subject::User, &user.user_id);
+    if call.given("password").is_some() {
+        login::end_sessions(&call.admin, &user.user_id).await?;
+    }
     call.admin.audit(&call, "updated", TABLE, &user.user_id, json_of(&user), json_of(&row)).await;
     Ok(Answer::json(&json!({ "user_id": user.user_id, "data": shown(json_of(&row)) })))
 }

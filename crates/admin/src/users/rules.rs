@@ -68,6 +68,9 @@ pub(super) fn check_new(call: &Call, user: &User) -> Result<(), AdminError> {
     if user.sso_user_id.is_some() {
         return Err(only_proxy_admins("sso_user_id"));
     }
+    if call.admin.is_operators(&user.user_id) {
+        return Err(only_proxy_admins("user_id"));
+    }
     Ok(())
 }
 

@@ -190,6 +190,27 @@ async fn a_key_of_an_internal_user_is_always_theirs() {
 }
 
 #[tokio::test]
+async fn a_session_hands_out_what_its_user_may_spend() {
+    let world = World::new().await;
+    let row = faregate_store::VirtualKey {
+        token: crate::world::hash("sk-a-session-of-solo"),
+        user_id: Some("solo".to_owned()),
+        team_id: Some("litellm-dashboard".to_owned()),
+        max_budget: faregate_store::Usd::from_f64(0.25),
+        created_by: Some("solo".to_owned()),
+        ..faregate_store::VirtualKey::default()
+    };
+    world.admin.store.insert(&row, world.admin.now()).await.unwrap();
+    let session = "sk-a-session-of-solo";
+    world.post(session, "/key/generate", json!({"max_budget": 10})).await.ok();
+    world.post(session, "/key/generate", json!({"max_budget": 11})).await.refused(400, "max_budget");
+    // The session itself is nobody's to change.
+    world.post(session, "/key/update", json!({"key": session, "max_budget": 100})).await.refused(403, "");
+    world.post(session, "/key/update", json!({"key": session, "team_id": null})).await.refused(403, "");
+    world.post(session, "/key/regenerate", json!({"key": session, "duration": "90d"})).await.refused(403, "");
+}
+
+#[tokio::test]
 async fn a_key_of_a_team_is_charged_to_the_organization_of_the_team() {
     let world = World::new().await;
     let join = json!({"organization_id": "there", "member": {"user_id": "lead", "role": "internal_user"}});

@@ -236,3 +236,32 @@ async fn adding_somebody_to_an_organization_does_not_put_their_other_teams_in_it
     world.post("chief", "/user/delete", json!({"user_ids": ["solo"]})).await.refused(403, "solo");
     assert!(world.admin.store.get::<User>(&["solo"]).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn nobody_becomes_the_operator_or_takes_over_an_account() {
+    let world = World::new().await;
+    let operator = json!({"user_id": "default_user_id", "organizations": ["here"]});
+    world.post("chief", "/user/new", operator).await.refused(403, "user_id");
+    let member = json!({"user_id": "default_user_id", "role": "internal_user"});
+    let add = json!({"organization_id": "here", "member": member});
+    world.post("chief", "/organization/member_add", add).await.refused(403, "default_user_id");
+    let sessions = json!({"team_id": "litellm-dashboard", "organization_id": "here"});
+    world.post("chief", "/team/new", sessions).await.refused(400, "team_id");
+    // Whoever opens an invitation sets the password.
+    for (who, invited, may) in [
+        ("chief", "member", true),
+        ("chief", "stranger", false),
+        ("chief", "solo", false),
+        ("chief-there", "member", false),
+        ("titular", "member", false),
+        ("master", "solo", true),
+    ] {
+        let got = world.post(who, "/invitation/new", json!({"user_id": invited})).await;
+        assert_eq!(got.status == 200, may, "{who} invites {invited}: {}", got.body);
+    }
+    let boss = json!({"organization_id": "here", "member": {"user_id": "root", "role": "internal_user"}});
+    world.post("master", "/organization/member_add", boss).await.ok();
+    world.post("chief", "/invitation/new", json!({"user_id": "root"})).await.refused(403, "root");
+    let password = json!({"user_id": "member", "password": "a-new-password"});
+    world.post("chief", "/user/update", password).await.refused(403, "password");
+}

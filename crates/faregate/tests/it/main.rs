@@ -5,9 +5,11 @@
 mod control;
 mod front;
 mod in_flight;
+mod login;
 mod process;
 mod replicas;
 mod requests;
 mod serving;
 mod starting;
+mod stored;
 mod upstream;

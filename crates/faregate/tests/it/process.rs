@@ -111,6 +111,20 @@ impl Running {
         stream
     }
 
+    /// Sends a form, as a browser does.
+    pub fn send_form(&self, path: &str, form: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            form.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(form).unwrap();
+        Answer::read(stream)
+    }
+
     /// One turn with `model`, streamed: the connection with the answer to come.
     pub fn stream(&self, model: &str, key: &str) -> TcpStream {
         let body = serde_json::json!({

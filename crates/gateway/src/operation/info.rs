@@ -41,7 +41,8 @@ fn row(table: &Table, deployment: &Deployment) -> Value {
     let destination = fixed(table, deployment);
     let mut info = facts(table, deployment);
     info.insert("id".to_owned(), json!(config.id.as_str()));
-    info.insert("db_model".to_owned(), json!(false));
+    let stored = config.info.all.get("db_model").and_then(Value::as_bool).unwrap_or_default();
+    info.insert("db_model".to_owned(), json!(stored));
     if let Some(destination) = &destination {
         info.insert("litellm_provider".to_owned(), json!(destination.provider.name));
         info.insert("supported_openai_params".to_owned(), json!(supported(destination)));
