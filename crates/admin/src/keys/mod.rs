@@ -178,7 +178,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "POST",
         &["/key/update"],
         User,
-        &[UPDATE, KEY, SHARED, columns::BUDGET],
+        &[UPDATE, KEY_BUT_SECRET, SHARED, columns::BUDGET],
         &[],
         "Update a key",
         update::update
@@ -277,7 +277,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
 ];
 
-/// `key` is in [`REGENERATE`] already.
+/// `key` names the key in [`REGENERATE`] and [`UPDATE`] already.
 const KEY_BUT_SECRET: &[Field] = match KEY {
     [_, rest @ ..] => rest,
     [] => &[],

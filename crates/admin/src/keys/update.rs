@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::generate::windows;
 use super::rules::{self, Act, Rights};
-use super::{COLUMNS, IN_METADATA, KEY, SHARED, TABLE, UPDATE, find, unique_alias};
+use super::{COLUMNS, IN_METADATA, KEY_BUT_SECRET, SHARED, TABLE, UPDATE, find, unique_alias};
 use crate::Outcome;
 use crate::columns::{self, json_of};
 use crate::error::AdminError;
@@ -119,7 +119,7 @@ pub(super) async fn bulk_update(call: Call) -> Outcome {
         ));
     }
     let known: Vec<Field> =
-        [UPDATE, KEY_BUT_ID, SHARED, columns::BUDGET].into_iter().flatten().copied().collect();
+        [UPDATE, KEY_BUT_SECRET, SHARED, columns::BUDGET].into_iter().flatten().copied().collect();
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for given in updates {
         let name = given.get("key").cloned().unwrap_or_default();
@@ -145,12 +145,6 @@ pub(super) async fn bulk_update(call: Call) -> Outcome {
         "failed_updates": failed,
     })))
 }
-
-/// `key` is in [`UPDATE`] already.
-const KEY_BUT_ID: &[Field] = match KEY {
-    [_, rest @ ..] => rest,
-    [] => &[],
-};
 
 fn without_hash(row: &VirtualKey) -> Value {
     let mut info = json_of(row);

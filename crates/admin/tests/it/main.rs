@@ -151,7 +151,7 @@ async fn every_role_gets_where_the_table_says_and_nowhere_else() {
 fn the_role_table_of_the_docs_is_current() {
     let mut page = String::from(
         "# Management calls and roles\n\nMade from the route table of `crates/admin`; a test drives every role against \
-         every route.\nHandlers narrow further: own keys, own teams, own organization.\n\n| Call | For | proxy_admin \
+         every route.\nHandlers narrow further: [who may do what](../keys-and-budgets.md#who-may-do-what).\n\n| Call | For | proxy_admin \
          | proxy_admin_viewer | org_admin | internal_user | internal_user_viewer | team |\n|---|---|---|---|---|---|---|---|\n",
     );
     let mut rows = BTreeMap::new();

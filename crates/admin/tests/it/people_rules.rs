@@ -265,3 +265,25 @@ async fn nobody_becomes_the_operator_or_takes_over_an_account() {
     let password = json!({"user_id": "member", "password": "a-new-password"});
     world.post("chief", "/user/update", password).await.refused(403, "password");
 }
+
+#[tokio::test]
+async fn a_model_of_a_team_is_sent_nothing_of_the_operators() {
+    let world = World::new().await;
+    let model = |key: &str| {
+        json!({
+            "model_name": "own", "model_info": {"team_id": "mine"},
+            "litellm_params": {"model": "openai/x", "api_base": "https://example.com", "api_key": key},
+        })
+    };
+    for key in ["os.environ/LITELLM_MASTER_KEY", " os.environ/HOME"] {
+        world.post("lead", "/model/new", model(key)).await.refused(403, "api_key");
+    }
+    let made = world.post("lead", "/model/new", model("sk-of-the-team")).await.ok();
+    let change = json!({
+        "model_info": {"id": made["model_id"]},
+        "litellm_params": {"extra_headers": {"x": "os.environ/LITELLM_MASTER_KEY"}},
+    });
+    world.post("lead", "/model/update", change).await.refused(403, "extra_headers");
+    world.post("member", "/model/new", model("sk-of-the-team")).await.refused(403, "team_id=mine");
+    world.post("chief-there", "/model/new", model("sk-of-the-team")).await.refused(403, "team_id=mine");
+}
