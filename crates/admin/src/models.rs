@@ -86,7 +86,7 @@ fn admins_only(call: &Call) -> Result<(), AdminError> {
             "Only a proxy admin can attach or change a stored credential (litellm_credential_name) on a model.",
         ));
     }
-    if let Some(name) = params.and_then(|params| naming_a_variable(params)) {
+    if let Some(name) = params.and_then(naming_a_variable) {
         // A deployment of one's own would be sent the operator's secrets.
         return Err(AdminError::forbidden(format!(
             "Only a proxy admin can name a variable of the environment in a model; give `{name}` itself"

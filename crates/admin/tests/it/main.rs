@@ -6,6 +6,7 @@ mod authority;
 mod key_policy;
 mod key_rules;
 mod people_rules;
+mod spend_scope;
 mod world;
 
 use std::collections::BTreeMap;
