@@ -182,7 +182,8 @@ async fn new(call: Call) -> Outcome {
 }
 
 async fn list(call: Call) -> Outcome {
-    let rows = call.admin.store.list::<Credential>(&ListQuery::new().uncounted()).await?.rows;
+    let rows =
+        call.admin.store.list::<Credential>(&ListQuery::new().page(1, 100_000).uncounted()).await?.rows;
     let mut all: Vec<Value> = Vec::new();
     for row in rows {
         all.push(masked(&call, row)?);

@@ -222,6 +222,7 @@ async fn begin(admin: &Admin, user: &User, master: &Secret) -> Result<String, Ad
         ..VirtualKey::default()
     };
     admin.store.insert(&row, now).await?;
+    admin.changed(Subject::Key, &row.token);
     signed(&claims(admin, user, secret, expires), master)
 }
 

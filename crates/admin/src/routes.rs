@@ -64,6 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::budgets::ROUTES,
         crate::tags::ROUTES,
         crate::models::ROUTES,
+        crate::access_groups::ROUTES,
         crate::credentials::ROUTES,
         crate::settings::ROUTES,
         crate::login::ROUTES,

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::Admin;
 use crate::error::AdminError;
 
+/// Rows of one kind that are read: as many as anybody has.
+const MOST: u64 = 1_000_000;
 /// The section whose values are sealed.
 const ENVIRONMENT: &str = "environment_variables";
 
@@ -30,7 +32,7 @@ pub async fn read(store: &Store, salt: Option<&Secret>) -> Result<Stored, StoreE
         }
         closed.is_empty()
     };
-    let all = || ListQuery::new().uncounted();
+    let all = || ListQuery::new().page(1, MOST).uncounted();
     let mut stored = Stored::default();
     let mut models = store.list::<ProxyModel>(&all()).await?.rows;
     models.sort_by(|one, other| (one.created_at, &one.model_id).cmp(&(other.created_at, &other.model_id)));

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adapters::known_keys::KnownKeys;
 use crate::adapters::principal::{Rules, StoreSource};
 use crate::database;
 use crate::jobs::{self, Desk, Left};
@@ -62,14 +63,21 @@ impl Control {
             tracing::info!(over, "limits and changes are shared with other replicas");
         }
         let rules = Arc::new(ArcSwap::from_pointee(Rules::of(snapshot)));
-        let source =
-            StoreSource::new(store.clone(), Handle::current(), Arc::clone(&clock), Arc::clone(&rules));
+        let known = Arc::new(KnownKeys::default());
+        let source = StoreSource::new(
+            store.clone(),
+            Handle::current(),
+            Arc::clone(&clock),
+            Arc::clone(&rules),
+            Arc::clone(&known),
+        );
         let principals = Arc::new(Principals::new(Arc::new(source)));
         let desk = Desk {
             store,
             journal: journal.clone(),
             limits: shared.limits.clone(),
             principals: Arc::clone(&principals),
+            known,
             invalidations: shared.invalidations,
             leadership: shared.leadership,
             rules,

@@ -44,6 +44,7 @@ pub enum Operation {
     Model,
     /// Deployments with their catalogue facts.
     ModelInfo,
+    ModelInfoPaged,
     /// Model groups with merged facts.
     ModelGroupInfo,
     /// Token counting for any model.
@@ -148,6 +149,12 @@ pub const ROUTES: &[Row] = &[
         paths: &["/v1/model/info", "/model/info"],
         operation: Operation::ModelInfo,
         doc: "Deployments with catalogue facts, secrets removed",
+    },
+    Row {
+        method: "GET",
+        paths: &["/v2/model/info"],
+        operation: Operation::ModelInfoPaged,
+        doc: "The same by pages, searched and sorted",
     },
     Row {
         method: "GET",

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub fn errors(output: &Output) -> String {
 /// A gateway in a process of its own, killed when dropped.
 pub struct Running {
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     /// `127.0.0.1:port`.
     pub address: String,
     /// All lines until it listened.
@@ -56,7 +57,8 @@ impl Running {
                 }
             }
         });
-        let mut running = Self { child, lines, address: String::new(), greeting: Vec::new() };
+        let mut running =
+            Self { child, lines: Mutex::new(lines), address: String::new(), greeting: Vec::new() };
         let line = running.line("listening on http");
         running.address = line.rsplit_once("://").unwrap().1.to_owned();
         running
@@ -67,6 +69,8 @@ impl Running {
         loop {
             let line = self
                 .lines
+                .get_mut()
+                .unwrap()
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("no line with {text:?} after {:#?}", self.greeting));
             self.greeting.push(line.clone());

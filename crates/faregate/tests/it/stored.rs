@@ -217,3 +217,64 @@ async fn a_model_added_on_one_replica_serves_on_the_other_within_a_second() {
     // The promise is a second; a busy test machine gets some more before this fails.
     assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_sees_the_deployments_of_its_models_only_page_by_page() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let running = start(folder.path(), STORES, &[]);
+    for name in ["b-one", "a-two", "hidden"] {
+        done(&running, "POST", "/model/new", &model(name, &provider));
+    }
+    let made = done(&running, "POST", "/key/generate", &json!({"models": ["a-two", "b-one"]}));
+    let key = made["key"].as_str().unwrap();
+    let names = |path: &str| -> Vec<String> {
+        let answer = running.call("GET", path, key, b"");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let rows = answer.json()["data"].as_array().cloned().unwrap();
+        rows.iter()
+            .map(|row| row["model_name"].as_str().or(row["model_group"].as_str()).unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names("/model/info"), ["b-one", "a-two"]);
+    assert_eq!(names("/model_group/info"), ["b-one", "a-two"]);
+    assert_eq!(names("/v2/model/info?sortBy=model_name"), ["a-two", "b-one"]);
+    assert_eq!(names("/v2/model/info?sortBy=model_name&sortOrder=desc&size=1&page=2"), ["a-two"]);
+    assert_eq!(names("/v2/model/info?search=TWO"), ["a-two"]);
+    let all = done(&running, "GET", "/v2/model/info?size=2", &json!({}));
+    assert_eq!((&all["total_count"], &all["total_pages"]), (&json!(3), &json!(2)));
+    let hidden = running.call("GET", "/model/info?litellm_model_id=id-of-hidden", key, b"");
+    assert_eq!(hidden.status, 400, "{}", hidden.body);
+    assert_eq!(running.call("GET", "/v2/model/info?page=0", key, b"").status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_group_opens_its_models_to_keys_that_name_it() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let running = start(folder.path(), STORES, &[]);
+    for name in ["cheap", "fast", "dear"] {
+        done(&running, "POST", "/model/new", &model(name, &provider));
+    }
+    let nobody = call(
+        &running,
+        "POST",
+        "/access_group/new",
+        &json!({"access_group": "beta", "model_names": ["none"]}),
+    );
+    assert!(nobody.status == 400 && nobody.body.contains("none"), "{}", nobody.body);
+    let made = json!({"access_group": "beta", "model_names": ["cheap"], "model_ids": ["id-of-fast"]});
+    assert_eq!(done(&running, "POST", "/access_group/new", &made)["models_updated"], 2);
+    assert_eq!(call(&running, "POST", "/access_group/new", &made).status, 409);
+    let key = done(&running, "POST", "/key/generate", &json!({"models": ["beta"]}));
+    let key = key["key"].as_str().unwrap();
+    let open = |name: &str| running.chat(name, key).status;
+    assert_eq!((open("cheap"), open("fast"), open("dear")), (200, 200, 403));
+
+    let members = json!({"model_names": ["dear"]});
+    done(&running, "PUT", "/access_group/beta/update", &members);
+    assert_eq!((open("cheap"), open("dear")), (403, 200));
+    let info = done(&running, "GET", "/access_group/beta/info", &json!({}));
+    assert_eq!((&info["model_names"], &info["deployment_count"]), (&json!(["dear"]), &json!(1)));
+    done(&running, "DELETE", "/access_group/beta/delete", &json!({}));
+    assert_eq!(open("dear"), 403);
+    assert_eq!(done(&running, "GET", "/access_group/list", &json!({}))["access_groups"], json!([]));
+}

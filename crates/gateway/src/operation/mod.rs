@@ -61,8 +61,9 @@ where
     match operation {
         Operation::Models => Ok(models::list(table, &principal, &arrival)),
         Operation::Model => models::one(table, &principal, &arrival),
-        Operation::ModelInfo => info::deployments(table, &arrival),
-        Operation::ModelGroupInfo => Ok(info::groups(table, &arrival)),
+        Operation::ModelInfo => info::deployments(table, &principal, &arrival),
+        Operation::ModelInfoPaged => info::page(table, &principal, &arrival),
+        Operation::ModelGroupInfo => Ok(info::groups(table, &principal, &arrival)),
         Operation::SupportedParams => utils::supported_params(table, &arrival),
         Operation::ResponseGet => responses::get(gate, &arrival),
         Operation::ResponseDelete => responses::delete(gate, &arrival),
