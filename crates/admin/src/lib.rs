@@ -27,6 +27,7 @@ mod organizations;
 mod page;
 mod passwords;
 mod people;
+mod projects;
 pub mod roles;
 pub mod routes;
 mod settings;
@@ -34,6 +35,7 @@ mod spend;
 pub mod stored;
 mod tags;
 mod teams;
+mod tighten;
 mod users;
 
 use std::sync::Arc;
@@ -56,6 +58,7 @@ use moka::sync::Cache;
 use serde_json::Value;
 
 pub use error::AdminError;
+pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use openapi::document;
 use roles::Caller;
 use routes::{Answer, Call, Found, Router};
@@ -74,6 +77,8 @@ pub struct Admin {
     pub master_key: Option<Secret>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What `litellm_settings` of the file says of new keys; what is stored in the database wins over it.
+    pub key_policy: ArcSwap<KeyPolicy>,
     router: Router,
     apply: Option<Apply>,
     /// Wrong passwords of late, by name.
@@ -95,8 +100,19 @@ impl Admin {
     ) -> Self {
         let wrong_passwords =
             Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(300)).build();
-        let (router, apply) = (Router::new(), None);
-        Self { store, invalidations, snapshot, catalog, master_key, clock, router, apply, wrong_passwords }
+        let (router, apply, key_policy) = (Router::new(), None, ArcSwap::default());
+        Self {
+            store,
+            invalidations,
+            snapshot,
+            catalog,
+            master_key,
+            clock,
+            key_policy,
+            router,
+            apply,
+            wrong_passwords,
+        }
     }
 
     /// Stored models and settings are put into service by `apply`.
@@ -230,8 +246,15 @@ fn respond(answer: Answer) -> Response<Bytes> {
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Exists { .. } => Self::new(409, "bad_request_error", error.to_string()),
-            StoreError::Reference { .. } => Self::invalid("", error.to_string()),
+            // What the database says of its keys is for the log.
+            StoreError::Exists { table, .. } => {
+                tracing::debug!(%error, "a row exists already");
+                Self::invalid("", format!("{table}: an entry with this id or name exists already"))
+            }
+            StoreError::Reference { table, .. } => {
+                tracing::debug!(%error, "a row refers to nothing, or is referred to");
+                Self::invalid("", format!("{table}: refers to what does not exist, or is still referred to"))
+            }
             StoreError::BadValue { column, .. } | StoreError::NoColumn { column, .. } => {
                 Self::invalid(column, error.to_string())
             }

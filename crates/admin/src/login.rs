@@ -21,8 +21,8 @@ use crate::routes::{Answer, Call, Route, route};
 use crate::{Admin, Outcome};
 
 const INVITATIONS: &str = "LiteLLM_InvitationLink";
-/// The team that LiteLLM gives to keys of sessions.
-const SESSIONS_TEAM: &str = "litellm-dashboard";
+/// The team that LiteLLM gives to keys of sessions; there is no such team.
+pub(crate) const SESSIONS_TEAM: &str = "litellm-dashboard";
 /// Dollars that a session may spend in all. Source: LiteLLM's max_ui_session_budget.
 const SESSION_BUDGET: &str = "0.25";
 const INVITED_FOR: &str = "7d";
@@ -304,15 +304,8 @@ async fn invite(call: Call) -> Outcome {
     let id = call.text("user_id").unwrap_or_default();
     let missing = || AdminError::invalid("user_id", "User id does not exist in 'LiteLLM_UserTable'.");
     let user = admin.store.get::<User>(&[id]).await?.ok_or_else(missing)?;
-    if !call.caller.is_admin() {
-        let led = admin.leads_organizations(&call.caller).await?;
-        let theirs = user.organization_id.as_ref().is_some_and(|id| led.contains(id));
-        if !theirs {
-            return Err(AdminError::forbidden(
-                "You can only create invitations for users in your organization or team.",
-            ));
-        }
-    }
+    // Whoever opens the invitation sets the password, and with it signs in as the user.
+    admin.may_change_user(&call.caller, &user).await?;
     // The table refers to a user for each author; the master key's is made when it is needed.
     let author = match call.caller.user_id() {
         "default_user_id" => administrator(admin, "default_user_id").await?.user_id,

@@ -86,10 +86,32 @@ fn admins_only(call: &Call) -> Result<(), AdminError> {
             "Only a proxy admin can attach or change a stored credential (litellm_credential_name) on a model.",
         ));
     }
+    if let Some(name) = params.and_then(naming_a_variable) {
+        // A deployment of one's own would be sent the operator's secrets.
+        return Err(AdminError::forbidden(format!(
+            "Only a proxy admin can name a variable of the environment in a model; give `{name}` itself"
+        ))
+        .about("litellm_params"));
+    }
     if call.body.contains_key("blocked") {
         return Err(AdminError::forbidden("Only proxy admins can set a model's blocked flag."));
     }
     Ok(())
+}
+
+/// The first member whose value is read from the environment.
+fn naming_a_variable(params: &Value) -> Option<String> {
+    let named = |value: &Value| match value {
+        Value::String(text) => text.trim().starts_with("os.environ/"),
+        value => naming_a_variable(value).is_some(),
+    };
+    match params {
+        Value::Object(members) => {
+            members.iter().find(|(_, value)| named(value)).map(|(name, _)| name.clone())
+        }
+        Value::Array(items) => items.iter().any(named).then(|| "os.environ".to_owned()),
+        _ => None,
+    }
 }
 
 /// Refuses a model that could not be served.

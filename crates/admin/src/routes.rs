@@ -59,6 +59,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::teams::ROUTES,
         crate::users::ROUTES,
         crate::organizations::ROUTES,
+        crate::projects::ROUTES,
         crate::customers::ROUTES,
         crate::budgets::ROUTES,
         crate::tags::ROUTES,
