@@ -77,8 +77,6 @@ pub struct Admin {
     pub master_key: Option<Secret>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// What `litellm_settings` of the file says of new keys; what is stored in the database wins over it.
-    pub key_policy: ArcSwap<KeyPolicy>,
     router: Router,
     apply: Option<Apply>,
     /// Wrong passwords of late, by name.
@@ -100,19 +98,8 @@ impl Admin {
     ) -> Self {
         let wrong_passwords =
             Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(300)).build();
-        let (router, apply, key_policy) = (Router::new(), None, ArcSwap::default());
-        Self {
-            store,
-            invalidations,
-            snapshot,
-            catalog,
-            master_key,
-            clock,
-            key_policy,
-            router,
-            apply,
-            wrong_passwords,
-        }
+        let (router, apply) = (Router::new(), None);
+        Self { store, invalidations, snapshot, catalog, master_key, clock, router, apply, wrong_passwords }
     }
 
     /// Stored models and settings are put into service by `apply`.

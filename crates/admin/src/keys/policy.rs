@@ -3,7 +3,6 @@
 //! Three settings of `litellm_settings`, in the file or stored in the database, where they win. Source: compat,
 //! config §4, and LiteLLM 1.106.2, `key_management_endpoints.py`.
 
-use faregate_config::Env;
 use faregate_store::ConfigRow;
 use faregate_terms::UtcMillis;
 use serde::Deserialize;
@@ -74,16 +73,12 @@ const DEFAULTED: &[&str] = &[
 ];
 
 impl KeyPolicy {
-    /// The policy of a `litellm_settings` mapping. Members that are not about keys are passed over. With `env`
-    /// values may be `os.environ/NAME`: a file may name variables, a setting that came by a call must not.
+    /// The policy of a `litellm_settings` mapping. Members that are not about keys are passed over.
     ///
     /// # Errors
     /// In words, for a setting of another form; never with its value.
-    pub fn of_settings(settings: &Value, env: Option<&Env>) -> Result<Self, String> {
-        let mut settings = settings.clone();
-        if let Some(env) = env {
-            resolve(&mut settings, env);
-        }
+    pub fn of_settings(settings: &Value) -> Result<Self, String> {
+        let settings = settings.clone();
         let mut policy = Self::deserialize(settings).map_err(|error| format!("litellm_settings: {error}"))?;
         for (name, most) in policy.upperbound_key_generate_params.iter_mut().flatten() {
             let bad = |what: &str| {
@@ -247,40 +242,26 @@ fn length(name: &str, value: &Value) -> Result<i64, AdminError> {
     }
 }
 
-fn resolve(value: &mut Value, env: &Env) {
-    match value {
-        Value::String(text) => {
-            if let Some(name) = text.strip_prefix("os.environ/") {
-                // An empty text is no number: a bound whose variable is not set is a mistake, not no bound.
-                *value = json!(env.filled(name).unwrap_or_default());
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| resolve(item, env)),
-        Value::Object(members) => members.values_mut().for_each(|member| resolve(member, env)),
-        _ => {}
-    }
-}
-
 impl Admin {
     /// What the operator says of new keys now.
     ///
     /// # Errors
     /// 500 for a stored setting that cannot be read: a bound that is not understood must not be left out.
     pub(super) async fn current_key_policy(&self) -> Result<KeyPolicy, AdminError> {
-        let file = self.key_policy.load().as_ref().clone();
+        let unreadable = |place: &str, problem: String| {
+            let text = format!("A setting {place} cannot be read: {problem}");
+            AdminError::new(500, "internal_server_error", text)
+        };
+        let rules = Value::Object(self.snapshot.load().litellm.key_rules.0.clone());
+        let file = KeyPolicy::of_settings(&rules)
+            .map_err(|problem| unreadable("of the configuration", format!("{problem}; correct it there")))?;
         if !self.snapshot.load().stores_models() {
             // The operator does not let the database add to the file.
             return Ok(file);
         }
         let Some(row) = self.store.get::<ConfigRow>(&["litellm_settings"]).await? else { return Ok(file) };
-        let stored = KeyPolicy::of_settings(&row.param_value, None).map_err(|problem| {
-            AdminError::new(
-                500,
-                "internal_server_error",
-                format!(
-                    "A setting stored in the database cannot be read: {problem}; correct it in /config/update"
-                ),
-            )
+        let stored = KeyPolicy::of_settings(&row.param_value).map_err(|problem| {
+            unreadable("stored in the database", format!("{problem}; correct it in /config/update"))
         })?;
         Ok(file.under(stored))
     }

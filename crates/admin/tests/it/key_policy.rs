@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use faregate_admin::KeyPolicy;
-use faregate_config::Env;
+use faregate_config::Snapshot;
 use faregate_store::ConfigRow;
 use serde_json::{Value, json};
 
@@ -11,7 +10,9 @@ use crate::world::World;
 
 async fn world_with(settings: Value) -> World {
     let world = World::new().await;
-    world.admin.key_policy.store(Arc::new(KeyPolicy::of_settings(&settings, None).unwrap()));
+    let mut snapshot = Snapshot::clone(&world.admin.snapshot.load());
+    snapshot.litellm.key_rules.0 = settings.as_object().cloned().unwrap();
+    world.admin.snapshot.store(Arc::new(snapshot));
     world
 }
 
@@ -104,14 +105,4 @@ async fn what_is_stored_in_the_database_wins_over_the_file() {
     world.admin.store.put(&row, world.admin.now()).await.unwrap();
     let got = world.post("master", "/key/generate", json!({"max_budget": 15})).await;
     got.refused(500, "upperbound_key_generate_params.max_budget");
-}
-
-#[test]
-fn a_file_may_name_variables() {
-    let env = Env::empty().overlaid([("MOST", "5")]);
-    let settings = json!({"upperbound_key_generate_params": {"max_budget": "os.environ/MOST"}});
-    let policy = KeyPolicy::of_settings(&settings, Some(&env)).unwrap();
-    assert_eq!(policy.upperbound_key_generate_params.unwrap()["max_budget"], 5);
-    let missing = KeyPolicy::of_settings(&settings, Some(&Env::empty())).unwrap_err();
-    assert!(missing.contains("max_budget"), "{missing}");
 }

@@ -8,6 +8,7 @@ use super::redis::RedisConfig;
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::node::{Node, Value};
+use crate::open_map::OpenMap;
 
 /// `litellm_settings`; only what the gateway acts on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,6 +45,8 @@ pub struct LitellmSettings {
     pub cache_redis: RedisConfig,
     /// Budgets.
     pub spend: SpendSettings,
+    /// `upperbound_key_generate_params`, `default_key_generate_params` and `key_generation_settings`, as written.
+    pub key_rules: OpenMap,
 }
 
 /// `ssl_verify` of the configuration or the environment.
@@ -93,8 +96,19 @@ impl LitellmSettings {
             expose_router_debug_in_errors: fields.flag("expose_router_debug_in_errors"),
             cache_redis: cache_redis(fields),
             spend: SpendSettings::read(fields),
+            key_rules: key_rules(fields),
         }
     }
+}
+
+fn key_rules(fields: &mut Fields<'_>) -> OpenMap {
+    let mut rules = OpenMap::default();
+    for key in ["upperbound_key_generate_params", "default_key_generate_params", "key_generation_settings"] {
+        if let Some(rule) = fields.open(key) {
+            rules.insert(key.to_owned(), rule.0.into());
+        }
+    }
+    rules
 }
 
 fn cache_redis(fields: &mut Fields<'_>) -> RedisConfig {
