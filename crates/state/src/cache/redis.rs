@@ -13,6 +13,17 @@ use crate::redis::{Redis, RedisError};
 
 /// How often the generation is looked up.
 const LOOK: Duration = Duration::from_millis(500);
+/// What the server's own facts may take; nobody's request waits for them.
+const FACTS: Duration = Duration::from_secs(2);
+
+/// What a Redis server says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `CLIENT LIST`, a line per connection; `None` where the server does not allow it.
+    pub clients: Option<Vec<String>>,
+    /// `INFO`, as lines of `name:value` and headings.
+    pub info: String,
+}
 
 /// Values under one namespace. Their names carry a generation: to flush is to begin the next one, and what
 /// belonged to the last goes when its time is over.
@@ -121,5 +132,19 @@ impl ResponseCache for RedisCache {
 
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async move { Ok(self.redis.ping(self.deadline).await?) })
+    }
+
+    fn server(&self) -> Answer<'_, Option<ServerFacts>> {
+        Box::pin(async move {
+            let info = self.redis.call(FACTS, async |mut connection| {
+                redis::cmd("INFO").query_async::<String>(&mut connection).await
+            });
+            let info = info.await?;
+            let clients = self.redis.call(FACTS, async |mut connection| {
+                redis::cmd("CLIENT").arg("LIST").query_async::<String>(&mut connection).await
+            });
+            let clients = clients.await.ok().map(|text| text.lines().map(str::to_owned).collect());
+            Ok(Some(ServerFacts { clients, info }))
+        })
     }
 }
