@@ -50,7 +50,8 @@ pub fn cache(snapshot: &Snapshot) -> (Option<Arc<Answers>>, Option<Diagnostic>) 
 fn redis(snapshot: &Snapshot) -> Result<Redis, Diagnostic> {
     let at = "litellm_settings.cache_params";
     let Some(settings) = cache_settings(snapshot) else {
-        let finding = Diagnostic::error(None, at, "the cache is on, and no Redis is named to keep answers in");
+        let finding =
+            Diagnostic::error(None, at, "the cache is on, and no Redis is named to keep answers in");
         let remedy = "set `host` or `url` (or REDIS_HOST, REDIS_URL), or `type: local`";
         return Err(finding.remedy(remedy));
     };

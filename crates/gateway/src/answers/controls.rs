@@ -33,8 +33,7 @@ impl Controls {
     /// # Errors
     /// [`BadRequest`] naming the member of another type than it has to be.
     pub fn read(options: &Options, headers: &HeaderMap) -> Result<Self, BadRequest> {
-        let mut controls =
-            Self { ttl: shared_max_age(headers), wanted: options.caching, ..Self::default() };
+        let mut controls = Self { ttl: shared_max_age(headers), wanted: options.caching, ..Self::default() };
         let members = match &options.cache {
             None | Some(Value::Null) => return Ok(controls),
             Some(Value::Object(members)) => members,
@@ -46,7 +45,9 @@ impl Controls {
                 "s-maxage" | "s-max-age" => controls.max_age = Some(seconds(name, value)?),
                 "no-cache" => controls.no_cache = flag(name, value)?,
                 "no-store" => controls.no_store = flag(name, value)?,
-                "use-cache" => controls.wanted = controls.wanted.or(Some(flag(name, value)?).filter(|on| *on)),
+                "use-cache" => {
+                    controls.wanted = controls.wanted.or(Some(flag(name, value)?).filter(|on| *on))
+                }
                 "namespace" => controls.namespace = Some(text(name, value)?),
                 _ => {}
             }

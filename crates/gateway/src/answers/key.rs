@@ -20,7 +20,8 @@ use super::names_of;
 const LEFT_OUT: &[&str] = &["model", "stream", "stream_options", "metadata"];
 
 /// Headers that are forwarded, if headers are, and differ with every request.
-const TRACES: &[&str] = &["x-request-id", "x-correlation-id", "x-trace-id", "x-amzn-trace-id", "x-cloud-trace-context"];
+const TRACES: &[&str] =
+    &["x-request-id", "x-correlation-id", "x-trace-id", "x-amzn-trace-id", "x-cloud-trace-context"];
 
 /// What a key is made of besides the request.
 #[derive(Debug, Clone, Copy)]

@@ -44,12 +44,9 @@ fn names_of(operation: Operation) -> &'static [&'static str] {
         Operation::ChatCompletions => &["acompletion", "completion"],
         Operation::Responses => &["aresponses", "responses"],
         Operation::Messages => &["anthropic_messages", "aanthropic_messages"],
-        Operation::Gemini => &[
-            "agenerate_content",
-            "generate_content",
-            "agenerate_content_stream",
-            "generate_content_stream",
-        ],
+        Operation::Gemini => {
+            &["agenerate_content", "generate_content", "agenerate_content_stream", "generate_content_stream"]
+        }
         _ => &[],
     }
 }
@@ -166,7 +163,8 @@ impl Answers {
         let now = u64::try_from(self.clock.steady().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let last = self.warned_ms.load(Ordering::Relaxed);
         let is_due = last == 0 || Duration::from_millis(now.saturating_sub(last)) >= WARN_EVERY;
-        if is_due && self.warned_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if is_due && self.warned_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
             tracing::warn!(%error, "the response cache fails; requests go on without it");
         }
     }

@@ -110,7 +110,8 @@ pub async fn lookup(
     if keeps {
         let (answers, metrics) = (Arc::clone(answers), Arc::clone(&gate.metrics));
         let room = Room { pieces: Vec::new(), size: 0 };
-        admitted.keep = Some(Box::new(Keep { answers, metrics, key, ttl, group, shape, lead, room: Some(room) }));
+        admitted.keep =
+            Some(Box::new(Keep { answers, metrics, key, ttl, group, shape, lead, room: Some(room) }));
     }
     Ok(None)
 }

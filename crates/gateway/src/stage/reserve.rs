@@ -143,12 +143,7 @@ fn modest(gate: &Gate, limits: &[Limit], estimate: Estimate) -> Estimate {
 }
 
 /// Every limit that applies.
-async fn gather(
-    gate: &Gate,
-    table: &Table,
-    model: &str,
-    admitted: &Admitted,
-) -> Result<Vec<Limit>, Refusal> {
+async fn gather(gate: &Gate, table: &Table, model: &str, admitted: &Admitted) -> Result<Vec<Limit>, Refusal> {
     let mut limits = Vec::new();
     if let Some(caller) = admitted.principal.caller() {
         limits.extend(caller.limits.iter().cloned());
