@@ -21,7 +21,7 @@ pub struct Controls {
     pub no_cache: bool,
     /// Its answer must not be kept.
     pub no_store: bool,
-    /// It asks for the cache where that is off by default; `caching: false` is `Some(false)`.
+    /// It asks for the cache where that is off by default (`use-cache: true`), or wants none (`caching: false`).
     pub wanted: Option<bool>,
     /// In front of its key, instead of the configured one.
     pub namespace: Option<String>,
@@ -33,7 +33,8 @@ impl Controls {
     /// # Errors
     /// [`BadRequest`] naming the member of another type than it has to be.
     pub fn read(options: &Options, headers: &HeaderMap) -> Result<Self, BadRequest> {
-        let mut controls = Self { ttl: shared_max_age(headers), wanted: options.caching, ..Self::default() };
+        let refuses = options.caching.filter(|on| !on);
+        let mut controls = Self { ttl: shared_max_age(headers), wanted: refuses, ..Self::default() };
         let members = match &options.cache {
             None | Some(Value::Null) => return Ok(controls),
             Some(Value::Object(members)) => members,
@@ -130,6 +131,6 @@ mod tests {
         assert_eq!(read(json!({}), None, header).unwrap().ttl, Some(Duration::from_secs(7)));
         assert_eq!(read(json!({"ttl": 1}), None, header).unwrap().ttl, Some(Duration::from_secs(1)));
         assert_eq!(read(json!({"use-cache": true}), Some(false), None).unwrap().wanted, Some(false));
-        assert_eq!(read(json!({"use-cache": false}), None, None).unwrap().wanted, None);
+        assert_eq!(read(json!({"use-cache": false}), Some(true), None).unwrap().wanted, None);
     }
 }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use faregate_config::Isolation;
 use faregate_terms::Account;
+use faregate_wire::dialect::Dialect;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
@@ -16,8 +17,11 @@ use crate::stage::attempt::is_forwarded;
 
 use super::names_of;
 
-/// How an answer is sent, not what it says; and what LiteLLM leaves out of its keys.
-const LEFT_OUT: &[&str] = &["model", "stream", "stream_options", "metadata"];
+/// How an answer is sent, not what it says. The model is in the key by itself.
+const LEFT_OUT: &[&str] = &["model", "stream", "stream_options"];
+
+/// What LiteLLM leaves out of its keys as well. A response repeats it, so there it counts.
+const METADATA: &str = "metadata";
 
 /// Headers that are forwarded, if headers are, and differ with every request.
 const TRACES: &[&str] =
@@ -67,7 +71,8 @@ pub fn of(call: &Call, around: &Circumstances<'_>) -> String {
     let mut members: Vec<_> = call.envelope.members().collect();
     members.sort_unstable_by(|one, other| one.0.cmp(other.0));
     for (name, value) in members {
-        if !LEFT_OUT.iter().any(|left_out| left_out.as_bytes() == name) {
+        let is_label = name == METADATA.as_bytes() && call.dialect != Dialect::OpenAiResponses;
+        if !is_label && !LEFT_OUT.iter().any(|left_out| left_out.as_bytes() == name) {
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
             compact(value, |piece| hash.update(piece));

@@ -1,18 +1,20 @@
 //! A cache in Redis, Valkey, or a cluster of either.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::SetExpiry;
+use redis::{RedisResult, SetExpiry};
 
 use super::{Answer, CacheError, ResponseCache};
 use crate::clock::Clock;
-use crate::redis::{Redis, RedisError};
+use crate::redis::{Connection, Redis, RedisError};
 
 /// How often the generation is looked up.
 const LOOK: Duration = Duration::from_millis(500);
+/// What a new connection may take; nobody's request waits for it.
+const CONNECT: Duration = Duration::from_secs(5);
 /// What the server's own facts may take; nobody's request waits for them.
 const FACTS: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,8 @@ pub struct RedisCache {
     deadline: Duration,
     clock: Arc<dyn Clock>,
     generation: AtomicU64,
+    /// Somebody is waiting for the connection as long as it takes.
+    connecting: Arc<AtomicBool>,
     /// When the generation was last looked up, in milliseconds on the steady clock, plus one; 0 for never.
     looked_ms: AtomicU64,
 }
@@ -47,8 +51,27 @@ impl RedisCache {
             deadline,
             clock,
             generation: AtomicU64::new(0),
+            connecting: Arc::default(),
             looked_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Calls the server. A connection may take longer to make than a request waits, so one that is missing is
+    /// made beside.
+    async fn call<T, F>(&self, work: impl FnOnce(Connection) -> F) -> Result<T, RedisError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let done = self.redis.call(self.deadline, work).await;
+        if done.is_err() && !self.connecting.swap(true, Ordering::AcqRel) {
+            let (redis, connecting) = (self.redis.clone(), Arc::clone(&self.connecting));
+            tokio::spawn(async move {
+                // What came of it the next call finds out.
+                let _ = redis.ping(CONNECT).await;
+                connecting.store(false, Ordering::Release);
+            });
+        }
+        done
     }
 
     fn generation_key(&self) -> String {
@@ -60,7 +83,7 @@ impl RedisCache {
         let looked = self.looked_ms.load(Ordering::Acquire);
         if looked == 0 || Duration::from_millis(now.saturating_sub(looked)) >= LOOK {
             let name = self.generation_key();
-            let found = self.redis.call(self.deadline, async |mut connection| {
+            let found = self.call(async |mut connection| {
                 redis::cmd("GET").arg(name).query_async::<Option<u64>>(&mut connection).await
             });
             self.generation.store(found.await?.unwrap_or(0), Ordering::Release);
@@ -81,7 +104,7 @@ impl ResponseCache for RedisCache {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>> {
         Box::pin(async move {
             let name = self.name(key).await?;
-            let found = self.redis.call(self.deadline, async |mut connection| {
+            let found = self.call(async |mut connection| {
                 redis::cmd("GET").arg(name).query_async::<Option<Vec<u8>>>(&mut connection).await
             });
             Ok(found.await?.map(Bytes::from))
@@ -97,9 +120,7 @@ impl ResponseCache for RedisCache {
             if ttl > 0 {
                 command.arg(&value[..]).arg(SetExpiry::PX(ttl));
             }
-            let done = self
-                .redis
-                .call(self.deadline, async |mut connection| command.exec_async(&mut connection).await);
+            let done = self.call(async |mut connection| command.exec_async(&mut connection).await);
             Ok(done.await?)
         })
     }
@@ -110,7 +131,7 @@ impl ResponseCache for RedisCache {
             // One by one: a cluster has them in different places.
             for key in keys {
                 let name = self.name(key).await?;
-                let done = self.redis.call(self.deadline, async |mut connection| {
+                let done = self.call(async |mut connection| {
                     redis::cmd("UNLINK").arg(name).query_async::<u64>(&mut connection).await
                 });
                 gone += done.await?;
@@ -122,7 +143,7 @@ impl ResponseCache for RedisCache {
     fn flush(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let name = self.generation_key();
-            let next = self.redis.call(self.deadline, async |mut connection| {
+            let next = self.call(async |mut connection| {
                 redis::cmd("INCR").arg(name).query_async::<u64>(&mut connection).await
             });
             self.generation.store(next.await?, Ordering::Release);

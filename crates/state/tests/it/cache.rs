@@ -10,6 +10,7 @@ use faregate_state::clock::SystemClock;
 use faregate_state::redis::{Redis, RedisSettings};
 use faregate_state::suite;
 use faregate_testkit::redis::{RedisServer, corner};
+use tokio::net::{TcpListener, TcpStream};
 
 fn over(redis: &Redis, namespace: &str) -> RedisCache {
     RedisCache::new(redis, namespace, Duration::from_secs(1), Arc::new(SystemClock::new()))
@@ -152,4 +153,33 @@ async fn a_redis_tells_of_itself_and_others_have_nothing_to_tell() {
     assert!(facts.info.contains("redis_version") || facts.info.contains("valkey_version"), "{facts:?}");
     assert!(facts.clients.is_some_and(|clients| !clients.is_empty()));
     assert_eq!(MemoryCache::new(1).server().await.unwrap(), None);
+}
+
+/// Passes bytes on to a server, each connection's first ones late.
+async fn behind_a_slow_door(port: u16, late: Duration) -> u16 {
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = door.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = door.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    address.port()
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_a_call_is_made_beside() {
+    let server = RedisServer::start();
+    let port = behind_a_slow_door(server.port(), Duration::from_millis(300)).await;
+    let redis = Redis::new(&RedisSettings::url(&format!("redis://127.0.0.1:{port}")), "door").unwrap();
+    let cache = RedisCache::new(&redis, "", Duration::from_millis(50), Arc::new(SystemClock::new()));
+    let start = Instant::now();
+    while cache.get("a").await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(10), "no connection is ever made");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

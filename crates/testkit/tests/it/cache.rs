@@ -153,6 +153,12 @@ async fn whatever_may_change_the_answer_makes_another_request() {
     let mut traced = base.clone();
     traced["metadata"] = json!({"trace_id": "t1"});
     assert!(cached.is_hit(&traced).await, "what only the gateway reads does not count");
+    let response = async |trace: &str| {
+        let body = json!({"model": "openai", "input": "same", "metadata": {"trace": trace}});
+        is_hit(&cached.gateway.post("/v1/responses", &body).await)
+    };
+    assert!(!response("one").await && !response("two").await, "a response repeats its metadata");
+    assert!(response("one").await);
     // Members in another order, with other white space.
     let shuffled = r#"{ "temperature":0.5 , "messages": [ {"role":"user","content":"same"} ],
         "model": "openai"}"#;
