@@ -35,10 +35,10 @@ pub use reference::reference_markdown;
 pub use registry::{Key, KeyStatus, known_keys};
 pub use report::{KeyReport, Strictness, render};
 pub use schema::{
-    Authentication, AwsParams, AzureParams, BudgetSettings, Credential, DatabaseSettings, DeploymentConfig,
-    FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings, GroupAlias, LitellmParams, LitellmSettings,
-    ModelInfo, RedisConfig, RouterLimits, RouterSettings, SpendSettings, SslVerify, Strategy, TokenRate,
-    VertexParams,
+    Authentication, AwsParams, AzureParams, BudgetSettings, CacheKind, CacheSettings, Credential,
+    DatabaseSettings, DeploymentConfig, FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings,
+    GroupAlias, Isolation, LitellmParams, LitellmSettings, ModelInfo, RedisConfig, RouterLimits,
+    RouterSettings, SpendSettings, SslVerify, Strategy, TokenRate, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
 pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};

@@ -4,6 +4,7 @@
 //! [`assemble`] turns a configuration into a gate, [`listen`] puts it on a socket.
 
 pub mod adapters;
+pub mod answers;
 pub mod assemble;
 pub mod changes;
 pub mod check;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use faregate_admin::stored;
 use faregate_catalog::Catalog;
 use faregate_config::{Env, Snapshot, Stored, Strictness, read_over};
+use faregate_gateway::answers::Answers;
 use faregate_gateway::gate::Gate;
 use faregate_state::invalidate::{Change, Subject};
 use faregate_terms::Secret;
@@ -246,7 +247,8 @@ impl Reloader {
     /// Puts the configuration and the prices of now into service. Requests in flight keep what they have.
     fn swap(&self) {
         let given = self.snapshot.master_key().or_else(|| self.master_key.clone());
-        let (table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
+        let (mut table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
+        table.answers = Answers::going_on(self.gate.table.load().answers.as_ref(), table.answers);
         self.gate.table.store(Arc::new(table));
         // What is remembered of keys was built by the rules of before.
         self.desk.rules.store(Arc::new(LimitRules::of(&self.snapshot)));

@@ -77,6 +77,10 @@ pub struct Options {
     pub extra_headers: Vec<(String, String)>,
     /// Whom the request is booked on.
     pub labels: Labels,
+    /// `cache`: wishes about the response cache, not read yet.
+    pub cache: Option<Value>,
+    /// `caching`: whether the response cache may be used at all.
+    pub caching: Option<bool>,
 }
 
 /// What a client says about whom a request is for.
@@ -261,6 +265,8 @@ impl Options {
             allowed_openai_params: envelope.get("allowed_openai_params").unwrap_or_default(),
             extra_headers,
             labels: Labels::read(envelope, headers),
+            cache: envelope.get("cache"),
+            caching: envelope.get("caching"),
         }
     }
 }

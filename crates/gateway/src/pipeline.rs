@@ -21,6 +21,7 @@ use crate::stage::attempt::{Answer, attempt};
 use crate::stage::decode::{self, decode};
 use crate::stage::deliver::{deliver, refuse};
 use crate::stage::identify::{Principal, identify};
+use crate::stage::lookup::lookup;
 use crate::stage::plan::plan;
 use crate::stage::reserve::reserve;
 use crate::stage::{access, account};
@@ -112,6 +113,12 @@ where
     account::label(&mut admitted.meter.account, &call.options.labels);
     access::model(table, &admitted.principal, &call.model)?;
     operation::responses::resume(gate, &call)?;
+    if let Some(answers) = &table.answers {
+        // Boxed, so that requests carry no room for it where the cache is off.
+        if let Some(kept) = Box::pin(lookup(gate, table, answers, &call, admitted)).await? {
+            return Ok((call, Answer::Cached(kept)));
+        }
+    }
     let mut dice = gate.dice();
     let planned = plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;
     admitted.meter.group = Some(planned.resolved.group.clone());

@@ -53,6 +53,14 @@ pub enum Operation {
     SupportedParams,
     /// The provider request that would be sent.
     TransformRequest,
+    /// Does the response cache answer.
+    CachePing,
+    /// Drop answers from it.
+    CacheDelete,
+    /// Drop all of them.
+    CacheFlush,
+    /// What its Redis says of itself.
+    CacheServer,
     /// Is the process alive.
     Liveliness,
     /// Can it serve.
@@ -179,6 +187,30 @@ pub const ROUTES: &[Row] = &[
         paths: &["/utils/transform_request"],
         operation: Operation::TransformRequest,
         doc: "The provider request that would be sent",
+    },
+    Row {
+        method: "GET",
+        paths: &["/cache/ping"],
+        operation: Operation::CachePing,
+        doc: "Whether the response cache answers; for administrators",
+    },
+    Row {
+        method: "POST",
+        paths: &["/cache/delete"],
+        operation: Operation::CacheDelete,
+        doc: "Drop answers from the response cache by key; for administrators",
+    },
+    Row {
+        method: "POST",
+        paths: &["/cache/flushall"],
+        operation: Operation::CacheFlush,
+        doc: "Drop every answer from the response cache; for administrators",
+    },
+    Row {
+        method: "GET",
+        paths: &["/cache/redis/info"],
+        operation: Operation::CacheServer,
+        doc: "What the response cache's Redis says of itself; for administrators",
     },
     Row {
         method: "GET",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::cache::CacheSettings;
 use super::limits::SpendSettings;
-use super::redis::RedisConfig;
+
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::node::{Node, Value};
@@ -41,8 +42,8 @@ pub struct LitellmSettings {
     pub sse_keepalive_interval: Option<Duration>,
     /// Whether error messages to clients name groups and fallbacks; true when absent.
     pub expose_router_debug_in_errors: Option<bool>,
-    /// The Redis of `cache_params`, if that is its type.
-    pub cache_redis: RedisConfig,
+    /// `cache` and `cache_params`.
+    pub cache: CacheSettings,
     /// Budgets.
     pub spend: SpendSettings,
     /// `upperbound_key_generate_params`, `default_key_generate_params` and `key_generation_settings`, as written.
@@ -94,7 +95,7 @@ impl LitellmSettings {
             anthropic_sse_ping_interval: fields.seconds("anthropic_sse_ping_interval_seconds"),
             sse_keepalive_interval: fields.seconds("sse_keepalive_ping_interval_seconds"),
             expose_router_debug_in_errors: fields.flag("expose_router_debug_in_errors"),
-            cache_redis: cache_redis(fields),
+            cache: CacheSettings::read(fields),
             spend: SpendSettings::read(fields),
             key_rules: key_rules(fields),
         }
@@ -109,12 +110,6 @@ fn key_rules(fields: &mut Fields<'_>) -> OpenMap {
         }
     }
     rules
-}
-
-fn cache_redis(fields: &mut Fields<'_>) -> RedisConfig {
-    let Some(mut params) = fields.child("cache_params") else { return RedisConfig::default() };
-    let is_redis = params.filled("type").is_none_or(|kind| kind.starts_with("redis"));
-    if is_redis { RedisConfig::of_map(&mut params) } else { RedisConfig::default() }
 }
 
 fn callbacks(fields: &mut Fields<'_>) -> Vec<String> {

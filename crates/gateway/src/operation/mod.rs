@@ -12,6 +12,7 @@ use crate::pipeline::{authorised, read};
 use crate::refusal::Refusal;
 use crate::routes::{Found, Operation};
 
+pub mod cache;
 pub mod count;
 pub mod health;
 pub mod info;
@@ -69,6 +70,13 @@ where
         Operation::ResponseDelete => responses::delete(gate, &arrival),
         Operation::ResponseCancel => responses::cancel(gate, &arrival),
         Operation::ResponseInputItems => responses::input_items(gate, &arrival),
+        Operation::CachePing => cache::ping(gate, table, &principal).await,
+        Operation::CacheFlush => cache::flush(gate, table, &principal).await,
+        Operation::CacheServer => cache::server(gate, table, &principal).await,
+        Operation::CacheDelete => {
+            let body = read(body, table).await?;
+            cache::delete(gate, table, &principal, &body).await
+        }
         Operation::Gemini => {
             let body = read(body, table).await?;
             count::gemini(table, arrival, body).await

@@ -9,6 +9,7 @@ pub mod deliver;
 mod forward;
 pub mod identify;
 pub(crate) mod labels;
+pub mod lookup;
 pub mod params;
 pub(crate) mod paths;
 pub mod plan;

@@ -4,5 +4,6 @@
 
 mod architecture;
 mod budgets;
+mod cache;
 mod kit;
 mod square;
