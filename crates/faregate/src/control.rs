@@ -86,6 +86,7 @@ impl Control {
             principals: Some(principals),
             journal: Some(journal),
             limits: shared.limits,
+            cooldowns: shared.cooldowns,
             estimates: Arc::new(OutputEstimates::new()),
             clock,
         };

@@ -95,10 +95,8 @@ impl CooldownRule {
     fn is_share_too_large(&self, own: &OwnRule, class: FaultClass, tally: &Tally) -> bool {
         let all = tally.answers + tally.failures;
         let others = !own.is_single;
-        let is_lasting = matches!(
-            class,
-            FaultClass::Authentication | FaultClass::PaymentRequired | FaultClass::NotFound
-        );
+        let is_lasting =
+            matches!(class, FaultClass::Authentication | FaultClass::PaymentRequired | FaultClass::NotFound);
         is_lasting
             || (others && (class == FaultClass::RateLimit || tally.was_trial))
             || (others && all >= MEANINGFUL && tally.failures * 2 > all)

@@ -6,8 +6,10 @@ pub trait Facts {
     fn rests(&self, deployment: usize) -> bool;
     /// True while another request finds out whether it has recovered.
     fn is_on_trial(&self, deployment: usize) -> bool;
-    /// True if its own limits admit no further request now.
+    /// True if its own rates admit no further request in this minute.
     fn is_full(&self, deployment: usize) -> bool;
+    /// True if it serves as many requests as it may: it is worth waiting for.
+    fn is_busy(&self, deployment: usize) -> bool;
     /// Requests it is serving.
     fn in_flight(&self, deployment: usize) -> u64;
     /// Tokens it has used, or is expected to use, in the current minute.
@@ -31,6 +33,10 @@ impl Facts for Unknown {
     }
 
     fn is_full(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_busy(&self, _: usize) -> bool {
         false
     }
 

@@ -128,9 +128,8 @@ impl Router {
         let of = |index: usize| &self.deployments[index].tags;
         let has = |index: usize, tag: &str| of(index).iter().any(|own| own == tag);
         let marked = |mark: char| tags.iter().filter_map(move |tag| tag.strip_prefix(mark));
-        let allowed = |index: usize| {
-            marked('!').all(|tag| !has(index, tag)) && marked('&').all(|tag| has(index, tag))
-        };
+        let allowed =
+            |index: usize| marked('!').all(|tag| !has(index, tag)) && marked('&').all(|tag| has(index, tag));
         let wanted: SmallVec<[&str; 6]> =
             tags.iter().map(String::as_str).filter(|tag| !tag.starts_with(['!', '&'])).collect();
         let candidates = || members.iter().copied().filter(|&index| allowed(index));

@@ -72,7 +72,7 @@ impl Router {
                 if members.len() > 1 {
                     self.strategy.rank(members, &scene, dice);
                     // One request at a time finds out whether a deployment has recovered.
-                    members.sort_by_key(|&index| facts.is_on_trial(index));
+                    members.sort_by_key(|&index| (facts.is_busy(index), facts.is_on_trial(index)));
                 }
                 ends.push(end);
                 start = end;
@@ -96,14 +96,16 @@ pub struct Walk<'a> {
     next: usize,
     /// Those that refuse this request whatever their state.
     refused: Indexes,
-    /// Tried at least once.
-    tried: Indexes,
+    /// Those that admit no more.
+    out: Indexes,
+    /// True once somebody was named: what was fit when the plan was made may rest since.
+    begun: bool,
 }
 
 impl<'a> Walk<'a> {
     /// Starts at the best.
     pub fn new(order: &'a [usize]) -> Self {
-        Self { order, next: 0, refused: Indexes::new(), tried: Indexes::new() }
+        Self { order, next: 0, refused: Indexes::new(), out: Indexes::new(), begun: false }
     }
 
     /// The deployment to try next: the next in order that does not rest and has not refused; else one that
@@ -113,8 +115,7 @@ impl<'a> Walk<'a> {
         let around = (0..count).map(|offset| (self.next + offset) % count);
         let well = |place: &usize| {
             let index = self.order[*place];
-            // What was fit when the plan was made may rest since; the first step of a plan is fit.
-            self.tried.is_empty() || !facts.rests(index)
+            !self.out.contains(&index) && (!self.begun || !facts.rests(index))
         };
         let willing = |place: &usize| !self.refused.contains(&self.order[*place]);
         let place = around.clone().find(|place| well(place) && willing(place)).or_else(|| {
@@ -122,16 +123,23 @@ impl<'a> Walk<'a> {
             around.find(well)
         })?;
         self.next = place + 1;
-        let index = self.order[place];
-        if !self.tried.contains(&index) {
-            self.tried.push(index);
-        }
-        Some(index)
+        self.begun = true;
+        Some(self.order[place])
     }
 
     /// True if [`Walk::step`] would find somebody.
     pub fn has_more(&self, facts: &dyn Facts) -> bool {
-        self.order.iter().any(|&index| !facts.rests(index))
+        self.order.iter().any(|index| !self.out.contains(index) && !facts.rests(*index))
+    }
+
+    /// Leaves a deployment out: it admits no more.
+    pub fn leave_out(&mut self, index: usize) {
+        self.out.push(index);
+    }
+
+    /// Takes those in again that were left out.
+    pub fn take_in(&mut self) {
+        self.out.clear();
     }
 
     /// Notes that a deployment refuses this request for good.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use faregate_terms::ModelGroup;
 
-use crate::{Router, Team};
 use crate::pattern::fill;
+use crate::{Router, Team};
 
 /// Another name for a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,5 +91,19 @@ impl Router {
             }
         }
         Err(UnknownModel(name.to_owned()))
+    }
+
+    /// True if `team` may use any of these deployments.
+    pub fn is_for(&self, resolved: &Resolved, team: Team<'_>) -> bool {
+        resolved.members.iter().any(|&index| team.may_use(self.deployments[index].team.as_deref()))
+    }
+
+    /// The names a team has for deployments of its own.
+    pub fn names_of<'a>(&'a self, team: Team<'_>) -> impl Iterator<Item = &'a str> + 'a {
+        let names = match team {
+            Team::Of(team) => self.team_names.get(team),
+            Team::Any | Team::None => None,
+        };
+        names.into_iter().flat_map(|names| names.keys().map(String::as_str))
     }
 }

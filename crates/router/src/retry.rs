@@ -26,10 +26,6 @@ pub struct RetryRule {
     pub policy: ByClass,
     /// Shortest wait before a retry of the only deployment.
     pub retry_after: Duration,
-    /// The prompt does not fit: there are groups for that.
-    pub has_context_fallbacks: bool,
-    /// The filter refused: there are groups for that.
-    pub has_policy_fallbacks: bool,
 }
 
 /// Where a group stands after a failure.

@@ -123,10 +123,14 @@ fn tags_choose_deployments_and_strangers_get_the_default() {
 #[test]
 fn a_prompt_goes_only_where_it_fits_and_only_if_somebody_looks() {
     let members = [(Some(100), "a"), (Some(1000), "b"), (None, "c")];
-    let members = members.map(|(max_input_tokens, id)| Deployment { max_input_tokens, ..deployment("g", id) });
-    for (pre_call, tokens, expected) in
-        [(true, 50, vec![0, 1, 2]), (true, 500, vec![1, 2]), (true, 5000, vec![2]), (false, 5000, vec![0, 1, 2])]
-    {
+    let members =
+        members.map(|(max_input_tokens, id)| Deployment { max_input_tokens, ..deployment("g", id) });
+    for (pre_call, tokens, expected) in [
+        (true, 50, vec![0, 1, 2]),
+        (true, 500, vec![1, 2]),
+        (true, 5000, vec![2]),
+        (false, 5000, vec![0, 1, 2]),
+    ] {
         let checks = Checks { tags: None, pre_call };
         let shuffle = Box::new(strategy::SimpleShuffle);
         let router = Router::new(members.to_vec(), HashMap::new(), shuffle, checks);
@@ -163,6 +167,10 @@ impl Facts for Resting {
     }
 
     fn is_full(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_busy(&self, _: usize) -> bool {
         false
     }
 

@@ -29,6 +29,10 @@ impl Facts for Figures {
         false
     }
 
+    fn is_busy(&self, _: usize) -> bool {
+        false
+    }
+
     fn in_flight(&self, deployment: usize) -> u64 {
         self.in_flight.get(deployment).copied().unwrap_or_default()
     }

@@ -5,4 +5,5 @@
 mod architecture;
 mod budgets;
 mod kit;
+mod routing;
 mod square;
