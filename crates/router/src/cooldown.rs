@@ -47,6 +47,8 @@ pub struct Tally {
     pub answers: u64,
     /// Failures in the current minute.
     pub failures: u64,
+    /// Failures since the last answer.
+    pub in_a_row: u64,
     /// Failures within the time of a rest.
     pub recent: u64,
     /// Those of this class.
@@ -100,6 +102,8 @@ impl CooldownRule {
         is_lasting
             || (others && (class == FaultClass::RateLimit || tally.was_trial))
             || (others && all >= MEANINGFUL && tally.failures * 2 > all)
+            // What answered a thousand requests before it died would go on for a thousand failures.
+            || (others && tally.in_a_row >= MEANINGFUL)
             || (all >= BUSY && tally.answers == 0)
     }
 }

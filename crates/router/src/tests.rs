@@ -298,6 +298,7 @@ fn the_share_of_failures_decides_unless_the_class_does() {
         (FaultClass::NotFound, tally(9, 1), true, true),
         (FaultClass::PaymentRequired, tally(9, 1), false, true),
         (FaultClass::BadRequest, tally(0, 1000), false, false),
+        (FaultClass::Internal, Tally { in_a_row: 5, ..tally(900, 5) }, false, true),
         (FaultClass::Internal, Tally { was_trial: true, ..tally(0, 1) }, false, true),
     ] {
         let fault = Fault::new(class, "x");

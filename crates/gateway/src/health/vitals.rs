@@ -53,6 +53,8 @@ struct Recent {
     answers: u64,
     failures: u64,
     tokens: u64,
+    /// Failures since the last answer.
+    in_a_row: u64,
     failed: Count,
     /// Few classes fail at the same time.
     by_class: Vec<(FaultClass, Count)>,
@@ -147,6 +149,7 @@ impl Vitals {
         self.trial.store(DUE, Ordering::Release);
         let mut recent = self.recent.lock();
         recent.failed = Count::default();
+        recent.in_a_row = 0;
         recent.by_class.clear();
     }
 
@@ -155,6 +158,7 @@ impl Vitals {
         let mut recent = self.recent.lock();
         recent.turn(done.minute);
         recent.answers += 1;
+        recent.in_a_row = 0;
         let expected = if done.began == done.minute { done.expected } else { 0 };
         recent.tokens = recent.tokens.saturating_sub(expected).saturating_add(done.tokens);
         keep(&mut recent.per_token, now, done.per_token, memory);
@@ -173,13 +177,21 @@ impl Vitals {
         let mut recent = self.recent.lock();
         recent.turn(minute);
         recent.failures += 1;
+        recent.in_a_row += 1;
         let all = recent.failed.add(now, memory);
         let place = recent.by_class.iter().position(|(known, _)| *known == class).unwrap_or_else(|| {
             recent.by_class.push((class, Count::default()));
             recent.by_class.len() - 1
         });
         let recent_of_class = recent.by_class[place].1.add(now, memory);
-        Tally { answers: recent.answers, failures: recent.failures, recent: all, recent_of_class, was_trial }
+        Tally {
+            answers: recent.answers,
+            failures: recent.failures,
+            in_a_row: recent.in_a_row,
+            recent: all,
+            recent_of_class,
+            was_trial,
+        }
     }
 
     /// Takes back what was expected of a call that came to nothing.

@@ -5,5 +5,7 @@
 mod architecture;
 mod budgets;
 mod kit;
+mod page;
 mod routing;
+mod simulator;
 mod square;

@@ -3,6 +3,8 @@
 mod choice;
 mod cooldowns;
 mod fallbacks;
+mod faults;
+mod limits;
 
 use faregate_config::Env;
 use faregate_fake_provider::{Answer, FakeProvider, Matcher};
