@@ -95,7 +95,10 @@ impl Walk<'_> {
             "router_settings.routing_strategy" => self.strategy(entry),
             "litellm_settings.callbacks"
             | "litellm_settings.success_callback"
-            | "litellm_settings.failure_callback" => self.callbacks(entry, path),
+            | "litellm_settings.failure_callback" => self.choices(entry, path, "callback", "prometheus"),
+            "router_settings.optional_pre_call_checks" => {
+                self.choices(entry, path, "check", "enforce_model_rate_limits");
+            }
             "litellm_settings.cache_params.type" => self.cache_type(entry),
             _ => {}
         }
@@ -110,29 +113,28 @@ impl Walk<'_> {
         }
     }
 
-    /// Only the default strategy exists yet; the row of the key says so, and each use of another does.
+    /// One strategy is not known here; the row of the key says so, and so does each use of it.
     fn strategy(&mut self, entry: &Entry) {
         let given = entry.node.scalar_text().unwrap_or_default();
         let known = Strategy::WORDS.iter().find(|(word, _)| *word == given);
-        if let (Some((word, strategy)), Some(last)) = (known, self.reports.last_mut())
-            && *strategy != Strategy::SimpleShuffle
-        {
+        if let (Some((word, Strategy::Lar1)), Some(last)) = (known, self.reports.last_mut()) {
             last.status = KeyStatus::NotYet;
             last.note = Some(format!("`{word}` falls back to `simple-shuffle`"));
         }
     }
 
-    fn callbacks(&mut self, entry: &Entry, path: &str) {
+    /// A list of which one word is honoured yet.
+    fn choices(&mut self, entry: &Entry, path: &str, what: &str, word: &str) {
         let single = std::slice::from_ref(&entry.node);
         let items = entry.node.items().unwrap_or(single);
         let names: Vec<String> = items.iter().filter_map(Node::scalar_text).collect();
-        let honoured = names.iter().any(|name| name == "prometheus");
+        let honoured = names.iter().any(|name| name == word);
         if let Some(last) = self.reports.last_mut() {
             last.note = None;
             last.status = if honoured || names.is_empty() { KeyStatus::Honoured } else { KeyStatus::NotYet };
         }
-        for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != "prometheus") {
-            let note = Some(format!("callback `{name}`"));
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != word) {
+            let note = Some(format!("{what} `{name}`"));
             self.report(&format!("{path}[{index}]"), &items[index].at, KeyStatus::NotYet, note);
         }
     }

@@ -96,6 +96,7 @@ impl Control {
             principals: Some(principals),
             journal: Some(journal),
             limits: shared.limits,
+            cooldowns: shared.cooldowns,
             estimates: Arc::new(OutputEstimates::new()),
             clock,
         };

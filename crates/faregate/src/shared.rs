@@ -6,6 +6,7 @@ use anyhow::Context;
 use faregate_config::{RedisConfig, Snapshot};
 use faregate_gateway::gate::limit_settings;
 use faregate_state::clock::Clock;
+use faregate_state::cooldown::{self, Cooldowns};
 use faregate_state::feed::RedisLog;
 use faregate_state::invalidate::{Invalidations, TOPIC};
 use faregate_state::lease::{Leadership, MemoryClaims, RedisClaims};
@@ -26,6 +27,8 @@ pub(crate) const INSTALLATION: &str = "faregate";
 pub struct Shared {
     /// Budgets and rates.
     pub limits: Limits,
+    /// Deployments that rest.
+    pub cooldowns: Cooldowns,
     /// News of changes.
     pub invalidations: Invalidations,
     /// Who runs what must run once.
@@ -53,6 +56,7 @@ pub fn start(
         }
         return Ok(Shared {
             limits: Limits::alone(limit_settings(), Arc::clone(clock)),
+            cooldowns: Cooldowns::alone(Arc::clone(clock)),
             invalidations: Invalidations::alone(Arc::clone(clock)),
             leadership: Leadership::new(Arc::new(MemoryClaims::new(Arc::clone(clock))), Arc::clone(clock)),
             over: None,
@@ -65,8 +69,11 @@ pub fn start(
     let log = Arc::new(RedisLog::new(&redis.another(), TOPIC));
     let (invalidations, follow) = Invalidations::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(RedisLog::new(&redis.another(), cooldown::TOPIC));
+    let (cooldowns, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(RedisClaims::new(&redis)), Arc::clone(clock));
-    Ok(Shared { limits, invalidations, leadership, over: Some("redis") })
+    Ok(Shared { limits, cooldowns, invalidations, leadership, over: Some("redis") })
 }
 
 /// Replicas of one PostgreSQL agree through it.
@@ -82,8 +89,11 @@ fn over_database(
     let log = Arc::new(SqlLog { store: store.clone(), topic: TOPIC });
     let (invalidations, follow) = Invalidations::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(SqlLog { store: store.clone(), topic: cooldown::TOPIC });
+    let (cooldowns, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(SqlClaims(store.clone())), Arc::clone(clock));
-    Shared { limits, invalidations, leadership, over: Some("the database") }
+    Shared { limits, cooldowns, invalidations, leadership, over: Some("the database") }
 }
 
 /// `coordination_redis`, else `router_settings.redis_*`, else the cache's, else `REDIS_*`.

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use faregate_terms::CallId;
 use faregate_wire::chat::ChatRequest;
 use faregate_wire::dialect::{ClientCall, ClientDialect, Dialect};
-use faregate_wire::envelope::Envelope;
+use faregate_wire::envelope::{Envelope, Mark};
 
 use crate::refusal::Refusal;
 use crate::routes::Found;
+use crate::steering::Steering;
 
 /// What came with a request besides its body.
 #[derive(Debug, Clone)]
@@ -81,6 +82,8 @@ pub struct Options {
     pub cache: Option<Value>,
     /// `caching`: whether the response cache may be used at all.
     pub caching: Option<bool>,
+    /// What it says about its own routing.
+    pub steering: Option<Box<Steering>>,
 }
 
 /// What a client says about whom a request is for.
@@ -97,6 +100,7 @@ pub struct Labels {
 /// Members that are addressed to the gateway and never reach a provider. Source: compat, behaviour §5.
 pub const GATEWAY_MEMBERS: &[&str] = &[
     "additional_drop_params",
+    "allowed_model_region",
     "allowed_openai_params",
     "cache",
     "caching",
@@ -114,6 +118,7 @@ pub const GATEWAY_MEMBERS: &[&str] = &[
     "litellm_metadata",
     "litellm_session_id",
     "litellm_trace_id",
+    "max_fallbacks",
     "mock_response",
     "mock_timeout",
     "mock_tool_calls",
@@ -198,6 +203,36 @@ impl Call {
         )
     }
 
+    /// The same call for another group, with these members in place of its own.
+    ///
+    /// # Errors
+    /// If the body cannot be indexed again, which bodies indexed before can.
+    pub fn redirected(&self, group: &str, overrides: &Map<String, Value>) -> Result<Self, Refusal> {
+        let mut call = if overrides.is_empty() {
+            self.with_envelope(self.envelope.clone())
+        } else {
+            let sent = overrides.iter().filter(|(key, _)| !GATEWAY_MEMBERS.contains(&key.as_str()));
+            let members: Vec<(&str, Vec<u8>)> =
+                sent.map(|(key, value)| (key.as_str(), faregate_wire::json::write(value))).collect();
+            let body =
+                self.envelope.merged(members.iter().map(|(key, value)| (*key, value.as_slice())), true);
+            self.with_envelope(Envelope::index(body)?)
+        };
+        group.clone_into(&mut call.model);
+        if overrides.is_empty() || self.continues() {
+            // A conversation continued from a stored one is not in the body.
+            call.decoded = self.decoded.clone();
+        }
+        call.options.adopt(overrides);
+        Ok(call)
+    }
+
+    /// True if the conversation is more than what the body holds.
+    fn continues(&self) -> bool {
+        self.dialect == Dialect::OpenAiResponses
+            && (self.envelope.has("previous_response_id") || self.envelope.mentions(Mark::ItemReference))
+    }
+
     /// The longest answer the client asks for, in tokens.
     pub fn max_output(&self) -> Option<u64> {
         let direct = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
@@ -234,6 +269,18 @@ impl Call {
 }
 
 impl Options {
+    /// Takes over what a fallback's own members say to the gateway.
+    fn adopt(&mut self, overrides: &Map<String, Value>) {
+        let seconds = |key: &str| {
+            let seconds = overrides.get(key)?.as_f64().filter(|seconds| *seconds > 0.0)?;
+            Duration::try_from_secs_f64(seconds).ok()
+        };
+        let retries = overrides.get("num_retries").and_then(Value::as_u64);
+        self.num_retries = retries.and_then(|n| u32::try_from(n).ok()).or(self.num_retries);
+        self.timeout = seconds("timeout").or(self.timeout);
+        self.stream_timeout = seconds("stream_timeout").or(self.stream_timeout);
+    }
+
     /// Reads the gateway's members and headers.
     pub fn read(envelope: &Envelope, headers: &HeaderMap) -> Self {
         let seconds = |key: &str| {
@@ -247,7 +294,7 @@ impl Options {
                 .map(Duration::from_secs_f64)
         };
         let extra_headers = envelope
-            .get::<serde_json::Map<String, Value>>("extra_headers")
+            .get::<Map<String, Value>>("extra_headers")
             .into_iter()
             .flatten()
             .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
@@ -267,6 +314,7 @@ impl Options {
             labels: Labels::read(envelope, headers),
             cache: envelope.get("cache"),
             caching: envelope.get("caching"),
+            steering: Steering::read(envelope),
         }
     }
 }

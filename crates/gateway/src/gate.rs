@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -11,8 +11,9 @@ use parking_lot::RwLock;
 use faregate_catalog::{Catalog, resolve};
 use faregate_config::{DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify, TokenRate};
 use faregate_journal::Journal;
-use faregate_router::{Alias, Router, Seeded, strategy};
+use faregate_router::{Checks, Router, Seeded, strategy};
 use faregate_state::clock::{Clock, SystemClock};
+use faregate_state::cooldown::Cooldowns;
 use faregate_state::limits::{Limit, Limits, OutputEstimates, Scope, ScopeKey, TokenKind};
 use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Upstream};
@@ -20,9 +21,11 @@ use faregate_wire::dialect::Dialect;
 
 use crate::answers::Answers;
 use crate::destination::{Builder, Destination, Unusable, Via};
-use crate::metrics::Metrics;
+use crate::health::{Care, Health, Vitals};
+use crate::metrics::{DeploymentLabels, Metrics};
 use crate::principals::Principals;
 use crate::refusal::Refusal;
+use crate::routing::{self, Routing};
 use crate::sessions::Sessions;
 use crate::stage::identify::{Credentials, OnlyHeader};
 use crate::stage::settle::Settler;
@@ -50,6 +53,8 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// Turns finished requests into receipts.
     pub settler: Arc<Settler>,
+    /// How deployments are doing.
+    pub health: Arc<Health>,
     /// Stored OpenAI responses.
     pub sessions: Sessions,
     /// What outlives a configuration.
@@ -68,6 +73,8 @@ pub struct Services {
     pub limits: Limits,
     /// How long answers usually get.
     pub estimates: Arc<OutputEstimates>,
+    /// Deployments that rest.
+    pub cooldowns: Cooldowns,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -91,6 +98,7 @@ impl Services {
             database: None,
             limits: Limits::alone(limit_settings(), Arc::clone(&clock)),
             estimates: Arc::new(OutputEstimates::new()),
+            cooldowns: Cooldowns::alone(Arc::clone(&clock)),
             clock,
         }
     }
@@ -114,6 +122,8 @@ pub struct Table {
     pub model_aliases: BTreeMap<String, String>,
     /// Groups all of whose deployments this version has no code for, and why.
     pub unsupported: BTreeMap<String, String>,
+    /// How requests are routed.
+    pub routing: Routing,
     /// The rest.
     pub settings: Settings,
     /// Who may call.
@@ -132,6 +142,8 @@ pub struct Table {
     pub answers: Option<Arc<Answers>>,
     /// Access groups of each model group.
     access_groups: HashMap<String, Vec<String>>,
+    /// The deployments' records, taken when the first request asks.
+    seats: OnceLock<Vec<Arc<Vitals>>>,
 }
 
 /// Settings of the request path.
@@ -211,10 +223,31 @@ pub struct Deployment {
     pub config: DeploymentConfig,
     /// Its upstream model string; may hold `*`.
     pub upstream_model: String,
+    /// Limits of its own.
+    pub limits: Vec<Limit>,
+    /// How it is looked after.
+    pub care: Arc<Care>,
+    labels: OnceLock<Arc<DeploymentLabels>>,
     resolved: RwLock<HashMap<(String, Via), Arc<Destination>>>,
 }
 
 impl Deployment {
+    fn new(config: &DeploymentConfig, care: &Arc<Care>) -> Self {
+        Self {
+            config: config.clone(),
+            upstream_model: config.params.model.clone(),
+            limits: Vec::new(),
+            care: Arc::clone(care),
+            labels: OnceLock::new(),
+            resolved: RwLock::default(),
+        }
+    }
+
+    /// What tells it apart in metrics.
+    pub fn labels(&self, destination: &Destination) -> &Arc<DeploymentLabels> {
+        self.labels.get_or_init(|| Arc::new(DeploymentLabels::of(destination)))
+    }
+
     /// The destination for one upstream model string.
     ///
     /// # Errors
@@ -269,10 +302,16 @@ impl Table {
     /// Builds the table; deployments that cannot serve are left out and named.
     pub fn new(snapshot: &Snapshot, parts: Parts) -> (Self, Vec<Skipped>) {
         let mut table = Self {
-            router: Router::new(Vec::new(), HashMap::new(), shuffle()),
+            router: Router::new(
+                Vec::new(),
+                HashMap::new(),
+                Box::new(strategy::SimpleShuffle),
+                Checks::default(),
+            ),
             deployments: Vec::new(),
             model_aliases: snapshot.litellm.model_alias_map.clone(),
             unsupported: BTreeMap::new(),
+            routing: Routing::of(snapshot),
             settings: Settings::of(snapshot),
             credentials: credentials(snapshot, parts.master_key),
             upstream: parts.upstream,
@@ -282,14 +321,12 @@ impl Table {
             group_limits: group_limits(snapshot),
             answers: parts.answers,
             access_groups: access_groups(snapshot),
+            seats: OnceLock::new(),
         };
+        let care = Arc::new(routing::care(snapshot));
         let mut skipped = Vec::new();
         for config in &snapshot.deployments {
-            let deployment = Deployment {
-                config: config.clone(),
-                upstream_model: config.params.model.clone(),
-                resolved: RwLock::default(),
-            };
+            let deployment = Deployment::new(config, &care);
             let fixed = !config.params.model.contains('*');
             let outcome = if fixed {
                 table.builder().destination(config, &config.params.model, Via::Chat).map(|_| ())
@@ -309,8 +346,14 @@ impl Table {
                 }
             }
         }
-        table.router = router(&table.deployments, snapshot);
+        routing::look_after(&mut table.deployments, &care, snapshot);
+        table.router = routing::router(&table, snapshot);
         (table, skipped)
+    }
+
+    /// The deployments' records, by the router's indexes.
+    pub fn vitals(&self, health: &Health) -> &[Arc<Vitals>] {
+        self.seats.get_or_init(|| health.seat(&self.deployments))
     }
 
     /// Access groups that `model` belongs to.
@@ -395,34 +438,6 @@ fn access_groups(snapshot: &Snapshot) -> HashMap<String, Vec<String>> {
     groups
 }
 
-fn shuffle() -> Box<dyn strategy::Strategy> {
-    Box::new(strategy::SimpleShuffle)
-}
-
-fn router(deployments: &[Deployment], snapshot: &Snapshot) -> Router {
-    let routed = deployments
-        .iter()
-        .map(|deployment| {
-            let config = &deployment.config;
-            faregate_router::Deployment {
-                id: config.id.clone(),
-                group: config.group.clone(),
-                weight: config.params.weight,
-                rpm: config.params.rpm,
-                tpm: config.params.tpm,
-            }
-        })
-        .collect();
-    let aliases = snapshot
-        .aliases
-        .iter()
-        .map(|(name, alias)| {
-            (name.to_string(), Alias { group: alias.group.to_string(), hidden: alias.hidden })
-        })
-        .collect();
-    Router::new(routed, aliases, shuffle())
-}
-
 fn credentials(snapshot: &Snapshot, master_key: Option<Secret>) -> Credentials {
     let general = &snapshot.general;
     let strict = general
@@ -443,8 +458,15 @@ impl Gate {
     /// A gate that serves `table`.
     pub fn new(table: Table, buckets: &[f64], services: Services) -> Self {
         let metrics = Arc::new(Metrics::new(buckets));
+        let health = Health::new(
+            services.cooldowns.clone(),
+            services.limits.clone(),
+            Arc::clone(&services.clock),
+            Arc::clone(&metrics),
+        );
         Self {
             settler: Arc::new(Settler::new(Arc::clone(&metrics), &services)),
+            health: Arc::new(health),
             services,
             metrics,
             table: ArcSwap::from_pointee(table),

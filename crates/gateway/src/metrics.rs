@@ -24,6 +24,10 @@ use faregate_terms::{Account, Ending, PicoUsd, Receipt};
 
 use crate::caller::Caller;
 
+mod routing;
+
+pub use routing::{DeploymentLabels, Outage, Outcome};
+
 type Labels = Vec<(&'static str, String)>;
 type Spend = Counter<f64, AtomicU64>;
 type Histograms = Family<Labels, Histogram, MakeHistogram>;
@@ -148,6 +152,8 @@ pub struct Metrics {
     handles: RwLock<HashMap<SeriesKey, Arc<Handles>>>,
     /// Counters of failed calls.
     failed_calls: RwLock<HashMap<SeriesKey, Vec<Counter>>>,
+    /// Cooldowns and fallbacks.
+    routing: routing::Families,
 }
 
 /// How far receipts are on their way to the database.
@@ -535,6 +541,7 @@ impl Metrics {
             tasks.clone(),
         );
         let ledger = Ledger::register(&mut registry);
+        let routing = routing::Families::register(&mut registry);
         let client_closed = Counter::default();
         registry.register(
             "faregate_client_closed",
@@ -560,6 +567,7 @@ impl Metrics {
             runtimes: RwLock::default(),
             handles: RwLock::default(),
             failed_calls: RwLock::default(),
+            routing,
         }
     }
 

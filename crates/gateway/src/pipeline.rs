@@ -17,14 +17,15 @@ use crate::operation;
 use crate::refusal::Refusal;
 use crate::routes::Found;
 use crate::stage::admit::Admitted;
-use crate::stage::attempt::{Answer, attempt};
+use crate::stage::attempt::attempt;
 use crate::stage::decode::{self, decode};
 use crate::stage::deliver::{deliver, refuse};
 use crate::stage::identify::{Principal, identify};
 use crate::stage::lookup::lookup;
 use crate::stage::plan::plan;
 use crate::stage::reserve::reserve;
-use crate::stage::{access, account};
+use crate::stage::send::Answer;
+use crate::stage::{access, account, fallback};
 
 /// The longest `x-litellm-call-id` taken over from a client.
 const MAX_CALL_ID: usize = 128;
@@ -112,6 +113,7 @@ where
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);
     access::model(table, &admitted.principal, &call.model)?;
+    fallback::check(table, &call, admitted)?;
     operation::responses::resume(gate, &call)?;
     if let Some(answers) = &table.answers {
         // Boxed, so that requests carry no room for it where the cache is off.
@@ -120,12 +122,11 @@ where
         }
     }
     let mut dice = gate.dice();
-    let planned = plan(table, call.arrival.found.route, &call.model, call.options.num_retries, &mut dice)?;
+    let planned = plan(gate, table, &call, admitted, &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();
-    let answer = attempt(table, &call, &planned, admitted, &mut dice).await?;
-    Ok((call, answer))
+    attempt(gate, table, call, &planned, admitted, &mut dice).await
 }
 
 /// Reads the body within the time and size allowed.

@@ -135,6 +135,27 @@ pub enum Refusal {
     /// Content the model's dialect cannot express.
     #[error("{0}")]
     Unsupported(#[from] Unsupported),
+    /// Every deployment rests or is full.
+    #[error("{0}")]
+    NoDeployment(Box<Nowhere>),
+    /// No deployment has the request's tags.
+    #[error("Not allowed to access model due to tags configuration. Passed model={model} and tags={tags:?}")]
+    NoTaggedDeployment {
+        /// The name sent.
+        model: String,
+        /// The request's tags.
+        tags: Vec<String>,
+    },
+    /// No deployment is where the request may be served.
+    #[error(
+        "no deployment of model={model} is in region `{region}`, the only one this request may be served in"
+    )]
+    NoRegion {
+        /// The name sent.
+        model: String,
+        /// The region.
+        region: String,
+    },
     /// Something this version does not do.
     #[error("{0}")]
     NotImplemented(String),
@@ -158,6 +179,37 @@ pub enum Refusal {
     /// A defect of ours; the details are in the log.
     #[error("Internal server error")]
     Internal,
+}
+
+/// A group nobody of which can be asked now. Source: compat, behaviour §3.1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nowhere {
+    /// The name sent.
+    pub model: String,
+    /// When it may be worth another try.
+    pub retry_after: Duration,
+    /// True if each deployment rests; false if some are full.
+    pub all_rest: bool,
+    /// True if pre-call checks are on.
+    pub pre_call: bool,
+    /// Those that rest, why and how long.
+    pub resting: Vec<String>,
+}
+
+impl std::fmt::Display for Nowhere {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.retry_after.as_secs_f64().ceil();
+        write!(out, "No deployments available for selected model, Try again in {seconds} seconds.")?;
+        if self.all_rest {
+            out.write_str(" All deployments for selected model are in cooldown.")?;
+        }
+        let Self { model, pre_call, resting, .. } = self;
+        write!(
+            out,
+            " Passed model={model}. pre-call-checks={pre_call}, cooldown_list=[{}]",
+            resting.join(", ")
+        )
+    }
 }
 
 /// A limit that does not admit a request, as the client is told. [`crate::stage`] makes it.
@@ -205,6 +257,9 @@ fn denied_kind(whose: Granter) -> &'static str {
 
 fn describe(fault: &Fault, provider: &str) -> String {
     let class = fault.class.name();
+    if provider.is_empty() {
+        return format!("litellm.{class}: {}", fault.message);
+    }
     let provider = exception_prefix(provider);
     format!("litellm.{class}: {provider}Exception - {}", fault.message)
 }
@@ -224,6 +279,23 @@ impl Refusal {
         Self::Upstream { fault: Box::new(fault), provider: provider.to_owned() }
     }
 
+    /// The same, telling which groups were tried after `group` and why the last of them failed. Only a
+    /// provider's failure is told more of. Source: compat, behaviour §3.2.
+    #[must_use]
+    pub fn telling(mut self, group: &str, fallbacks: &[String], last: Option<&Refusal>) -> Self {
+        if let (Self::Upstream { fault, .. }, false) = (&mut self, fallbacks.is_empty()) {
+            let mut told = format!(
+                ". Received Model Group={group}\nAvailable Model Group Fallbacks=[{}]",
+                fallbacks.join(", ")
+            );
+            if let Some(last) = last {
+                told.push_str(&format!("\nError doing the fallback: {last}"));
+            }
+            fault.message.push_str(&told);
+        }
+        self
+    }
+
     /// HTTP status.
     pub fn status(&self) -> u16 {
         match self {
@@ -233,7 +305,10 @@ impl Refusal {
             Self::StoreAway(_) | Self::CacheAway(_) => 503,
             Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
             Self::Limited(limited) => limited.status,
+            Self::NoDeployment(_) => 429,
+            Self::NoTaggedDeployment { .. } => 401,
             Self::NoStore
+            | Self::NoRegion { .. }
             | Self::Body(_)
             | Self::BodyLost(_)
             | Self::Invalid(_)
@@ -265,7 +340,9 @@ impl Refusal {
             | Self::BannedMember(_)
             | Self::Blocked(_)
             | Self::RouteDenied { .. }
+            | Self::NoTaggedDeployment { .. }
             | Self::AdminOnly => "auth_error",
+            Self::NoDeployment(nowhere) if nowhere.all_rest => "all_deployments_in_cooldown",
             Self::UnknownKey { .. } => "token_not_found_in_db",
             Self::Expired { .. } => "expired_key",
             Self::NoStore | Self::StoreAway(_) => "no_db_connection",
@@ -299,6 +376,7 @@ impl Refusal {
             Self::Upstream { fault, .. } => fault.class.name(),
             Self::UnsupportedParams { .. } => "UnsupportedParamsError",
             Self::Limited(limited) => limited.class,
+            Self::NoDeployment(_) => "RouterRateLimitError",
             _ => "ProxyException",
         }
     }
@@ -308,6 +386,7 @@ impl Refusal {
         match self {
             Self::Upstream { fault, .. } => fault.retry_after,
             Self::Limited(limited) => limited.retry_after,
+            Self::NoDeployment(nowhere) => Some(nowhere.retry_after),
             _ => None,
         }
     }

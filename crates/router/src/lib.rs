@@ -1,23 +1,33 @@
 //! Decides which deployments a request may try, and in which order.
 //!
-//! Never sends, sleeps or reads a clock: callers bring facts and dice. Start at [`Router::resolve`], which
-//! finds the model group a name means, then [`Router::plan`], which orders its deployments.
+//! Never sends, sleeps or reads a clock: callers bring [`Facts`] and [`Dice`]. Start at [`Router::resolve`],
+//! which finds the model group a name means, then [`Router::plan`], which leaves out those that may not serve
+//! and orders the rest; a [`Walk`] goes through them. [`RetryRule`] and [`CooldownRule`] judge failures.
 
+mod by_class;
+mod cooldown;
 mod dice;
+mod facts;
+mod filter;
 mod pattern;
 mod plan;
 mod resolve;
 mod retry;
 pub mod strategy;
 
+pub use by_class::ByClass;
+pub use cooldown::{CooldownRule, OwnRule, Tally};
 pub use dice::{Dice, Seeded};
-pub use plan::{Plan, Step};
+pub use facts::{Facts, Team, Unknown, Wish};
+pub use filter::{Checks, Excluded, Indexes, Nobody, TagRule};
+pub use plan::{Plan, Scene, Walk};
 pub use resolve::{Alias, Resolved, UnknownModel};
-pub use retry::{RetryRule, Verdict};
+pub use retry::{RetryRule, Standing, Verdict, is_refusal};
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use faregate_terms::{DeploymentId, ModelGroup};
+use faregate_terms::{DeploymentId, ModelGroup, PicoUsd};
 
 use pattern::Pattern;
 use strategy::Strategy;
@@ -35,19 +45,56 @@ pub struct Deployment {
     pub rpm: Option<u64>,
     /// Tokens per minute; the share when neither weight nor rpm is given.
     pub tpm: Option<u64>,
+    /// Lower ones are tried first.
+    pub order: Option<i64>,
+    /// For tag routing.
+    pub tags: Vec<String>,
+    /// Where it runs.
+    pub region: Option<String>,
+    /// The team it belongs to; `None` for everybody's.
+    pub team: Option<String>,
+    /// The name by which that team asks for it.
+    pub team_name: Option<String>,
+    /// The longest prompt it takes, in tokens.
+    pub max_input_tokens: Option<u64>,
+    /// What a million tokens of prompt and a million of answer cost together.
+    pub price: Option<PicoUsd>,
+}
+
+impl Deployment {
+    /// A deployment of which nothing further is known.
+    pub fn new(group: impl Into<ModelGroup>, id: impl Into<DeploymentId>) -> Self {
+        Self {
+            id: id.into(),
+            group: group.into(),
+            weight: None,
+            rpm: None,
+            tpm: None,
+            order: None,
+            tags: Vec::new(),
+            region: None,
+            team: None,
+            team_name: None,
+            max_input_tokens: None,
+            price: None,
+        }
+    }
 }
 
 /// The routing table of one configuration. Immutable; a reload makes a new one.
 pub struct Router {
     deployments: Vec<Deployment>,
     /// Exact public name → deployments.
-    groups: HashMap<ModelGroup, Vec<usize>>,
+    groups: HashMap<ModelGroup, Arc<[usize]>>,
+    /// Team → the names it has for its own deployments → those.
+    team_names: HashMap<String, HashMap<String, Arc<[usize]>>>,
     /// Public names in the order of the configuration, wildcards included.
     names: Vec<ModelGroup>,
     by_id: HashMap<DeploymentId, usize>,
-    patterns: Vec<(Pattern, Vec<usize>)>,
+    patterns: Vec<(Pattern, Arc<[usize]>)>,
     aliases: HashMap<String, Alias>,
     strategy: Box<dyn Strategy>,
+    checks: Checks,
 }
 
 impl Router {
@@ -56,26 +103,37 @@ impl Router {
         deployments: Vec<Deployment>,
         aliases: HashMap<String, Alias>,
         strategy: Box<dyn Strategy>,
+        checks: Checks,
     ) -> Self {
+        let mut names: Vec<ModelGroup> = Vec::new();
         let mut groups: HashMap<ModelGroup, Vec<usize>> = HashMap::new();
-        let mut names = Vec::new();
+        let mut team_names: HashMap<String, HashMap<String, Vec<usize>>> = HashMap::new();
         for (index, deployment) in deployments.iter().enumerate() {
             let members = groups.entry(deployment.group.clone()).or_default();
             if members.is_empty() {
                 names.push(deployment.group.clone());
             }
             members.push(index);
+            if let (Some(team), Some(name)) = (&deployment.team, &deployment.team_name) {
+                team_names.entry(team.clone()).or_default().entry(name.clone()).or_default().push(index);
+            }
         }
-        let mut patterns: Vec<(Pattern, Vec<usize>)> = names
+        let groups: HashMap<ModelGroup, Arc<[usize]>> =
+            groups.into_iter().map(|(name, members)| (name, members.into())).collect();
+        let shared = |names: HashMap<String, Vec<usize>>| {
+            names.into_iter().map(|(name, members)| (name, members.into())).collect()
+        };
+        let team_names = team_names.into_iter().map(|(team, names)| (team, shared(names))).collect();
+        let mut patterns: Vec<(Pattern, Arc<[usize]>)> = names
             .iter()
             .filter_map(|name| {
-                let members = groups.get(name)?.clone();
+                let members = Arc::clone(groups.get(name)?);
                 Some((Pattern::of(name.as_str())?, members))
             })
             .collect();
         patterns.sort_by_key(|(pattern, _)| pattern.specificity());
         let by_id = deployments.iter().enumerate().map(|(index, d)| (d.id.clone(), index)).collect();
-        Self { deployments, groups, names, by_id, patterns, aliases, strategy }
+        Self { deployments, groups, team_names, names, by_id, patterns, aliases, strategy, checks }
     }
 
     /// All deployments, by index.
@@ -95,7 +153,12 @@ impl Router {
 
     /// The deployments of a public name, by index.
     pub fn members(&self, name: &str) -> &[usize] {
-        self.groups.get(name).map_or(&[], Vec::as_slice)
+        self.groups.get(name).map_or(&[], |members| members)
+    }
+
+    /// Which checks are made before a deployment is called.
+    pub fn checks(&self) -> Checks {
+        self.checks
     }
 }
 

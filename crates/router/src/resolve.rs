@@ -1,9 +1,11 @@
 //! From the name a client sends to the deployments that may serve it.
 
+use std::sync::Arc;
+
 use faregate_terms::ModelGroup;
 
-use crate::Router;
 use crate::pattern::fill;
+use crate::{Router, Team};
 
 /// Another name for a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct Resolved {
     /// The public name that serves it; the client's own text for a wildcard.
     pub group: ModelGroup,
     /// Indexes of the deployments that may.
-    pub members: Vec<usize>,
+    pub members: Arc<[usize]>,
     captures: Option<Vec<String>>,
     requested: String,
 }
@@ -43,40 +45,65 @@ impl Resolved {
 pub struct UnknownModel(pub String);
 
 impl Router {
-    /// Finds what `name` means: exact group, alias, deployment id, pattern, catch-all; in this order.
+    /// Finds what `name` means: a model of the team's own, exact group, alias, deployment id, pattern,
+    /// catch-all; in this order.
     ///
     /// `prefixed` is the same name with its inferred provider in front (`openai/gpt-4o`), tried against
     /// the patterns as well.
     ///
     /// # Errors
     /// [`UnknownModel`] if nothing serves it.
-    pub fn resolve(&self, name: &str, prefixed: Option<&str>) -> Result<Resolved, UnknownModel> {
-        let plain = |group: &str, members: Vec<usize>| Resolved {
+    pub fn resolve(
+        &self,
+        name: &str,
+        prefixed: Option<&str>,
+        team: Team<'_>,
+    ) -> Result<Resolved, UnknownModel> {
+        let plain = |group: &str, members: Arc<[usize]>| Resolved {
             group: ModelGroup::from(group),
             members,
             captures: None,
             requested: name.to_owned(),
         };
+        if let Team::Of(team) = team
+            && let Some(members) = self.team_names.get(team).and_then(|names| names.get(name))
+        {
+            return Ok(plain(name, Arc::clone(members)));
+        }
         if let Some((group, members)) = self.groups.get_key_value(name) {
-            return Ok(Resolved { group: group.clone(), ..plain("", members.clone()) });
+            return Ok(Resolved { group: group.clone(), ..plain("", Arc::clone(members)) });
         }
         if let Some(alias) = self.aliases.get(name)
             && let Some((group, members)) = self.groups.get_key_value(alias.group.as_str())
         {
-            return Ok(Resolved { group: group.clone(), ..plain("", members.clone()) });
+            return Ok(Resolved { group: group.clone(), ..plain("", Arc::clone(members)) });
         }
         if let Some(&index) = self.by_id.get(name) {
-            return Ok(plain(self.deployments[index].group.as_str(), vec![index]));
+            return Ok(plain(self.deployments[index].group.as_str(), Arc::from([index])));
         }
         for candidate in [Some(name), prefixed].into_iter().flatten() {
             for (pattern, members) in &self.patterns {
                 if let Some(captures) = pattern.capture(candidate) {
-                    let mut found = plain(name, members.clone());
+                    let mut found = plain(name, Arc::clone(members));
                     found.captures = Some(captures);
                     return Ok(found);
                 }
             }
         }
         Err(UnknownModel(name.to_owned()))
+    }
+
+    /// True if `team` may use any of these deployments.
+    pub fn is_for(&self, resolved: &Resolved, team: Team<'_>) -> bool {
+        resolved.members.iter().any(|&index| team.may_use(self.deployments[index].team.as_deref()))
+    }
+
+    /// The names a team has for deployments of its own.
+    pub fn names_of<'a>(&'a self, team: Team<'_>) -> impl Iterator<Item = &'a str> + 'a {
+        let names = match team {
+            Team::Of(team) => self.team_names.get(team),
+            Team::Any | Team::None => None,
+        };
+        names.into_iter().flat_map(|names| names.keys().map(String::as_str))
     }
 }

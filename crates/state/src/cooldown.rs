@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use faregate_terms::DeploymentId;
@@ -30,6 +31,8 @@ pub struct Rest {
 #[derive(Debug, Clone)]
 pub struct Cooldowns {
     resting: Arc<RwLock<HashMap<DeploymentId, Entry>>>,
+    /// When the last rest known ends, in milliseconds of the steady clock: most of the time nobody rests.
+    last: Arc<AtomicU64>,
     feed: Feed,
     clock: Arc<dyn Clock>,
 }
@@ -44,7 +47,7 @@ struct Entry {
 impl Cooldowns {
     /// Within this replica only.
     pub fn alone(clock: Arc<dyn Clock>) -> Self {
-        Self { resting: Arc::default(), feed: Feed::alone(Arc::clone(&clock)), clock }
+        Self { resting: Arc::default(), last: Arc::default(), feed: Feed::alone(Arc::clone(&clock)), clock }
     }
 
     /// Between replicas, over the log of [`TOPIC`]: what one lets rest, all let rest within a second, and a
@@ -55,7 +58,7 @@ impl Cooldowns {
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (feed, follow) = Feed::shared(log, Arc::clone(&clock), true);
-        let cooldowns = Self { resting: Arc::default(), feed, clock };
+        let cooldowns = Self { resting: Arc::default(), last: Arc::default(), feed, clock };
         let mut messages = cooldowns.feed.subscribe();
         let hearing = cooldowns.clone();
         let hear = async move {
@@ -89,6 +92,15 @@ impl Cooldowns {
         self.feed.publish(&format!("wake {deployment}"));
     }
 
+    /// True if a deployment rests. Nearly free while none does.
+    pub fn rests(&self, deployment: &DeploymentId) -> bool {
+        let now = self.clock.steady();
+        if u64::try_from(now.as_millis()).unwrap_or(u64::MAX) > self.last.load(Ordering::Acquire) {
+            return false;
+        }
+        self.resting.read().get(deployment).is_some_and(|entry| entry.until > now)
+    }
+
     /// Why and until when a deployment rests, if it does.
     pub fn resting(&self, deployment: &DeploymentId) -> Option<Rest> {
         let now = self.clock.steady();
@@ -119,6 +131,7 @@ impl Cooldowns {
         let mut resting = self.resting.write();
         resting.retain(|_, entry| entry.until > now);
         let until = now + length;
+        self.last.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::AcqRel);
         let entry =
             resting.entry(deployment.clone()).or_insert_with(|| Entry { until, reason: reason.into() });
         if until > entry.until {

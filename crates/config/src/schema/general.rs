@@ -22,6 +22,8 @@ pub struct GeneralSettings {
     pub forward_client_headers_to_llm_api: bool,
     /// Ask for usage at the end of every stream.
     pub always_include_stream_usage: bool,
+    /// Configured fallbacks are only for those who may use the group they lead to.
+    pub enforce_fallback_model_access: bool,
     /// Largest request body taken, in MiB; may be a fraction.
     pub max_request_size_mb: Option<f64>,
     /// Budgets and rates.
@@ -64,6 +66,7 @@ impl GeneralSettings {
                 .flag("forward_client_headers_to_llm_api")
                 .unwrap_or_default(),
             always_include_stream_usage: fields.flag("always_include_stream_usage").unwrap_or_default(),
+            enforce_fallback_model_access: fields.flag("enforce_fallback_model_access").unwrap_or_default(),
             max_request_size_mb: fields.amount("max_request_size_mb"),
             limits: GeneralLimits::read(fields),
             database: DatabaseSettings::read(fields),

@@ -20,6 +20,10 @@ pub struct LitellmSettings {
     pub modify_params: Option<bool>,
     /// Retries, when `router_settings` says nothing.
     pub num_retries: Option<u64>,
+    /// Fallback groups tried at most, when `router_settings` says nothing.
+    pub max_fallbacks: Option<u64>,
+    /// What `router_settings.allowed_fails` has to differ from to count.
+    pub allowed_fails: Option<u64>,
     /// Limit of a call, when `router_settings` says nothing.
     pub request_timeout: Option<Duration>,
     /// Log at debug level.
@@ -84,6 +88,8 @@ impl LitellmSettings {
             drop_params: fields.flag("drop_params"),
             modify_params: fields.flag("modify_params"),
             num_retries: fields.count("num_retries"),
+            max_fallbacks: fields.count("max_fallbacks"),
+            allowed_fails: fields.count("allowed_fails"),
             request_timeout: fields.seconds("request_timeout"),
             set_verbose: fields.flag("set_verbose").unwrap_or_default(),
             json_logs: fields.flag("json_logs"),

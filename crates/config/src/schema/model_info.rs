@@ -1,5 +1,9 @@
 //! `model_info`: what a deployment is, as opposed to how it is reached.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::router::counts;
 use crate::fields::Fields;
 use crate::open_map::OpenMap;
 use crate::registry;
@@ -21,6 +25,16 @@ pub struct ModelInfo {
     pub max_output_tokens: Option<u64>,
     /// `supports_*` overrides, by full key.
     pub supports: Vec<(String, bool)>,
+    /// The only team that may use it.
+    pub team_id: Option<String>,
+    /// The name by which that team asks for it.
+    pub team_public_model_name: Option<String>,
+    /// Failures forgiven, instead of the router's.
+    pub allowed_fails: Option<u64>,
+    /// The same by error class, such as `TimeoutErrorAllowedFails`.
+    pub allowed_fails_policy: BTreeMap<String, u64>,
+    /// Pause after failures; wins over `litellm_params.cooldown_time`.
+    pub cooldown_time: Option<Duration>,
     /// Custom prices; every number is a JSON string with its exact decimal text.
     pub prices: OpenMap,
     /// The whole section as written, for `/model/info`.
@@ -36,6 +50,14 @@ impl ModelInfo {
             max_tokens: fields.count("max_tokens"),
             max_input_tokens: fields.count("max_input_tokens"),
             max_output_tokens: fields.count("max_output_tokens"),
+            team_id: fields.filled("team_id"),
+            team_public_model_name: fields.filled("team_public_model_name"),
+            allowed_fails: fields.count("allowed_fails"),
+            allowed_fails_policy: fields
+                .child("allowed_fails_policy")
+                .map(|mut policy| counts(&mut policy))
+                .unwrap_or_default(),
+            cooldown_time: fields.seconds("cooldown_time"),
             ..Self::default()
         };
         for entry in fields.entries() {

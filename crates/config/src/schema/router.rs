@@ -59,6 +59,8 @@ pub struct RouterSettings {
     pub timeout: Option<Duration>,
     /// Limit of a call that streams.
     pub stream_timeout: Option<Duration>,
+    /// Limit of a request with all its attempts, waits and fallbacks; none when absent.
+    pub total_timeout: Option<Duration>,
     /// Shortest wait before a retry.
     pub retry_after: Option<Duration>,
     /// Retries by error class, such as `RateLimitErrorRetries`.
@@ -101,6 +103,7 @@ impl RouterSettings {
             max_fallbacks: fields.count("max_fallbacks"),
             timeout: fields.seconds("timeout"),
             stream_timeout: fields.seconds("stream_timeout"),
+            total_timeout: fields.seconds("total_timeout"),
             retry_after: fields.seconds("retry_after"),
             retry_policy: fields
                 .child("retry_policy")
@@ -126,7 +129,7 @@ impl RouterSettings {
     }
 }
 
-fn counts(fields: &mut Fields<'_>) -> BTreeMap<String, u64> {
+pub(super) fn counts(fields: &mut Fields<'_>) -> BTreeMap<String, u64> {
     let entries = fields.entries();
     entries.iter().filter_map(|entry| Some((entry.key.clone(), fields.count(&entry.key)?))).collect()
 }

@@ -16,7 +16,7 @@ litellm_settings:
   suppress_debug_info: true
   cache: true
   cache_params: {type: s3, ttl: 5}
-router_settings: {routing_strategy: least-busy}
+router_settings: {routing_strategy: lar1, optional_pre_call_checks: [prompt_caching, enforce_model_rate_limits]}
 general_settings: {authentication: {enable: true}, zzz: 1}
 ",
         &full_env(),
@@ -31,7 +31,7 @@ general_settings: {authentication: {enable: true}, zzz: 1}
             "config.yaml:2:3  model_list[0].model_name  honoured",
             "config.yaml:3:3  model_list[0].litellm_params  honoured",
             "config.yaml:3:20  model_list[0].litellm_params.model  honoured",
-            "config.yaml:3:37  model_list[0].litellm_params.order  not honoured yet",
+            "config.yaml:3:37  model_list[0].litellm_params.order  honoured",
             "config.yaml:3:47  model_list[0].litellm_params.top_k  sent to the provider",
             "config.yaml:3:57  model_list[0].litellm_params.temperature  honoured",
             "config.yaml:3:75  model_list[0].litellm_params.input_cost_per_token  honoured",
@@ -45,8 +45,10 @@ general_settings: {authentication: {enable: true}, zzz: 1}
             "config.yaml:9:18  litellm_settings.cache_params.type  not honoured yet: `s3` keeps no answers",
             "config.yaml:9:28  litellm_settings.cache_params.ttl  honoured",
             "config.yaml:10:1  router_settings  honoured",
-            "config.yaml:10:19  router_settings.routing_strategy  not honoured yet: `least-busy` falls back to \
+            "config.yaml:10:19  router_settings.routing_strategy  not honoured yet: `lar1` falls back to \
              `simple-shuffle`",
+            "config.yaml:10:43  router_settings.optional_pre_call_checks  honoured",
+            "config.yaml:10:70  router_settings.optional_pre_call_checks[0]  not honoured yet: check `prompt_caching`",
             "config.yaml:11:1  general_settings  honoured",
             "config.yaml:11:20  general_settings.authentication  honoured",
             "config.yaml:11:37  general_settings.authentication.enable  honoured",

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use crate::call::Call;
-use crate::stage::attempt::is_forwarded;
+use crate::stage::send::is_forwarded;
 
 use super::names_of;
 
@@ -32,6 +32,8 @@ const TRACES: &[&str] =
 pub struct Circumstances<'a> {
     /// The group that serves it.
     pub group: &'a str,
+    /// The team whose answers these are, if the group has deployments that are not for all.
+    pub owner: Option<&'a str>,
     /// In front of the key.
     pub namespace: Option<&'a str>,
     /// Who shares answers.
@@ -54,6 +56,9 @@ pub fn of(call: &Call, around: &Circumstances<'_>) -> String {
     fact("operation", names_of(call.arrival.found.operation).first().copied().unwrap_or_default().as_bytes());
     fact("group", around.group.as_bytes());
     fact("model", call.model.as_bytes());
+    if let Some(owner) = around.owner {
+        fact("owner", owner.as_bytes());
+    }
     for id in who(around) {
         fact("who", id.as_bytes());
     }
@@ -190,6 +195,7 @@ mod tests {
         let share = |isolation, a: &Account, b: &Account| {
             let around = |account| Circumstances {
                 group: "g",
+                owner: None,
                 namespace: None,
                 isolation,
                 account,

@@ -165,7 +165,7 @@ fn prompt_request(prompt: &Value) -> Result<ChatRequest, BadRequest> {
 }
 
 /// Counts a request without holding up anybody else: a vocabulary may have to be unpacked, a prompt be long.
-async fn counted(model: &str, request: Arc<ChatRequest>) -> Result<u64, Refusal> {
+pub(crate) async fn counted(model: &str, request: Arc<ChatRequest>) -> Result<u64, Refusal> {
     let counter = Counter::of(model);
     let count = tokio::task::spawn_blocking(move || estimate(counter, &request));
     count.await.map_err(|_| Refusal::Internal)

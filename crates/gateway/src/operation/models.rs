@@ -3,6 +3,8 @@
 use http::Response;
 use serde_json::{Value, json};
 
+use faregate_router::Team;
+
 use crate::body::Body;
 use crate::call::Arrival;
 use crate::gate::Table;
@@ -11,6 +13,7 @@ use crate::refusal::Refusal;
 use crate::stage::access;
 use crate::stage::deliver::answer_json;
 use crate::stage::identify::Principal;
+use crate::stage::plan::team;
 
 /// LiteLLM's constant for `created`. Source: compat, `DEFAULT_MODEL_CREATED_AT_TIME`.
 const CREATED: u64 = 1_677_610_602;
@@ -22,7 +25,9 @@ pub fn list(table: &Table, principal: &Principal, arrival: &Arrival) -> Response
         .as_deref()
         .is_some_and(|query| query.split('&').any(|pair| pair == "return_wildcard_routes=true"));
     let mut names = names(table, with_wildcards);
-    names.retain(|name| access::sees(table, principal, name));
+    let team = team(principal);
+    names.extend(table.router.names_of(team).map(str::to_owned));
+    names.retain(|name| access::sees(table, principal, name) && serves(table, name, team));
     if arrival.headers.contains_key("anthropic-version") {
         let data: Vec<Value> = names
             .iter()
@@ -51,11 +56,18 @@ pub fn list(table: &Table, principal: &Principal, arrival: &Arrival) -> Response
 /// 404 if no deployment serves it.
 pub fn one(table: &Table, principal: &Principal, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
     let name = arrival.found.subject.clone().unwrap_or_default();
-    let known = table.router.resolve(&name, table.prefixed(&name).as_deref()).is_ok();
+    let known = serves(table, &name, team(principal));
     if !known || !access::sees(table, principal, &name) {
         return Err(Refusal::NotFound(format!("The model `{name}` does not exist; see /v1/models")));
     }
     Ok(answer_json(&openai_row(table, &name)))
+}
+
+/// True if a name leads to a deployment that `team` may use. Names of the catalogue that a wildcard was
+/// expanded to lead to the wildcard's.
+fn serves(table: &Table, name: &str, team: Team<'_>) -> bool {
+    let found = table.router.resolve(name, table.prefixed(name).as_deref(), team);
+    found.is_ok_and(|found| table.router.is_for(&found, team))
 }
 
 /// Public names and visible aliases. Wildcards stand for no callable model and are left out, or expanded
@@ -99,7 +111,7 @@ struct Facts {
 impl Facts {
     /// Those of the name's first deployment, or of the catalogue's entry a wildcard was expanded from.
     fn of(table: &Table, name: &str) -> Self {
-        let members = match table.router.resolve(name, table.prefixed(name).as_deref()) {
+        let members = match table.router.resolve(name, table.prefixed(name).as_deref(), Team::Any) {
             Ok(found) => found.members,
             Err(_) => return Self::default(),
         };

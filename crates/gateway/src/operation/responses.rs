@@ -16,9 +16,9 @@ use crate::gate::Gate;
 use crate::refusal::Refusal;
 use crate::sessions::Stored;
 use crate::stage::admit::Admitted;
-use crate::stage::attempt::Answer;
 use crate::stage::deliver::answer_json;
 use crate::stage::pump::render;
+use crate::stage::send::Answer;
 use crate::stage::settle::Recorded;
 
 /// Continues from a stored response: its conversation goes in front of the new input, and items that are

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Map, Value, json};
 
+use faregate_router::Team;
 use faregate_terms::Secret;
 use faregate_wire::dialect::BadRequest;
 use faregate_wire::envelope::Envelope;
@@ -17,10 +18,10 @@ use crate::gate::Table;
 use crate::operation::info;
 use crate::refusal::Refusal;
 use crate::routes::{Found, Operation};
-use crate::stage::attempt::{preview, via};
 use crate::stage::decode::decode;
 use crate::stage::deliver::answer_json;
-use crate::stage::plan::plan;
+use crate::stage::plan::resolve;
+use crate::stage::send::{preview, via};
 
 /// `/utils/supported_openai_params?model=`.
 ///
@@ -44,12 +45,11 @@ pub fn destination(
     model: &str,
     via: Via,
 ) -> Result<Arc<Destination>, Refusal> {
-    let mut dice = faregate_router::Seeded::new(0);
-    match plan(table, route, model, Some(0), &mut dice) {
-        Ok(planned) => {
-            let index = planned.resolved.members.first().copied().ok_or(Refusal::Internal)?;
+    match resolve(table, route, model, Team::Any) {
+        Ok(resolved) => {
+            let index = resolved.members.first().copied().ok_or(Refusal::Internal)?;
             let deployment = &table.deployments[index];
-            let upstream = planned.resolved.upstream_model(&deployment.upstream_model);
+            let upstream = resolved.upstream_model(&deployment.upstream_model);
             deployment.destination(&upstream, via, table)
         }
         Err(unknown) => {

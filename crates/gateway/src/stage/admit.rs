@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use faregate_journal::Slot;
-use faregate_state::limits::{Denied, Hold};
+use faregate_state::limits::{Denied, Hold, Limit};
 use faregate_terms::{
-    Account, AttemptNote, Ending, ErrorNote, FaultClass, LogFacts, PicoUsd, Receipt, Usage, UtcMillis,
+    Account, AttemptNote, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd, Receipt, Usage, UtcMillis,
     WallTimes,
 };
 
 use crate::call::Arrival;
 use crate::destination::Destination;
+use crate::health::{Measured, Ticket};
+use crate::metrics::Outcome;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::account;
@@ -34,6 +36,8 @@ pub struct Admitted {
     pub slot: Option<Slot>,
     /// What keeps its answer for the next one who asks the same.
     pub keep: Option<Box<Keep>>,
+    /// The call under way.
+    ticket: Option<Ticket>,
     settler: Arc<Settler>,
     settled: bool,
 }
@@ -50,12 +54,30 @@ pub struct Held {
     pub is_watched: bool,
     /// True if nobody has more to give.
     pub exhausted: bool,
+    /// Limits of requests that count this one already, in holds before this.
+    pub counted: Vec<Limit>,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum How<'a> {
+    /// It answered, or is about to.
+    Answered,
+    /// It failed.
+    Failed {
+        /// How.
+        fault: &'a Fault,
+        /// False if the client's own timeout cut it off.
+        own: bool,
+    },
+    /// The client left.
+    Left,
 }
 
 impl Held {
     /// A hold that bounds nothing yet.
     pub fn new(hold: Hold, forecast: Forecast) -> Self {
-        Self { hold, forecast, longest: None, is_watched: false, exhausted: false }
+        Self { hold, forecast, longest: None, is_watched: false, exhausted: false, counted: Vec::new() }
     }
 
     /// Makes the hold follow an answer that has grown to `output` tokens: what is held stays a slice ahead.
@@ -123,6 +145,12 @@ pub struct Meter {
     pub upstream_time: Duration,
     /// Every call made.
     pub attempts: Vec<AttemptNote>,
+    /// Retries within the group that answered, or failed last.
+    pub retries: u32,
+    /// Of at most so many.
+    pub max_retries: u32,
+    /// Other groups tried.
+    pub fallbacks: usize,
     /// What the translation could not carry.
     pub losses: Vec<String>,
     /// Whom the request is booked on.
@@ -169,6 +197,9 @@ impl Admitted {
                 ttft: None,
                 upstream_time: Duration::ZERO,
                 attempts: Vec::new(),
+                retries: 0,
+                max_retries: 0,
+                fallbacks: 0,
                 losses: Vec::new(),
                 output_bytes: 0,
                 input_bytes: 0,
@@ -178,6 +209,7 @@ impl Admitted {
             held: None,
             slot: None,
             keep: None,
+            ticket: None,
             settler,
             settled: false,
         }
@@ -241,14 +273,52 @@ impl Admitted {
         }
     }
 
+    /// A call to a provider begins: what an earlier one left behind is not this one's.
+    pub(crate) fn begin(&mut self, ticket: Ticket) {
+        let meter = &mut self.meter;
+        if !meter.attempts.is_empty() {
+            meter.usage = Usage::default();
+            meter.upstream_id = None;
+            (meter.output_bytes, meter.output_tokens) = (0, 0);
+        }
+        self.ticket = Some(ticket);
+    }
+
+    /// The call that began was not made.
+    pub(crate) fn not_sent(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.unused();
+        }
+    }
+
     /// Notes one call to a provider.
-    pub fn attempted(&mut self, destination: &Destination, since: Instant, fault: Option<FaultClass>) {
+    pub fn attempted(&mut self, destination: &Destination, since: Instant, how: How<'_>) {
         let duration = since.elapsed();
         self.meter.upstream_time += duration;
-        if let Some(class) = fault {
-            self.settler.call_failed(&self.meter, &self.principal, destination, class);
+        let mut class = None;
+        if let How::Failed { fault, own } = how {
+            class = Some(fault.class);
+            self.settler.call_failed(&self.meter, &self.principal, destination, fault.class);
+            if let Some(ticket) = self.ticket.take() {
+                ticket.failed(fault, own);
+            }
         }
-        self.meter.attempts.push(AttemptNote { deployment: destination.deployment.clone(), duration, fault });
+        let deployment = destination.deployment.clone();
+        self.meter.attempts.push(AttemptNote { deployment, duration, fault: class });
+    }
+
+    /// Notes that another group was tried, since the client's own failed so.
+    pub(crate) fn fell_back(&self, why: &Refusal, to: &str, outcome: Outcome) {
+        self.settler.fell_back(&self.meter, &self.principal, why, to, outcome);
+    }
+
+    /// The call that answered is over, and everything it used is known.
+    pub(crate) fn measured(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        if self.meter.ending == Ending::Complete {
+            let first = self.meter.ttft.and_then(|ttft| self.meter.arrival.at.checked_add(ttft));
+            ticket.answered(&Measured { first, usage: &self.meter.usage });
+        }
     }
 }
 

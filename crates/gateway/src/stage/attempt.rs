@@ -1,101 +1,121 @@
-//! Tries the deployments of the plan, in order, until one answers.
+//! Tries the deployments of a group, in order, until one answers; then the group's fallbacks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-
-use faregate_router::{Dice, RetryRule, Verdict};
+use faregate_router::{ByClass, Dice, RetryRule, Standing, Verdict, Walk, is_refusal};
+use faregate_state::limits::{Estimate, Hold, Meter};
 use faregate_terms::{Fault, FaultClass};
-use faregate_upstream::{Outgoing, Payload, Timeouts};
-use faregate_wire::chat::{ChatResponse, unfold};
-use faregate_wire::dialect::{Dialect, Edit, FollowUp, Framing, Glance, Head, Losses, Malformed, Route};
 
 use crate::call::Call;
-use crate::destination::{Destination, Via};
-use crate::gate::Table;
+use crate::destination::Destination;
+use crate::gate::{Deployment, Gate, Table};
+use crate::health::{Now, Ticket};
 use crate::refusal::Refusal;
-use crate::stage::admit::Admitted;
-use crate::stage::lookup::Cached;
-use crate::stage::params;
-use crate::stage::plan::Planned;
-use crate::stage::pump::{Primed, Pump};
+use crate::stage::admit::{Admitted, How};
+use crate::stage::fallback::{self, fall_back};
+use crate::stage::plan::{Planned, nowhere};
+use crate::stage::send::{Answer, send, via};
+use crate::stage::{mock, reserve};
+use crate::steering::Rehearsal;
 
-/// The largest answer that is collected before it is passed on.
-const MAX_ANSWER: usize = 256 * 1024 * 1024;
-/// The largest error body that is read.
-const MAX_ERROR: usize = 256 * 1024;
-/// How often a call is made again without what the provider named as unknown to it.
-const MAX_WITHOUT: usize = 2;
-/// How often an unfinished prediction is asked for.
-const POLL_EVERY: Duration = Duration::from_millis(500);
-
-/// A provider's answer.
-pub enum Answer {
-    /// All of it, in the client's own dialect: the bytes as they came.
-    Same {
-        /// Its bytes.
-        body: Bytes,
-        /// Its headers.
-        headers: HeaderMap,
-        /// What the receipt needs of it.
-        glance: Glance,
-    },
-    /// All of it, to be rendered in the client's dialect.
-    Translated {
-        /// What it says.
-        response: ChatResponse,
-        /// Its headers.
-        headers: HeaderMap,
-    },
-    /// A stream whose first visible output is there.
-    Stream {
-        /// Where the bytes come from.
-        pump: Box<Pump>,
-        /// The provider's headers.
-        headers: HeaderMap,
-    },
-    /// One that was kept.
-    Cached(Box<Cached>),
+/// What every attempt of a request shares.
+#[derive(Clone, Copy)]
+pub(super) struct Tour<'a> {
+    pub gate: &'a Arc<Gate>,
+    pub table: &'a Table,
+    /// When the request as a whole is over.
+    deadline: Option<Instant>,
 }
 
-/// What one attempt sends.
-struct Prepared {
-    route: Route,
-    body: Payload,
-    /// True if the body went through as bytes and the answer may as well.
-    same: bool,
-    losses: Losses,
-}
-
-/// Makes attempts until one answers or none is left.
+/// Makes attempts until one answers or none is left. What comes back with the answer is the call that was
+/// answered: another than the client's if another group did.
 ///
 /// # Errors
-/// The last attempt's failure, if no attempt answered.
+/// The failure of the group the client named, if no attempt answered.
 pub async fn attempt(
+    gate: &Arc<Gate>,
     table: &Table,
-    call: &Arc<Call>,
+    call: Arc<Call>,
     planned: &Planned,
     admitted: &mut Admitted,
     dice: &mut (dyn Dice + Send),
+) -> Result<(Arc<Call>, Answer), Refusal> {
+    let deadline = table.routing.total_timeout.and_then(|most| call.arrival.at.checked_add(most));
+    let tour = Tour { gate, table, deadline };
+    let rehearsal = call.options.steering.as_deref().and_then(|steering| steering.rehearsal);
+    let failed = match rehearsal.and_then(|asked| rehearse(asked, &call.model)) {
+        Some(failed) => failed,
+        None => match group(&tour, &call, planned, 0, rehearsal, admitted, dice).await {
+            Ok(answer) => return Ok((call, answer)),
+            Err(failed) => failed,
+        },
+    };
+    if !fallback::helps(&failed) || tour.left().is_some_and(|left| left.is_zero()) {
+        return Err(failed);
+    }
+    // Boxed, so that a request that needs no fallback does not carry the room of one.
+    Box::pin(fall_back(&tour, call, planned, failed, admitted, dice)).await
+}
+
+/// Tries the deployments of one level of a group, with its retries.
+pub(super) async fn group(
+    tour: &Tour<'_>,
+    call: &Arc<Call>,
+    planned: &Planned,
+    level: usize,
+    rehearsal: Option<Rehearsal>,
+    admitted: &mut Admitted,
+    dice: &mut (dyn Dice + Send),
 ) -> Result<Answer, Refusal> {
-    let rule =
-        RetryRule { siblings: planned.resolved.members.len(), retry_after: table.settings.retry_after };
-    let deadline = call.options.timeout.map(|timeout| call.arrival.at + timeout);
-    let mut last = Refusal::Internal;
-    for (number, step) in planned.plan.steps.iter().enumerate() {
-        let deployment = &table.deployments[step.deployment];
+    let (gate, table) = (tour.gate, tour.table);
+    let plan = planned.plan.as_ref().map_err(Clone::clone)?;
+    let mut rule = tour.rule(call, planned);
+    let mut walk = Walk::new(plan.level(level));
+    let mut retried = 0;
+    let mut last = None;
+    let since_asked = Instant::now();
+    let mut is_busy = false;
+    admitted.meter.retries = 0;
+    loop {
+        let now = Now::of(&gate.health, table, planned.expected.total());
+        let Some(index) = walk.step(&now) else {
+            if is_busy && last.is_none() && gate.health.place(tour.queue_end(call, since_asked)).await {
+                walk.take_in();
+                is_busy = false;
+                continue;
+            }
+            let resting = plan.level(level).iter().copied();
+            return Err(last.unwrap_or_else(|| nowhere(gate, table, &call.model, resting, false)));
+        };
+        let deployment = &table.deployments[index];
         let upstream_model = planned.resolved.upstream_model(&deployment.upstream_model);
         let destination = deployment.destination(&upstream_model, via(call.dialect), table)?;
-        tracing::debug!(deployment = %destination.deployment, reason = step.reason, number, "attempt");
+        let hold = match tour.hold(deployment, call, planned).await {
+            Ok(hold) => hold,
+            Err(meter) => {
+                is_busy |= meter == Meter::Parallel;
+                walk.leave_out(index);
+                continue;
+            }
+        };
+        if admitted.meter.destination.is_some() {
+            reserve::refit(gate, table, call, planned, &destination, admitted).await?;
+        }
+        tracing::debug!(deployment = %destination.deployment, reason = plan.reason, retried, "attempt");
         let since = Instant::now();
-        let refusal = match one(table, call, &destination, admitted).await {
+        admitted.begin(tour.ticket(index, &destination, hold, planned, since));
+        let rehearsed = rehearsal == Some(Rehearsal::RateLimit) && retried == 0;
+        let outcome = if rehearsed {
+            Err(Refusal::upstream(Fault::new(FaultClass::RateLimit, mock_text(&call.model)), ""))
+        } else {
+            tour.call(call, &destination, deployment, admitted).await
+        };
+        let refusal = match outcome {
             Ok(answer) => {
                 // A stream's attempt lasts until its end; the pump notes it there.
                 if !matches!(answer, Answer::Stream { .. }) {
-                    admitted.attempted(&destination, since, None);
+                    admitted.attempted(&destination, since, How::Answered);
                 }
                 admitted.meter.destination = Some(destination);
                 return Ok(answer);
@@ -103,290 +123,140 @@ pub async fn attempt(
             Err(refusal) => refusal,
         };
         let Refusal::Upstream { fault, .. } = &refusal else {
+            admitted.not_sent();
             return Err(refusal);
         };
-        admitted.attempted(&destination, since, Some(fault.class));
-        admitted.meter.destination = Some(Arc::clone(&destination));
-        let verdict = rule.judge(fault, u32::try_from(number).unwrap_or(u32::MAX), dice.roll());
-        last = refusal;
-        let Verdict::Retry(wait) = verdict else { break };
-        let is_last = number + 1 == planned.plan.steps.len();
-        if is_last || deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
-            break;
+        if rehearsed {
+            admitted.not_sent();
+        } else {
+            let own = tour.is_own(call, fault);
+            admitted.attempted(&destination, since, How::Failed { fault, own });
+            admitted.meter.destination = Some(Arc::clone(&destination));
         }
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+        if is_refusal(fault.class) {
+            walk.refuses(index);
         }
-    }
-    Err(last)
-}
-
-/// The provider route that fits a client's dialect best.
-pub fn via(dialect: Dialect) -> Via {
-    match dialect {
-        Dialect::OpenAiResponses => Via::Responses,
-        Dialect::Anthropic => Via::Messages,
-        _ => Via::Chat,
-    }
-}
-
-async fn one(
-    table: &Table,
-    call: &Arc<Call>,
-    destination: &Arc<Destination>,
-    admitted: &mut Admitted,
-) -> Result<Answer, Refusal> {
-    destination
-        .settle_project()
-        .await
-        .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
-    let longest = admitted.held.as_ref().and_then(|held| held.longest);
-    let upstream_refusal = |fault: Fault| Refusal::upstream(fault, destination.provider.name);
-    let mut without: Vec<String> = Vec::new();
-    let mut again = 0;
-    let (same, framing, answer) = loop {
-        let prepared = prepare(table, call, destination, longest, &without)?;
-        admitted.meter.losses = prepared.losses.into_names();
-        let headers = headers(table, call, destination, &prepared.route)?;
-        let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
-        let timeouts = timeouts(call, destination);
-        let answer = table
-            .upstream
-            .send(Outgoing {
-                method: Method::POST,
-                url,
-                headers,
-                body: prepared.body,
-                auth: &destination.auth,
-                timeouts,
-            })
-            .await
-            .map_err(|error| upstream_refusal(error.into()))?;
-        if answer.status.is_success() {
-            break (prepared.same, prepared.route.framing, answer);
-        }
-        let status = answer.status.as_u16();
-        let head_headers = answer.headers;
-        let body = answer.body.collect(MAX_ERROR).await.unwrap_or_default();
-        let rejected = destination.rejected(call, status, &body);
-        if rejected.is_empty() || again == MAX_WITHOUT {
-            let head = Head { status, headers: &head_headers };
-            return Err(upstream_refusal(destination.codec().fault(&head, &body)));
-        }
-        again += 1;
-        without.extend(rejected);
-    };
-    let streamed = call.stream && framing != Framing::Whole && is_stream(&answer.headers);
-    if streamed {
-        let pump = Pump::new(call, destination, framing, same, answer.body, table);
-        return match Box::new(pump).prime(admitted).await {
-            Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),
-            Primed::Failed(fault) => Err(upstream_refusal(fault)),
-        };
-    }
-    let body = answer.body.collect(MAX_ANSWER).await.map_err(|error| upstream_refusal(error.into()))?;
-    whole(table, call, destination, same, body, answer.headers).await.map_err(upstream_refusal)
-}
-
-/// Reads a whole answer; asks again for predictions that are not done.
-async fn whole(
-    table: &Table,
-    call: &Arc<Call>,
-    destination: &Arc<Destination>,
-    same: bool,
-    mut body: Bytes,
-    headers: HeaderMap,
-) -> Result<Answer, Fault> {
-    let codec = destination.codec();
-    while let FollowUp::Poll { url } | FollowUp::Stream { url } = codec.follow_up(&body) {
-        tokio::time::sleep(POLL_EVERY).await;
-        body = fetch(table, call, destination, &url).await?;
-    }
-    let unreadable = |malformed: Malformed| Fault::new(FaultClass::BadGateway, malformed.to_string());
-    if same && !call.stream {
-        let glance = codec.glance(&destination.target(), &body).map_err(unreadable)?;
-        return Ok(Answer::Same { body, headers, glance });
-    }
-    let decoded = codec.decode(&destination.target(), &body).map_err(unreadable)?;
-    if call.stream {
-        // The provider cannot stream this: its whole answer is spelled as a stream.
-        let pump = Pump::replay(call, destination, unfold(&decoded), table);
-        return Ok(Answer::Stream { pump: Box::new(pump), headers });
-    }
-    Ok(Answer::Translated { response: decoded, headers })
-}
-
-async fn fetch(
-    table: &Table,
-    call: &Arc<Call>,
-    destination: &Arc<Destination>,
-    url: &str,
-) -> Result<Bytes, Fault> {
-    let url = destination.follow(url)?;
-    let request = Outgoing {
-        method: Method::GET,
-        url,
-        headers: HeaderMap::new(),
-        body: Payload::default(),
-        auth: &destination.auth,
-        timeouts: timeouts(call, destination),
-    };
-    let answer = table.upstream.send(request).await.map_err(Fault::from)?;
-    let (status, headers) = (answer.status, answer.headers);
-    let body = answer.body.collect(MAX_ANSWER).await.map_err(Fault::from)?;
-    if status.is_success() {
-        Ok(body)
-    } else {
-        Err(destination.codec().fault(&Head { status: status.as_u16(), headers: &headers }, &body))
-    }
-}
-
-/// Renders the body for a destination: spliced bytes within a dialect, a translation otherwise. An answer
-/// that a budget bounds to `longest` tokens is read on its way, so it is always translated. What `without`
-/// names, the provider has refused before.
-fn prepare(
-    table: &Table,
-    call: &Call,
-    destination: &Destination,
-    longest: Option<u64>,
-    without: &[String],
-) -> Result<Prepared, Refusal> {
-    destination.check(call)?;
-    let changed = params::without_paths(call, &destination.params)?;
-    let call = changed.as_ref().unwrap_or(call);
-    let target = destination.target();
-    let codec = destination.codec();
-    let route = codec.route(&target, call.stream);
-    let dropped = params::to_drop(call, &destination.params, destination.provider.name, &destination.model)?;
-    let mut losses = Losses::default();
-    let wants_usage = table.settings.always_include_stream_usage.unwrap_or(true);
-    let body = if longest.is_none() && destination.takes_bytes_of(call, &dropped) {
-        let mut edits = codec.edits(&target, call.stream, wants_usage || call.include_usage);
-        edits.extend(dropped.iter().filter_map(|name| destination.baseline_name(name)).map(Edit::Remove));
-        let body = call.envelope.spliced(&edits);
-        return Ok(Prepared { route, body: destination.with_extra_body(body)?, same: true, losses });
-    } else {
-        let request = call.request()?;
-        let mut own = None;
-        if !dropped.is_empty() || destination.defaults.is_some() || longest.is_some() {
-            let mut changed = (*request).clone();
-            params::remove(&mut changed, &dropped, &mut losses);
-            if let Some(defaults) = &destination.defaults {
-                params::fill(&mut changed, defaults);
-            }
-            if let Some(longest) = longest {
-                let asked = changed.sampling.max_output_tokens.unwrap_or(u64::MAX);
-                changed.sampling.max_output_tokens = Some(asked.min(longest.max(1)));
-            }
-            own = Some(changed);
-        }
-        let request = own.as_ref().unwrap_or(&request);
-        let body = codec.body(request, &target, &mut losses)?;
-        without.iter().for_each(|path| losses.note(format!("param.{path}")));
-        vec![Bytes::from(destination.mended(body, call, without)?)]
-    };
-    Ok(Prepared { route, body: destination.with_extra_body(body)?, same: false, losses })
-}
-
-/// The provider request a call would make, for `/utils/transform_request`.
-///
-/// # Errors
-/// As an attempt's.
-pub fn preview(
-    table: &Table,
-    call: &Call,
-    destination: &Destination,
-) -> Result<(String, HeaderMap, Bytes), Refusal> {
-    let prepared = prepare(table, call, destination, None, &[])?;
-    let headers = headers(table, call, destination, &prepared.route)?;
-    let url = destination
-        .url(&prepared.route.path)
-        .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
-    Ok((url.to_string(), headers, prepared.body.whole()))
-}
-
-fn headers(
-    table: &Table,
-    call: &Call,
-    destination: &Destination,
-    route: &Route,
-) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if call.stream && route.framing == Framing::Sse {
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    }
-    for (name, value) in &route.headers {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    if destination.speaks_anthropic() {
-        merge_betas(&call.arrival.headers, &mut headers);
-    }
-    if table.settings.forward_client_headers {
-        for (name, value) in &call.arrival.headers {
-            if is_forwarded(name.as_str()) {
-                headers.insert(name.clone(), value.clone());
-            }
-        }
-    }
-    for (name, value) in destination.headers.iter().chain(&call.options.extra_headers) {
-        let bad = || {
-            Refusal::Invalid(faregate_wire::dialect::BadRequest::new(
-                "extra_headers",
-                format!("header `{name}` has a name or value that HTTP does not allow"),
-            ))
-        };
-        let name: HeaderName = name.parse().map_err(|_| bad())?;
-        if !FORBIDDEN_HEADERS.contains(&name.as_str()) {
-            headers.insert(name, HeaderValue::from_str(value).map_err(|_| bad())?);
-        }
-    }
-    Ok(headers)
-}
-
-/// True if a client's header of this name goes on to the provider, where that is permitted.
-pub(crate) fn is_forwarded(name: &str) -> bool {
-    let is_ours = name.starts_with("x-stainless")
-        || name.starts_with("x-litellm")
-        || matches!(name, "x-api-key" | "x-goog-api-key" | "x-forwarded-for" | "x-real-ip");
-    name.starts_with("x-") && !is_ours
-}
-
-/// Headers that only the connection itself may set.
-const FORBIDDEN_HEADERS: &[&str] =
-    &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
-
-/// Feature flags of the client join those the codec needs.
-fn merge_betas(from: &HeaderMap, into: &mut HeaderMap) {
-    let mut betas: Vec<String> = Vec::new();
-    for source in [&*into, from] {
-        for value in source.get_all("anthropic-beta") {
-            let list = value.to_str().unwrap_or_default();
-            for beta in list.split(',').map(str::trim).filter(|beta| !beta.is_empty()) {
-                if !betas.iter().any(|known| known == beta) {
-                    betas.push(beta.to_owned());
+        rule.retries = tour.retries(call, deployment);
+        admitted.meter.max_retries = rule.retries;
+        let now = Now::of(&gate.health, table, planned.expected.total());
+        let standing = Standing { retried, is_anybody_well: walk.has_more(&now) };
+        let verdict = rule.judge(fault, standing, dice.roll());
+        last = Some(refusal);
+        match (verdict, last) {
+            (Verdict::Retry(wait), failed) if tour.left().is_none_or(|left| wait < left) => {
+                last = failed;
+                retried += 1;
+                admitted.meter.retries = retried;
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
                 }
             }
+            (_, failed) => return Err(failed.unwrap_or(Refusal::Internal)),
         }
     }
-    if let (false, Ok(value)) = (betas.is_empty(), HeaderValue::from_str(&betas.join(","))) {
-        into.insert("anthropic-beta", value);
+}
+
+impl<'a> Tour<'a> {
+    /// What is left of the request's time, if it has an end.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Until when a request waits for a place: as long as an attempt may take.
+    fn queue_end(&self, call: &Call, since: Instant) -> Instant {
+        let most = call.options.timeout.unwrap_or(self.table.settings.timeout);
+        let end = since.checked_add(most).unwrap_or(since);
+        self.deadline.map_or(end, |deadline| deadline.min(end))
+    }
+
+    fn rule(&self, call: &Call, planned: &Planned) -> RetryRule {
+        let routing = &self.table.routing;
+        // A client that wants no retries gets none, whatever a policy says. Source: compat, behaviour §9.
+        let policy = match call.options.num_retries {
+            Some(0) => ByClass::default(),
+            _ => routing.policy(planned.resolved.group.as_str()),
+        };
+        RetryRule {
+            siblings: planned.resolved.members.len(),
+            retries: 0,
+            policy,
+            retry_after: self.table.settings.retry_after,
+        }
+    }
+
+    /// The client's number, else the deployment's, else the router's.
+    fn retries(&self, call: &Call, deployment: &Deployment) -> u32 {
+        let own = deployment.config.params.num_retries.and_then(|number| u32::try_from(number).ok());
+        call.options.num_retries.or(own).unwrap_or(self.table.settings.num_retries)
+    }
+
+    /// Holds the call in the deployment's own limits, `None` if it has none; or tells which kind refuses.
+    async fn hold(
+        &self,
+        deployment: &Deployment,
+        call: &Call,
+        planned: &Planned,
+    ) -> Result<Option<Hold>, Meter> {
+        if deployment.limits.is_empty() {
+            return Ok(None);
+        }
+        let estimate = Estimate {
+            input_tokens: planned.expected.input,
+            output_tokens: planned.expected.output,
+            ..Estimate::default()
+        };
+        let limits = &self.gate.services.limits;
+        let held = limits.reserve(&deployment.limits, &estimate, call.arrival.id.clone()).await;
+        held.map(Some).map_err(|denied| denied.standing.limit.meter())
+    }
+
+    fn ticket(
+        &self,
+        index: usize,
+        destination: &Destination,
+        hold: Option<Hold>,
+        planned: &Planned,
+        since: Instant,
+    ) -> Ticket {
+        let deployment = &self.table.deployments[index];
+        let vitals = &self.table.vitals(&self.gate.health)[index];
+        let labels = deployment.labels(destination);
+        let tokens = planned.expected.total();
+        Ticket::take(&self.gate.health, vitals, &deployment.care, labels, hold, tokens, since)
+    }
+
+    async fn call(
+        &self,
+        call: &Arc<Call>,
+        destination: &Arc<Destination>,
+        deployment: &Deployment,
+        admitted: &mut Admitted,
+    ) -> Result<Answer, Refusal> {
+        match mock::of(call, deployment, admitted) {
+            Some(mock) => mock::answer(self.table, call, destination, mock, self.left()).await,
+            None => send(self.table, call, destination, admitted, self.left()).await,
+        }
+    }
+
+    /// False if the client's own timeout, or the request's end, cut the deployment off.
+    fn is_own(&self, call: &Call, fault: &Fault) -> bool {
+        let by_client = call.options.timeout.is_some() || call.options.stream_timeout.is_some();
+        let was_cut = by_client || self.left().is_some_and(|left| left.is_zero());
+        !(was_cut && fault.class == FaultClass::Timeout && fault.upstream_status.is_none())
     }
 }
 
-fn timeouts(call: &Call, destination: &Destination) -> Timeouts {
-    let overall = call.options.timeout.unwrap_or(destination.timeout);
-    if !call.stream {
-        return Timeouts { first_byte: None, idle: None, total: Some(overall) };
-    }
-    let first = call.options.stream_timeout.or(destination.stream_timeout).unwrap_or(overall);
-    Timeouts { first_byte: Some(first), idle: Some(overall), total: None }
+/// A failure of the group before anybody is called, as the client asks for.
+fn rehearse(asked: Rehearsal, model: &str) -> Option<Refusal> {
+    let class = match asked {
+        Rehearsal::Failure => FaultClass::Internal,
+        Rehearsal::ContextWindow => FaultClass::ContextWindow,
+        Rehearsal::ContentPolicy => FaultClass::ContentPolicy,
+        Rehearsal::RateLimit => return None,
+    };
+    Some(Refusal::upstream(Fault::new(class, mock_text(model)), ""))
 }
 
-fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Some servers label their streams as plain text or not at all; a JSON document is no stream.
-    !kind.starts_with("application/json") || kind.contains("ndjson")
+fn mock_text(model: &str) -> String {
+    format!("This is a mock exception for model={model}, to trigger a fallback")
 }

@@ -16,10 +16,10 @@ use crate::call::Call;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::admit::Admitted;
-use crate::stage::attempt::Answer;
 use crate::stage::labels::{self, describe, put};
 use crate::stage::lookup::Cached;
 use crate::stage::pump::render;
+use crate::stage::send::Answer;
 use crate::stage::settle::Recorded;
 
 /// Renders `answer` for the client and lets the admitted request go with it. A whole answer must not go out

@@ -35,6 +35,7 @@ static MODEL_NAME: HeaderName = HeaderName::from_static("x-litellm-model-name");
 static API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");
 static GROUP: HeaderName = HeaderName::from_static("x-litellm-model-group");
 static RETRIES: HeaderName = HeaderName::from_static("x-litellm-attempted-retries");
+static MAX_RETRIES: HeaderName = HeaderName::from_static("x-litellm-max-retries");
 static FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallbacks");
 static DURATION: HeaderName = HeaderName::from_static("x-litellm-response-duration-ms");
 static OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
@@ -84,9 +85,11 @@ pub(super) fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, o
     if let Some(group) = &meter.group {
         put(out, &GROUP, group.as_str());
     }
-    let retries = meter.attempts.iter().filter(|attempt| attempt.fault.is_some()).count();
-    out.insert(RETRIES.clone(), HeaderValue::from(retries));
-    out.insert(FALLBACKS.clone(), HeaderValue::from_static("0"));
+    out.insert(RETRIES.clone(), HeaderValue::from(meter.retries));
+    if meter.retries > 0 {
+        out.insert(MAX_RETRIES.clone(), HeaderValue::from(meter.max_retries));
+    }
+    out.insert(FALLBACKS.clone(), HeaderValue::from(meter.fallbacks));
     let duration = admitted.elapsed();
     let waiting: Duration = meter.upstream_time;
     put(out, &DURATION, Milliseconds::of(duration).text());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use faregate_router::{Resolved, Team};
 use faregate_terms::{Ending, ModelGroup, PicoUsd};
 use faregate_wire::chat::{ChatResponse, Folder, unfold};
 use faregate_wire::dialect::{Abilities, Flavor, Losses, Quirks, StreamEnd, Target};
@@ -19,6 +20,7 @@ use crate::gate::{Gate, Table};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
+use crate::stage::plan;
 use crate::stage::pump::{render, reply};
 use crate::stage::reserve::count;
 use crate::stage::settle::estimate;
@@ -73,9 +75,13 @@ pub async fn lookup(
     }
     let controls = Controls::read(&call.options, &call.arrival.headers)?;
     let wanted = controls.wanted.unwrap_or(!answers.settings.opt_in);
-    let Some(group) = group_of(table, &call.model).filter(|_| wanted) else { return Ok(None) };
+    let team = plan::team(&admitted.principal);
+    let Some(resolved) = resolved(table, team, &call.model).filter(|_| wanted) else { return Ok(None) };
+    let owner = owner(table, team, &resolved);
+    let group = resolved.group;
     let around = key::Circumstances {
         group: group.as_str(),
+        owner,
         namespace: controls.namespace.as_deref().or(answers.settings.namespace.as_deref()),
         isolation: answers.settings.isolation,
         account: &admitted.meter.account,
@@ -129,11 +135,21 @@ fn hit(admitted: &mut Admitted, group: ModelGroup, facts: Facts) {
     }
 }
 
-/// The group that a name stands for; `None` for names nobody serves, which are refused elsewhere.
-fn group_of(table: &Table, model: &str) -> Option<ModelGroup> {
+/// What a name stands for; `None` for names that nobody serves this caller, which are refused elsewhere.
+fn resolved(table: &Table, team: Team<'_>, model: &str) -> Option<Resolved> {
     let known = table.model_aliases.get(model).map_or(model, String::as_str);
-    let prefixed = table.prefixed(known);
-    table.router.resolve(known, prefixed.as_deref()).ok().map(|resolved| resolved.group)
+    let resolved = table.router.resolve(known, table.prefixed(known).as_deref(), team).ok()?;
+    table.router.is_for(&resolved, team).then_some(resolved)
+}
+
+/// Whose answers these are, if the group has deployments that not every team may use.
+fn owner<'a>(table: &Table, team: Team<'a>, resolved: &Resolved) -> Option<&'a str> {
+    let own = resolved.members.iter().any(|&index| table.router.deployments()[index].team.is_some());
+    own.then_some(match team {
+        Team::Of(team) => team,
+        Team::Any => "every team",
+        Team::None => "no team",
+    })
 }
 
 fn shape_of(table: &Table, call: &Call) -> Shape {

@@ -1,38 +1,196 @@
-//! Model name → ordered attempts.
+//! Model name → the deployments to try, in order.
 
-use faregate_router::{Dice, Plan, Resolved};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::gate::Table;
-use crate::refusal::Refusal;
+use faregate_router::{Dice, Excluded, Nobody, Plan, Resolved, Team, Wish};
+use faregate_terms::{Fault, FaultClass};
+
+use crate::call::Call;
+use crate::gate::{Gate, Table};
+use crate::health::Now;
+use crate::operation::count;
+use crate::refusal::{Nowhere, Refusal};
+use crate::stage::admit::{Admitted, BYTES_PER_TOKEN};
+use crate::stage::identify::Principal;
+use crate::stage::reserve;
 
 /// What a request may try.
 pub struct Planned {
     /// What the name means.
     pub resolved: Resolved,
-    /// The attempts, in order.
-    pub plan: Plan,
+    /// The deployments in order, or why none can be asked now: other groups still may.
+    pub plan: Result<Plan, Refusal>,
+    /// Tokens the request is expected to use, where somebody minds.
+    pub expected: Expected,
 }
 
-/// Finds the deployments for `model` and orders them.
+/// Tokens a request is expected to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Of its prompt.
+    pub input: u64,
+    /// Of its answer.
+    pub output: u64,
+}
+
+impl Expected {
+    /// Both.
+    pub fn total(self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+}
+
+impl Planned {
+    /// The deployment tried first.
+    pub fn first(&self) -> Option<usize> {
+        self.plan.as_ref().ok()?.all().first().copied()
+    }
+}
+
+/// Finds the deployments for the call's model and orders them.
 ///
 /// # Errors
 /// 400 if nothing serves the model.
-pub fn plan(
+pub async fn plan(
+    gate: &Gate,
     table: &Table,
-    route: &'static str,
-    model: &str,
-    retries: Option<u32>,
-    dice: &mut dyn Dice,
+    call: &Call,
+    admitted: &Admitted,
+    dice: &mut (dyn Dice + Send),
 ) -> Result<Planned, Refusal> {
+    let team = team(&admitted.principal);
+    let resolved = resolve(table, call.arrival.found.route, &call.model, team)?;
+    let expected = if table.routing.minds_rates {
+        reserve::expected(gate, call, resolved.group.as_str(), admitted)
+    } else {
+        Expected::default()
+    };
+    let steering = call.options.steering.as_deref();
+    let wish = Wish {
+        stream: call.stream,
+        input_tokens: prompt(table, call, &resolved, admitted).await?,
+        tags: &admitted.meter.account.tags,
+        region: steering.and_then(|steering| steering.region.as_deref()),
+        team,
+    };
+    let now = Now::of(&gate.health, table, expected.total());
+    let plan = match table.router.plan(&resolved, &wish, &now, dice) {
+        Ok(plan) => Ok(plan),
+        Err(nobody) if nobody.all(Excluded::Team) => {
+            return Err(unknown(table, call.arrival.found.route, &call.model));
+        }
+        Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody)),
+    };
+    Ok(Planned { resolved, plan, expected })
+}
+
+/// What a model name means.
+///
+/// # Errors
+/// 400 if nothing serves the model.
+pub fn resolve(table: &Table, route: &'static str, model: &str, team: Team<'_>) -> Result<Resolved, Refusal> {
     let known = table.model_aliases.get(model).map_or(model, String::as_str);
     let prefixed = table.prefixed(known);
-    let resolved = table.router.resolve(known, prefixed.as_deref()).map_err(|unknown| {
-        match table.unsupported.get(known) {
-            Some(why) => Refusal::NotImplemented(why.clone()),
-            None => Refusal::UnknownModel { route, model: unknown.0 },
+    table.router.resolve(known, prefixed.as_deref(), team).map_err(|_| unknown(table, route, known))
+}
+
+fn unknown(table: &Table, route: &'static str, model: &str) -> Refusal {
+    match table.unsupported.get(model) {
+        Some(why) => Refusal::NotImplemented(why.clone()),
+        None => Refusal::UnknownModel { route, model: model.to_owned() },
+    }
+}
+
+/// Whose deployments a caller may use.
+pub(crate) fn team(principal: &Principal) -> Team<'_> {
+    match principal.caller() {
+        None => Team::Any,
+        Some(caller) if caller.is_admin => Team::Any,
+        Some(caller) => caller.account.team.as_deref().map_or(Team::None, Team::Of),
+    }
+}
+
+/// The tokens of the prompt, as exactly as it matters: a token has a byte at least.
+async fn prompt(
+    table: &Table,
+    call: &Call,
+    resolved: &Resolved,
+    admitted: &Admitted,
+) -> Result<u64, Refusal> {
+    let bytes = admitted.meter.input_bytes;
+    let rough = bytes / BYTES_PER_TOKEN;
+    if !table.router.checks().pre_call {
+        return Ok(rough);
+    }
+    let windows = resolved.members.iter().map(|&index| table.router.deployments()[index].window());
+    if windows.min().unwrap_or(u64::MAX) >= bytes {
+        return Ok(rough);
+    }
+    let model =
+        resolved.members.first().map_or("", |&index| table.deployments[index].upstream_model.as_str());
+    count::counted(model, call.request()?).await
+}
+
+/// What the client is told when nobody can be asked. Source: compat, behaviour §3.1.
+fn refusal(gate: &Gate, table: &Table, model: &str, wish: &Wish<'_>, nobody: &Nobody) -> Refusal {
+    let is = |reason| nobody.by(reason).next().is_some();
+    if nobody.all(Excluded::Tags) {
+        return Refusal::NoTaggedDeployment { model: model.to_owned(), tags: wish.tags.to_vec() };
+    }
+    if !is(Excluded::Rests) && !is(Excluded::Full) {
+        if is(Excluded::Window) {
+            let deployments = table.router.deployments();
+            let most = nobody.by(Excluded::Window).map(|index| deployments[index].window()).max();
+            let message = format!(
+                "the prompt has {} tokens, the largest context window of `{model}` takes {}",
+                wish.input_tokens,
+                most.unwrap_or_default()
+            );
+            return Refusal::upstream(Fault::new(FaultClass::ContextWindow, message), "");
         }
-    })?;
-    let retries = retries.unwrap_or(table.settings.num_retries);
-    let plan = table.router.plan(&resolved, retries, dice);
-    Ok(Planned { resolved, plan })
+        if let (true, Some(region)) = (is(Excluded::Region), wish.region) {
+            return Refusal::NoRegion { model: model.to_owned(), region: region.to_owned() };
+        }
+    }
+    nowhere(gate, table, model, nobody.by(Excluded::Rests), nobody.all(Excluded::Rests))
+}
+
+/// 429: everybody rests or is full.
+pub(super) fn nowhere(
+    gate: &Gate,
+    table: &Table,
+    model: &str,
+    resting: impl Iterator<Item = usize>,
+    all_rest: bool,
+) -> Refusal {
+    let mut shortest = None;
+    let mut list = Vec::new();
+    let now = gate.settler.now();
+    for index in resting {
+        let id = &table.deployments[index].config.id;
+        let Some(rest) = gate.health.cooldowns().resting(id) else { continue };
+        let left = u64::try_from(rest.until.as_millisecond() - now.millis()).unwrap_or_default();
+        let left = Duration::from_millis(left);
+        shortest = Some(shortest.map_or(left, |known: Duration| known.min(left)));
+        list.push(format!("{id} ({}, {:.1} s left)", rest.reason, left.as_secs_f64()));
+    }
+    Refusal::NoDeployment(Box::new(Nowhere {
+        model: model.to_owned(),
+        retry_after: shortest.unwrap_or(WINDOW),
+        all_rest,
+        pre_call: table.router.checks().pre_call,
+        resting: list,
+    }))
+}
+
+/// When deployments are full, the next minute helps.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A call for another group than the client named, planned.
+pub(super) struct Replanned {
+    /// The call.
+    pub call: Arc<Call>,
+    /// What it may try.
+    pub planned: Planned,
 }

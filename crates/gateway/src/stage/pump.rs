@@ -23,7 +23,7 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::Table;
 use crate::refusal::Refusal;
-use crate::stage::admit::{Admitted, BYTES_PER_TOKEN, Held, Short};
+use crate::stage::admit::{Admitted, BYTES_PER_TOKEN, Held, How, Short};
 use crate::stage::forward::Forward;
 use crate::stage::settle::Recorded;
 
@@ -390,6 +390,7 @@ impl Pump {
         self.encoder.error(&note, &mut self.out);
         self.book_losses(admitted);
         admitted.broken(fault.class, &fault.message);
+        admitted.attempted(&self.destination, self.since, How::Failed { fault, own: true });
         self.upstream = None;
         self.state = State::Ended;
         tracing::warn!(
@@ -402,9 +403,8 @@ impl Pump {
     }
 
     fn finish(&mut self, mut admitted: Admitted) -> Recorded {
-        let fault = None;
-        admitted.attempted(&self.destination, self.since, fault);
         if admitted.meter.ending != faregate_terms::Ending::Broken {
+            admitted.attempted(&self.destination, self.since, How::Answered);
             admitted.complete();
             if let Some((folder, then)) = self.folder.take() {
                 then(folder.finish());
@@ -579,7 +579,7 @@ impl Drop for Pump {
                 drop(growing);
             }
             // The client left: what came so far is settled by the admitted request's own drop.
-            admitted.attempted(&self.destination, self.since, None);
+            admitted.attempted(&self.destination, self.since, How::Left);
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::ports::Which;
 use crate::refusal::{Limited, Refusal};
 use crate::stage::admit::{Admitted, Held};
 use crate::stage::identify::Principal;
-use crate::stage::plan::Planned;
+use crate::stage::plan::{Expected, Planned};
+use crate::stage::send::via;
 
 /// Output with which an answer begins to make sense, in tokens.
 const FIRST_SLICE: u64 = 64;
@@ -67,19 +68,74 @@ pub async fn reserve(
     planned: &Planned,
     admitted: &mut Admitted,
 ) -> Result<(), Refusal> {
+    let destination = planned.first().and_then(|index| {
+        let deployment = table.deployments.get(index)?;
+        let model = planned.resolved.upstream_model(&deployment.upstream_model);
+        deployment.destination(&model, via(call.dialect), table).ok()
+    });
+    hold(gate, table, call, planned, destination.as_deref(), admitted, Vec::new()).await
+}
+
+/// Reserves for another group in place of the client's own. The request itself counts once in each rate.
+///
+/// # Errors
+/// As [`reserve`].
+pub(super) async fn again(
+    gate: &Gate,
+    table: &Table,
+    call: &Call,
+    planned: &Planned,
+    admitted: &mut Admitted,
+) -> Result<(), Refusal> {
+    let destination = planned.first().and_then(|index| {
+        let deployment = table.deployments.get(index)?;
+        let model = planned.resolved.upstream_model(&deployment.upstream_model);
+        deployment.destination(&model, via(call.dialect), table).ok()
+    });
+    let counted = admitted.held.take().map_or_else(Vec::new, Held::counted);
+    hold(gate, table, call, planned, destination.as_deref(), admitted, counted).await
+}
+
+/// Makes the hold fit another deployment of the same group, which may cost more.
+///
+/// # Errors
+/// As [`reserve`].
+pub(super) async fn refit(
+    gate: &Gate,
+    table: &Table,
+    call: &Call,
+    planned: &Planned,
+    destination: &Destination,
+    admitted: &mut Admitted,
+) -> Result<(), Refusal> {
+    let Some(held) = &admitted.held else { return Ok(()) };
+    let next = forecast(gate, call, planned, admitted, Some(destination));
+    if next.input_cost <= held.forecast.input_cost && next.per_token <= held.forecast.per_token {
+        return Ok(());
+    }
+    let counted = admitted.held.take().map_or_else(Vec::new, Held::counted);
+    hold(gate, table, call, planned, Some(destination), admitted, counted).await
+}
+
+/// Holds all limits but those that have `counted` the request already.
+async fn hold(
+    gate: &Gate,
+    table: &Table,
+    call: &Call,
+    planned: &Planned,
+    destination: Option<&Destination>,
+    admitted: &mut Admitted,
+    counted: Vec<Limit>,
+) -> Result<(), Refusal> {
     let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
+    limits.retain(|limit| !counted.iter().any(|known| known.name() == limit.name()));
     if limits.is_empty() {
         return Ok(());
     }
-    let destination = planned.plan.steps.first().and_then(|step| {
-        let deployment = table.deployments.get(step.deployment)?;
-        let model = planned.resolved.upstream_model(&deployment.upstream_model);
-        deployment.destination(&model, super::attempt::via(call.dialect), table).ok()
-    });
-    let forecast = forecast(gate, call, planned, admitted, destination.as_deref());
+    let forecast = forecast(gate, call, planned, admitted, destination);
     if forecast.per_token <= PicoUsd::ZERO && forecast.input_cost <= PicoUsd::ZERO {
         // What costs nothing passes every budget. Source: compat, behaviour §2 step 6.
-        let priced = destination.as_ref().is_some_and(|destination| destination.prices.is_some());
+        let priced = destination.is_some_and(|destination| destination.prices.is_some());
         limits.retain(|limit| !priced || limit.meter() != Meter::Budget);
     }
     let estimate = modest(gate, &limits, forecast.estimate);
@@ -93,6 +149,7 @@ pub async fn reserve(
     match held {
         Ok(hold) => {
             let mut held = Held::new(hold, forecast);
+            held.counted = counted;
             held.bound(call.stream);
             admitted.held = Some(held);
             Ok(())
@@ -131,6 +188,21 @@ pub async fn count(
         }
         Err(denied) => Err(Refusal::Limited(Box::new(limited(&denied, &admitted.principal, table)))),
     }
+}
+
+/// The tokens a call is expected to use.
+pub(super) fn expected(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> Expected {
+    let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN);
+    let most = call.max_output().unwrap_or(LONGEST_ANSWER);
+    Expected { input, output: usual(gate, admitted, group, most) }
+}
+
+/// How long answers of this group usually get for this caller, in tokens.
+fn usual(gate: &Gate, admitted: &Admitted, group: &str, longest: u64) -> u64 {
+    let (key, estimates) = (admitted.principal.label(), &gate.services.estimates);
+    // A key that is new to a model is taken to want what others want of it.
+    let learned = estimates.seen(key, group).or_else(|| estimates.seen(ANYBODY, group));
+    learned.map_or_else(|| estimates.expect(key, group, Some(longest)), |it| it.clamp(1, longest.max(1)))
 }
 
 /// The estimate, but of a budget that must hold no more than a modest part of what is left: others need some.
@@ -193,12 +265,7 @@ fn forecast(
     let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN).min(window);
     let most = info.and_then(|info| info.max_output_tokens).unwrap_or(LONGEST_ANSWER);
     let longest = call.max_output().map_or(most, |asked| asked.min(most));
-    let (key, model) = (admitted.principal.label(), planned.resolved.group.as_str());
-    let estimates = &gate.services.estimates;
-    // A key that is new to a model is taken to want what others want of it.
-    let learned = estimates.seen(key, model).or_else(|| estimates.seen(ANYBODY, model));
-    let expected =
-        learned.map_or_else(|| estimates.expect(key, model, Some(longest)), |it| it.clamp(1, longest.max(1)));
+    let expected = usual(gate, admitted, planned.resolved.group.as_str(), longest);
     let cost = |output: u64| {
         let usage = Usage { input, output, ..Usage::default() };
         destination.and_then(|destination| destination.cost(&usage)).unwrap_or(PicoUsd::ZERO)
@@ -216,6 +283,13 @@ fn forecast(
 }
 
 impl Held {
+    /// Lets go; what comes back are the limits that have counted the request.
+    fn counted(self) -> Vec<Limit> {
+        let mut counted = self.counted;
+        counted.extend(self.hold.limits().filter(|limit| limit.meter() == Meter::Requests).cloned());
+        counted
+    }
+
     /// Decides how long the answer may get under budgets that must hold: as long as asked if that is a modest
     /// part of what is left, else what is held pays, or, for a stream, what it may come to hold.
     fn bound(&mut self, stream: bool) {

@@ -14,7 +14,9 @@ use tokio::sync::broadcast;
 
 use crate::destination::Destination;
 use crate::gate::Services;
+use crate::metrics::Outcome;
 use crate::metrics::{Metrics, SeriesKey, Who};
+use crate::refusal::Refusal;
 use crate::stage::admit::{Admitted, InFlight, Meter};
 use crate::stage::identify::Principal;
 use crate::stage::reserve::ANYBODY;
@@ -109,10 +111,25 @@ impl Settler {
         self.metrics.call_failed(key);
     }
 
+    /// A request tried another group.
+    pub(crate) fn fell_back(
+        &self,
+        meter: &Meter,
+        principal: &Principal,
+        why: &Refusal,
+        to: &str,
+        outcome: Outcome,
+    ) {
+        let destination = meter.destination.as_deref();
+        let key = series(meter, principal, destination, why.status(), Some(why.class()));
+        self.metrics.fell_back(&key, to, outcome);
+    }
+
     /// One admitted request is over.
     pub(crate) fn settle(&self, admitted: &mut Admitted) -> Recorded {
+        estimate(&mut admitted.meter);
+        admitted.measured();
         let Admitted { meter, principal, held, slot, .. } = admitted;
-        estimate(meter);
         let key = series(meter, principal, meter.destination.as_deref(), meter.status, meter.class);
         let receipt = meter.receipt(self.now());
         if let Some(held) = held.take() {

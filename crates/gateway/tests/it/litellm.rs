@@ -103,6 +103,7 @@ async fn gateway(provider: &FakeProvider) -> Gateway {
     let config = json!({
         "model_list": models,
         "litellm_settings": {"drop_params": true, "num_retries": 0, "callbacks": ["prometheus"]},
+        "router_settings": {"disable_cooldowns": true},
         "general_settings": {"master_key": faregate_testkit::MASTER_KEY},
     });
     Gateway::start(&config.to_string()).await

@@ -1,18 +1,53 @@
 //! Routing strategies: one file each, one line in [`STRATEGIES`], and that line owns the name.
 
+mod cost_based;
+mod latency_based;
+mod least_busy;
 mod simple_shuffle;
+mod usage_based;
 
+pub use cost_based::CostBased;
+pub use latency_based::LatencyBased;
+pub use least_busy::LeastBusy;
 pub use simple_shuffle::SimpleShuffle;
+pub use usage_based::UsageBased;
 
-use crate::{Deployment, Dice};
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use crate::{Dice, Scene};
 
 /// Orders the deployments of a group for one request.
 pub trait Strategy: Send + Sync {
-    /// Puts `order` (indexes into `deployments`) best first.
-    fn rank(&self, order: &mut [usize], deployments: &[Deployment], dice: &mut dyn Dice);
+    /// Puts `order` (indexes into the scene's deployments) best first.
+    fn rank(&self, order: &mut [usize], scene: &Scene<'_>, dice: &mut dyn Dice);
 
-    /// Why the first is first, for logs and explain.
+    /// Why the first is first, for logs and explanations.
     fn reason(&self) -> &'static str;
+}
+
+/// `routing_strategy_args`, with their defaults. Source: compat, config §3.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Args {
+    /// How long a measured latency counts.
+    pub ttl: Duration,
+    /// Deployments slower than the fastest by at most this part of its latency share the traffic.
+    pub lowest_latency_buffer: f64,
+    /// Measured latencies that are kept of each deployment.
+    pub max_latency_list_size: usize,
+    /// Compare streams by this percentile of their times to the first token, not by the mean.
+    pub ttft_percentile: Option<f64>,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(3600),
+            lowest_latency_buffer: 0.0,
+            max_latency_list_size: 10,
+            ttft_percentile: None,
+        }
+    }
 }
 
 /// A strategy's entry in the registry.
@@ -21,18 +56,70 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in one line.
     pub doc: &'static str,
+    /// True if deployments over their own rpm or tpm are left out.
+    pub minds_rates: bool,
     /// Makes one.
-    pub make: fn() -> Box<dyn Strategy>,
+    pub make: fn(&Args) -> Box<dyn Strategy>,
 }
 
 /// Every strategy there is.
-pub const STRATEGIES: &[Entry] = &[Entry {
-    name: "simple-shuffle",
-    doc: "random, by weight, else rpm, else tpm; the default",
-    make: || Box::new(SimpleShuffle),
-}];
+pub const STRATEGIES: &[Entry] = &[
+    Entry {
+        name: "simple-shuffle",
+        doc: "random, by weight, else rpm, else tpm; the default",
+        minds_rates: false,
+        make: |_| Box::new(SimpleShuffle),
+    },
+    Entry {
+        name: "least-busy",
+        doc: "fewest requests in flight",
+        minds_rates: false,
+        make: |_| Box::new(LeastBusy),
+    },
+    Entry {
+        name: "usage-based-routing",
+        doc: "fewest tokens in the current minute, within each deployment's rpm and tpm",
+        minds_rates: true,
+        make: |_| Box::new(UsageBased),
+    },
+    Entry {
+        name: "usage-based-routing-v2",
+        doc: "the same",
+        minds_rates: true,
+        make: |_| Box::new(UsageBased),
+    },
+    Entry {
+        name: "latency-based-routing",
+        doc: "the fastest lately: time to the first token for streams, time per token otherwise",
+        minds_rates: true,
+        make: |args| Box::new(LatencyBased { buffer: args.lowest_latency_buffer }),
+    },
+    Entry {
+        name: "cost-based-routing",
+        doc: "the cheapest by list price",
+        minds_rates: true,
+        make: |_| Box::new(CostBased),
+    },
+];
 
-/// The strategy of that name.
-pub fn named(name: &str) -> Option<Box<dyn Strategy>> {
-    STRATEGIES.iter().find(|entry| entry.name == name).map(|entry| (entry.make)())
+/// The entry of that name.
+pub fn named(name: &str) -> Option<&'static Entry> {
+    STRATEGIES.iter().find(|entry| entry.name == name)
 }
+
+/// Puts `order` into a random order, each as likely as any other.
+fn shuffle(order: &mut [usize], dice: &mut dyn Dice) {
+    for place in (1..order.len()).rev() {
+        let other = (dice.roll() * (place + 1) as f64) as usize;
+        order.swap(place, other.min(place));
+    }
+}
+
+/// Sorts by a number, lowest first; equals in random order.
+fn sort_lowest<T: PartialOrd>(order: &mut [usize], dice: &mut dyn Dice, number: impl Fn(usize) -> T) {
+    shuffle(order, dice);
+    order.sort_by(|&one, &other| number(one).partial_cmp(&number(other)).unwrap_or(Ordering::Equal));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-use crate::{Deployment, Dice};
+use crate::{Deployment, Dice, Scene};
 
 use super::Strategy;
 
@@ -10,7 +10,8 @@ use super::Strategy;
 pub struct SimpleShuffle;
 
 impl Strategy for SimpleShuffle {
-    fn rank(&self, order: &mut [usize], deployments: &[Deployment], dice: &mut dyn Dice) {
+    fn rank(&self, order: &mut [usize], scene: &Scene<'_>, dice: &mut dyn Dice) {
+        let deployments = scene.deployments;
         let share = shares(order, deployments);
         for place in 0..order.len().saturating_sub(1) {
             let rest = &order[place..];

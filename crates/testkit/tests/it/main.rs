@@ -6,4 +6,7 @@ mod architecture;
 mod budgets;
 mod cache;
 mod kit;
+mod page;
+mod routing;
+mod simulator;
 mod square;

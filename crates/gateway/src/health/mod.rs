@@ -1,0 +1,158 @@
+//! How deployments are doing: who rests, how busy and how fast they are.
+//!
+//! Outlives a configuration: a deployment that a reload leaves as it is keeps its record, by its id. Each call
+//! takes a [`Ticket`], which notes how the call went; [`Now`] answers the router's questions.
+
+mod facts;
+mod ticket;
+mod vitals;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use faregate_router::{CooldownRule, OwnRule};
+use faregate_state::clock::Clock;
+use faregate_state::cooldown::Cooldowns;
+use faregate_state::limits::Limits;
+use faregate_terms::{DeploymentId, Fault};
+
+use crate::gate::Deployment;
+use crate::metrics::{DeploymentLabels, Metrics, Outage};
+
+pub use facts::Now;
+pub use ticket::{Measured, Ticket};
+pub use vitals::{Memory, Vitals};
+
+/// How every deployment is doing. One per process.
+pub struct Health {
+    known: RwLock<HashMap<DeploymentId, Arc<Vitals>>>,
+    cooldowns: Cooldowns,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// Told when a deployment with a limit of parallel requests has a place again.
+    freed: Notify,
+    waiting: AtomicUsize,
+}
+
+/// Requests that may wait for a place at the same time.
+const MOST_WAITING: usize = 10_000;
+/// Between two looks at deployments whose places other replicas fill as well.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How one deployment is looked after; from its configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Care {
+    /// When it must rest.
+    pub cooldown: CooldownRule,
+    /// What it has of its own in that.
+    pub own: OwnRule,
+    /// What is remembered of its latency.
+    pub memory: Memory,
+}
+
+impl Health {
+    /// Nothing known yet.
+    pub fn new(cooldowns: Cooldowns, limits: Limits, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            known: RwLock::default(),
+            cooldowns,
+            limits,
+            clock,
+            metrics,
+            freed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The records of a configuration's deployments, in their order. Records of those that no configuration
+    /// in use has are dropped.
+    pub fn seat(&self, deployments: &[Deployment]) -> Vec<Arc<Vitals>> {
+        let mut known = self.known.write();
+        let seats = deployments
+            .iter()
+            .map(|deployment| Arc::clone(known.entry(deployment.config.id.clone()).or_default()))
+            .collect();
+        known.retain(|_, vitals| Arc::strong_count(vitals) > 1);
+        seats
+    }
+
+    /// The deployments that rest, and why.
+    pub fn cooldowns(&self) -> &Cooldowns {
+        &self.cooldowns
+    }
+
+    /// Waits until a place may be free, at most until `end`; false if there is no more waiting.
+    pub async fn place(&self, end: Instant) -> bool {
+        let _place = match Waiting::enter(&self.waiting) {
+            Some(place) if Instant::now() < end => place,
+            _ => return false,
+        };
+        let look = end.min(Instant::now() + LOOK_AGAIN);
+        // Whether told or not, the caller looks for itself.
+        let _ = tokio::time::timeout_at(look.into(), self.freed.notified()).await;
+        true
+    }
+
+    /// Lets a deployment rest that has earned it by this failure; true if it does.
+    fn judge(
+        &self,
+        vitals: &Vitals,
+        care: &Care,
+        labels: &DeploymentLabels,
+        fault: &Fault,
+        was_trial: bool,
+    ) -> bool {
+        let now = self.clock.steady();
+        let memory = care.cooldown.memory(&care.own);
+        let tally = vitals.failed(fault.class, self.minute(), now, memory, was_trial);
+        let Some(rest) = care.cooldown.judge(&care.own, fault, &tally) else {
+            self.metrics.outage(vitals, labels, Outage::Partial);
+            return false;
+        };
+        vitals.lies_down();
+        let reason = fault.class.status().to_string();
+        self.cooldowns.rest(&labels.id, rest, &reason);
+        self.metrics.outage(vitals, labels, Outage::Complete);
+        self.metrics.cooled_down(labels, fault.class.status());
+        tracing::warn!(
+            deployment = %labels.id,
+            class = fault.class.name(),
+            rest_ms = rest.as_millis() as u64,
+            "a deployment rests after failures"
+        );
+        true
+    }
+
+    fn gives_place(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    /// The current minute, by the wall clock.
+    fn minute(&self) -> i64 {
+        self.clock.wall_ms().div_euclid(60_000)
+    }
+}
+
+/// One request that waits for a place.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::AcqRel) < MOST_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

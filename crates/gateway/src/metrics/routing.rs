@@ -1,0 +1,134 @@
+//! Metrics of routing: deployments' states, cooldowns and fallbacks. Source: compat, metrics §3.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use faregate_terms::DeploymentId;
+
+use super::{Labels, Metrics, SeriesKey, labels};
+use crate::destination::Destination;
+use crate::health::Vitals;
+
+/// What tells deployments apart in metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentLabels {
+    /// Its id.
+    pub id: DeploymentId,
+    model: String,
+    base: String,
+    provider: &'static str,
+}
+
+impl DeploymentLabels {
+    /// Of a deployment that is called.
+    pub fn of(destination: &Destination) -> Self {
+        Self {
+            id: destination.deployment.clone(),
+            model: destination.model.clone(),
+            base: destination.base.clone(),
+            provider: destination.provider.name,
+        }
+    }
+
+    fn pairs(&self) -> Labels {
+        vec![
+            ("litellm_model_name", self.model.clone()),
+            ("model_id", self.id.to_string()),
+            ("api_base", self.base.clone()),
+            ("api_provider", self.provider.to_owned()),
+        ]
+    }
+}
+
+/// How far a deployment is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// It answers.
+    None = 0,
+    /// Its last call failed.
+    Partial = 1,
+    /// It rests.
+    Complete = 2,
+}
+
+/// What came of a fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered.
+    Answered,
+    /// It failed as well.
+    Failed,
+}
+
+const FALLBACK_LABELS: &[&str] = &[
+    "requested_model",
+    "hashed_api_key",
+    "api_key_alias",
+    "team",
+    "team_alias",
+    "exception_status",
+    "exception_class",
+    "model_id",
+];
+
+/// The families of this file.
+#[derive(Default)]
+pub(super) struct Families {
+    state: Family<Labels, Gauge<i64, AtomicI64>>,
+    cooled_down: Family<Labels, Counter>,
+    fell_back: Family<Labels, Counter>,
+    fell: Family<Labels, Counter>,
+}
+
+impl Families {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let families = Self::default();
+        registry.register(
+            "litellm_deployment_state",
+            "0 healthy, 1 partial outage, 2 complete outage",
+            families.state.clone(),
+        );
+        let counters = [
+            ("litellm_deployment_cooled_down", "Cooldowns entered", &families.cooled_down),
+            ("litellm_deployment_successful_fallbacks", "Fallbacks that answered", &families.fell_back),
+            ("litellm_deployment_failed_fallbacks", "Fallbacks that failed", &families.fell),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        families
+    }
+}
+
+impl Metrics {
+    /// Shows a deployment's state, if it is not what was shown last.
+    pub fn outage(&self, vitals: &Vitals, labels: &DeploymentLabels, outage: Outage) {
+        let now = outage as i8;
+        if vitals.shown.0.load(Ordering::Relaxed) != now && vitals.shown.0.swap(now, Ordering::Relaxed) != now
+        {
+            self.routing.state.get_or_create(&labels.pairs()).set(i64::from(now));
+        }
+    }
+
+    /// A deployment begins to rest.
+    pub fn cooled_down(&self, labels: &DeploymentLabels, status: u16) {
+        let mut pairs = labels.pairs();
+        pairs.push(("exception_status", status.to_string()));
+        self.routing.cooled_down.get_or_create(&pairs).inc();
+    }
+
+    /// A request has tried another group. `key` tells of the request and why its own group failed.
+    pub fn fell_back(&self, key: &SeriesKey, to: &str, outcome: Outcome) {
+        let mut pairs = labels(FALLBACK_LABELS, key);
+        pairs.insert(1, ("fallback_model", to.to_owned()));
+        let family = match outcome {
+            Outcome::Answered => &self.routing.fell_back,
+            Outcome::Failed => &self.routing.fell,
+        };
+        family.get_or_create(&pairs).inc();
+    }
+}

@@ -1,0 +1,138 @@
+//! Limits of the caller, when another deployment or group answers than the first.
+
+use std::sync::Arc;
+
+use faregate_config::Env;
+use faregate_fake_provider::FakeProvider;
+use faregate_gateway::caller::{Caller, Grant, Granter, ModelLimit, Subject};
+use faregate_gateway::gate::Services;
+use faregate_gateway::ports::{PrincipalSource, Then, Which};
+use faregate_gateway::principals::Principals;
+use faregate_state::limits::{Limit, Limits, Rule, Scope, ScopeKey, Window};
+use faregate_terms::{Account, KeyHash, PicoUsd};
+use faregate_testkit::{Client, Gateway, Reply};
+use serde_json::{Value, json};
+
+use super::{called, config, entry, fails};
+
+/// Every key is this one.
+struct One {
+    limits: Vec<Limit>,
+    model_limits: Vec<ModelLimit>,
+    models: Vec<String>,
+}
+
+impl PrincipalSource for One {
+    fn key(&self, _: KeyHash, then: Then<Caller>) {
+        let grants = vec![Grant { whose: Granter::Key, models: self.models.clone() }];
+        then(Ok(Some(Arc::new(Caller {
+            account: Account { api_key: "k".into(), ..Account::default() },
+            limits: self.limits.clone(),
+            model_limits: self.model_limits.clone(),
+            grants,
+            ..Caller::default()
+        }))));
+    }
+
+    fn subject(&self, _: &Which, then: Then<Subject>) {
+        then(Ok(None));
+    }
+}
+
+struct Stage {
+    provider: FakeProvider,
+    gateway: Gateway,
+    limits: Limits,
+}
+
+impl Stage {
+    /// Groups `a`, whose answers are cheap and which fails, and `b`, whose answers cost 3 cents.
+    async fn with(one: One, general: Value) -> Self {
+        let provider = FakeProvider::start().await;
+        let priced = |group, model, price| {
+            entry(&provider, group, model, json!({"input_cost_per_token": 0, "output_cost_per_token": price}))
+        };
+        let entries = [priced("a", "up-a", 0.0001), priced("b", "up-b", 0.01)];
+        fails(&provider, "up-a", 500);
+        let router = json!({"num_retries": 0, "fallbacks": [{"a": ["b"]}]});
+        let mut config: Value = serde_json::from_str(&config(entries, router)).unwrap();
+        config["general_settings"].as_object_mut().unwrap().extend(general.as_object().unwrap().clone());
+        let mut services = Services::alone();
+        services.principals = Some(Arc::new(Principals::new(Arc::new(one))));
+        let limits = services.limits.clone();
+        let gateway = Gateway::start_over(&config.to_string(), &Env::empty(), services).await;
+        Self { provider, gateway, limits }
+    }
+
+    async fn ask(&self, more: Value) -> Reply {
+        let address = self.gateway.url().trim_start_matches("http://").parse().unwrap();
+        Client::new(address, "sk-one").post("/v1/chat/completions", &super::ask("a", more)).await
+    }
+}
+
+fn one(limits: Vec<Limit>) -> One {
+    One { limits, model_limits: Vec::new(), models: Vec::new() }
+}
+
+fn usd(text: &str) -> PicoUsd {
+    PicoUsd::parse(text).unwrap()
+}
+
+fn budget(max: &str) -> Limit {
+    let scope = ScopeKey::of(Scope::Key, "k");
+    Limit::budget(scope, usd(max), PicoUsd::ZERO, Window::Endless).with_rule(Rule::Within)
+}
+
+#[tokio::test]
+async fn a_strict_budget_holds_when_a_dearer_group_answers() {
+    let limit = budget("0.10");
+    let stage = Stage::with(one(vec![limit.clone()]), json!({})).await;
+    let mut answers = 0;
+    for _ in 0..6 {
+        let reply = stage.ask(json!({})).await;
+        answers += usize::from(reply.status == 200);
+        let standing = stage.limits.standing(&limit);
+        assert!(standing.spent <= usd("0.10").pico(), "{}", PicoUsd::from_pico(standing.spent));
+        assert_eq!(standing.held, 0);
+    }
+    assert!(answers >= 3, "{answers} answers of 3 cents each");
+}
+
+#[tokio::test]
+async fn a_request_with_a_fallback_is_one_request() {
+    let limit = Limit::requests(ScopeKey::of(Scope::Key, "k"), 3);
+    let stage = Stage::with(one(vec![limit]), json!({})).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(stage.ask(json!({})).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429]);
+}
+
+#[tokio::test]
+async fn a_fallback_counts_in_the_limits_of_its_own_model() {
+    let per_model = |model: &str, most| ModelLimit {
+        model: model.to_owned(),
+        limit: Limit::requests(ScopeKey::per_model(Scope::Key, "k", model), most),
+    };
+    let one = One { model_limits: vec![per_model("a", 10), per_model("b", 2)], ..one(Vec::new()) };
+    let stage = Stage::with(one, json!({})).await;
+    for expected in [200, 200, 500] {
+        assert_eq!(stage.ask(json!({})).await.status, expected);
+    }
+    assert_eq!(called(&stage.provider).iter().filter(|model| *model == "up-b").count(), 2);
+}
+
+#[tokio::test]
+async fn configured_fallbacks_are_open_unless_access_is_enforced_and_a_clients_own_are_not() {
+    for (general, status) in [(json!({}), 200), (json!({"enforce_fallback_model_access": true}), 500)] {
+        let one = One { models: vec!["a".into()], ..one(Vec::new()) };
+        let stage = Stage::with(one, general).await;
+        assert_eq!(stage.ask(json!({})).await.status, status);
+        let reply = stage.ask(json!({"fallbacks": ["b"]})).await;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["error"]["type"]),
+            (403, &json!("key_model_access_denied"))
+        );
+    }
+}
