@@ -179,6 +179,14 @@ pub struct Settings {
     pub budget_status: u16,
     /// True if the whole installation has a budget.
     pub has_global_budget: bool,
+    /// What is said is written to the request log; `true`: with prompts and answers left out.
+    pub transcripts: Option<bool>,
+}
+
+/// `general_settings.store_prompts_in_spend_logs`, or the environment's.
+fn stores_prompts(snapshot: &Snapshot) -> bool {
+    let asked = snapshot.env.filled("STORE_PROMPTS_IN_SPEND_LOGS");
+    snapshot.general.database.store_prompts || asked.is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
 impl Settings {
@@ -213,6 +221,7 @@ impl Settings {
             keepalive: litellm.sse_keepalive_interval,
             budget_status: litellm.spend.exceeded_status.unwrap_or(BUDGET_STATUS),
             has_global_budget: snapshot.global_budget().max_budget.is_some(),
+            transcripts: stores_prompts(snapshot).then_some(snapshot.litellm.turn_off_message_logging),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::stage::lookup::lookup;
 use crate::stage::plan::plan;
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
+use crate::stage::transcript::Transcript;
 use crate::stage::{access, account, fallback};
 
 /// The longest `x-litellm-call-id` taken over from a client.
@@ -112,6 +113,9 @@ where
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);
+    if let Some(redacted) = table.settings.transcripts {
+        admitted.meter.transcript = Some(Box::new(Transcript::of(&call, redacted)));
+    }
     access::model(table, &admitted.principal, &call.model)?;
     fallback::check(table, &call, admitted)?;
     operation::responses::resume(gate, &call)?;

@@ -48,6 +48,8 @@ pub struct LitellmSettings {
     pub expose_router_debug_in_errors: Option<bool>,
     /// `cache` and `cache_params`.
     pub cache: CacheSettings,
+    /// Prompts and answers are not written down.
+    pub turn_off_message_logging: bool,
     /// Budgets.
     pub spend: SpendSettings,
     /// `upperbound_key_generate_params`, `default_key_generate_params` and `key_generation_settings`, as written.
@@ -102,6 +104,7 @@ impl LitellmSettings {
             sse_keepalive_interval: fields.seconds("sse_keepalive_ping_interval_seconds"),
             expose_router_debug_in_errors: fields.flag("expose_router_debug_in_errors"),
             cache: CacheSettings::read(fields),
+            turn_off_message_logging: fields.flag("turn_off_message_logging").unwrap_or_default(),
             spend: SpendSettings::read(fields),
             key_rules: key_rules(fields),
         }

@@ -15,4 +15,5 @@ mod serving;
 mod starting;
 mod stored;
 mod strangers;
+mod transcript;
 mod upstream;

@@ -22,6 +22,7 @@ use crate::stage::identify::Principal;
 use crate::stage::lookup::{Keep, Looked};
 use crate::stage::reserve::Forecast;
 use crate::stage::settle::{Recorded, Settler};
+use crate::stage::transcript::Transcript;
 
 /// An admitted request: gathers what happens to it and settles it when dropped, on success, error,
 /// cancelled future and panic alike.
@@ -117,6 +118,8 @@ const SLICES: (u64, u64) = (4, 64);
 /// What is known about a request so far.
 #[derive(Debug)]
 pub struct Meter {
+    /// What is said, where it is written down.
+    pub transcript: Option<Box<Transcript>>,
     /// What came in.
     pub arrival: Arc<Arrival>,
     /// The model name the client sent.
@@ -178,6 +181,7 @@ impl Admitted {
         let account = account::of(&principal, &arrival);
         Self {
             meter: Meter {
+                transcript: None,
                 account,
                 started: settler.now(),
                 error: None,
@@ -345,6 +349,7 @@ impl Meter {
         let looked = self.looked.take();
         let hit = looked.as_ref().and_then(|looked| looked.hit.as_ref());
         let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost));
+        let said = self.transcript.take().map(|transcript| transcript.texts()).unwrap_or_default();
         Receipt {
             call_id: self.arrival.id.clone(),
             receipt_id: self.arrival.own_id.clone(),
@@ -378,6 +383,9 @@ impl Meter {
                 cache_key: looked.map(|looked| looked.key),
                 metadata,
                 error: self.error.take(),
+                messages: said.messages,
+                response: said.response,
+                client_request: said.request,
                 ..LogFacts::default()
             },
         }

@@ -79,6 +79,9 @@ fn cached(call: &Arc<Call>, mut admitted: Admitted, kept: Cached) -> (Response<B
             put(&mut headers, &labels::CACHE_SAVED, &saved.to_string());
         }
     }
+    if let Some(transcript) = &mut admitted.meter.transcript {
+        transcript.piece(&kept.body);
+    }
     admitted.complete();
     let recorded = admitted.settle();
     (respond(StatusCode::OK, headers, Body::full(kept.body)), recorded)
@@ -109,6 +112,9 @@ fn whole(
         put(&mut headers, &labels::COST_ORIGINAL, &cost);
     }
     admitted.complete();
+    if let Some(transcript) = &mut admitted.meter.transcript {
+        transcript.piece(&body);
+    }
     if let Some(mut keep) = admitted.keep.take() {
         keep.piece(&body);
         keep.finish(&mut admitted);

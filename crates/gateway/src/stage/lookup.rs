@@ -183,8 +183,18 @@ fn in_form(call: &Call, wanted: Shape, entry: &Entry) -> Option<Bytes> {
     Some(Bytes::from(out))
 }
 
-/// What a stream of server-sent events in the client's dialect tells.
+/// What a stream of server-sent events in the client's dialect tells; `None` if it is not whole.
 fn told(call: &Call, stream: &[u8]) -> Option<ChatResponse> {
+    folded(call, stream).filter(|(_, is_whole)| *is_whole).map(|(response, _)| response)
+}
+
+/// The same as one JSON document in that dialect, also of a stream that broke off.
+pub(super) fn told_so_far(call: &Call, stream: &[u8]) -> Option<Vec<u8>> {
+    folded(call, stream).map(|(response, _)| render(call, &response, &mut Losses::default()))
+}
+
+/// A stream as one answer, and whether it came to its end.
+fn folded(call: &Call, stream: &[u8]) -> Option<(ChatResponse, bool)> {
     let quirks = Quirks::default();
     let mut decoder = call.dialect.provider()?.decoder(&itself(call, &quirks));
     let mut frames = SseFrames::new();
@@ -197,7 +207,7 @@ fn told(call: &Call, stream: &[u8]) -> Option<ChatResponse> {
     }
     let is_whole = decoder.end(&mut events) == StreamEnd::Complete;
     events.iter().for_each(|event| folder.add(event));
-    is_whole.then(|| folder.finish())
+    Some((folder.finish(), is_whole))
 }
 
 /// What the client's own dialect is decoded as: a faithful provider of it.

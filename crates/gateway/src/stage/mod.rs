@@ -19,3 +19,4 @@ pub mod pump;
 pub(crate) mod reserve;
 pub mod send;
 pub mod settle;
+pub mod transcript;

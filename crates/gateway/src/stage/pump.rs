@@ -403,6 +403,9 @@ impl Pump {
     }
 
     fn finish(&mut self, mut admitted: Admitted) -> Recorded {
+        if let Some(transcript) = &mut admitted.meter.transcript {
+            transcript.piece(&Bytes::copy_from_slice(&self.out));
+        }
         if admitted.meter.ending != faregate_terms::Ending::Broken {
             admitted.attempted(&self.destination, self.since, How::Answered);
             admitted.complete();
@@ -420,8 +423,13 @@ impl Pump {
     /// What is there goes to the client, and is remembered if the answer may be kept.
     fn hand_out(&mut self) -> Bytes {
         let piece = Bytes::from(std::mem::take(&mut self.out));
-        if let Some(keep) = self.admitted.as_mut().and_then(|admitted| admitted.keep.as_mut()) {
-            keep.piece(&piece);
+        if let Some(admitted) = &mut self.admitted {
+            if let Some(keep) = &mut admitted.keep {
+                keep.piece(&piece);
+            }
+            if let Some(transcript) = &mut admitted.meter.transcript {
+                transcript.piece(&piece);
+            }
         }
         piece
     }
