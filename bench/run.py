@@ -28,6 +28,7 @@ KEY = f"sk-bench-{secrets.token_urlsafe(24)}"
 PROSE = "The quick brown fox said \\\"good morning\\\" to the lazy dog, and went on.\\n"
 SHORT = "Say something short, please."
 PACED = "[[fake: delay_ms=5]] Say something long, please."
+CHAT = "/v1/chat/completions"
 STREAM_END = "tok58 tok59"
 SLOW_END = "tok8 tok9"
 
@@ -50,6 +51,8 @@ class Scenario:
     target_ratio: float | None = None
     # What nginx is asked for where the gateway translates: the same answer without translation.
     nginx_model: str | None = None
+    # The gateway answers from its cache, nginx with a file of the same bytes.
+    cached: bool = False
 
     def body(self, model: str) -> bytes:
         system = ""
@@ -57,6 +60,7 @@ class Scenario:
             text = PROSE * (self.prompt_bytes // len(PROSE) + 1)
             system = '{"role":"system","content":"%s"},' % text
         stream = ',"stream":true' if self.stream else ""
+        stream += ',"cache":{"use-cache":true}' if self.cached else ""
         return (
             '{"model":"%s","messages":[%s{"role":"user","content":"%s"}]%s}' % (model, system, self.prompt, stream)
         ).encode()
@@ -67,6 +71,7 @@ def scenarios(streams: int) -> list[Scenario]:
     sixty = {"model": "bench-fake-stream-60", "expect": STREAM_END, "events": 60, "stream": True}
     return [
         Scenario("small chat", **text, requests=20_000, target_ratio=2.0),
+        Scenario("small chat from the cache", **text, requests=40_000, target_ratio=2.0, cached=True),
         Scenario("small chat, 1000 per second", **text, requests=4_000, rate=1000, connections=256, rounds=1),
         Scenario("stream of 60 events", **sixty, requests=4_000, target_ratio=2.0),
         # Each event is a write of its own here, as from a model; above they come in bursts.
@@ -195,6 +200,8 @@ class Bench:
         body = self.folder / "body.json"
         body.write_bytes(scenario.body(model))
         count = max(1, scenario.requests // 10) if self.quick else scenario.requests
+        if scenario.cached and target == "nginx":
+            self.keep_answer(body)
         if scenario.rounds > 1:
             self.load(scenario, server, body, min(500, count), scenario.connections, None)
         pids = family(server.pid)
@@ -219,13 +226,24 @@ class Bench:
             before = now
             time.sleep(1.2)
 
+    def keep_answer(self, body: Path):
+        """The gateway's answer becomes the file that nginx serves."""
+        request = urllib.request.Request(f"{self.targets['faregate'].url}{CHAT}", body.read_bytes())
+        request.add_header("Authorization", f"Bearer {self.key}")
+        request.add_header("Content-Type", "application/json")
+        # Workers of an nginx that root started are somebody else.
+        self.folder.chmod(0o711)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            (self.folder / "nginx" / "answer.json").write_bytes(answer.read())
+
     def load(self, scenario, server, body, requests, connections, rate) -> dict:
-        command = [binary("LOADGEN_BIN", "loadgen"), "--url", f"{server.url}/v1/chat/completions"]
+        path = "/answer.json" if scenario.cached and server.name == "nginx" else CHAT
+        command = [binary("LOADGEN_BIN", "loadgen"), "--url", f"{server.url}{path}"]
         command += ["--key", self.key, "--body", str(body), "--expect", scenario.expect]
         command += ["--requests", str(requests), "--connections", str(connections)]
         if scenario.events:
             command += ["--events", str(scenario.events)]
-        if server.name == "faregate" and not scenario.stream:
+        if server.name == "faregate" and not scenario.stream and not scenario.cached:
             # As in config.yaml; the head of a stream leaves before its cost is known.
             command += ["--price", "3", "15"]
         if rate:

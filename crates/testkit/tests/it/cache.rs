@@ -84,6 +84,19 @@ fn is_hit(reply: &Reply) -> bool {
     reply.header("x-litellm-cache-key").is_some()
 }
 
+/// Asks until the cache answers: on a busy machine a store may take longer than a request waits for it.
+async fn until_hit(gateway: &Gateway, body: &Value) -> Reply {
+    let start = std::time::Instant::now();
+    loop {
+        let reply = gateway.post(CHAT, body).await;
+        if is_hit(&reply) {
+            return reply;
+        }
+        assert!(start.elapsed().as_secs() < 30, "nothing is kept");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 fn ask(content: &str, more: Value) -> Value {
     let mut body = json!({"model": "openai", "messages": [{"role": "user", "content": content}]});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -7,15 +7,13 @@ use faregate_testkit::redis::RedisServer;
 use faregate_testkit::{Gateway, config};
 use serde_json::json;
 
-use super::{CHAT, Cached, ask, is_hit};
+use super::{CHAT, Cached, ask, is_hit, until_hit};
 
 #[tokio::test]
 async fn a_redis_that_dies_is_a_cache_that_knows_nothing() {
     let mut server = RedisServer::start();
     let cached = Cached::with(json!({"type": "redis", "url": server.url()})).await;
-    while !cached.is_hit(&ask("a", json!({}))).await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_hit(&cached.gateway, &ask("a", json!({}))).await;
     assert_eq!(cached.gateway.get("/cache/ping").await.json()["cache_type"], "redis");
     server.pause();
     let start = Instant::now();
@@ -41,9 +39,7 @@ async fn a_folder_keeps_answers_across_processes_and_one_that_cannot_be_written_
     let params = json!({"type": "disk", "disk_cache_dir": folder});
     let body = ask("on disk", json!({}));
     let one = Cached::with(params.clone()).await;
-    while !one.is_hit(&body).await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_hit(&one.gateway, &body).await;
     one.gateway.stop().await;
     let two = Cached::with(params).await;
     assert!(two.is_hit(&body).await || two.is_hit(&body).await, "a busy machine may miss once");

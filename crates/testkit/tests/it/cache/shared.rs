@@ -1,7 +1,5 @@
 //! Who shares answers, and who waits for whom.
 
-use std::time::Duration;
-
 use faregate_config::Env;
 use faregate_fake_provider::FakeProvider;
 use faregate_state::limits::{Limit, Rule, Scope, ScopeKey, Window};
@@ -10,7 +8,7 @@ use faregate_testkit::Gateway;
 use faregate_testkit::redis::corner;
 use serde_json::json;
 
-use super::{CHAT, Cached, ask, caching, is_hit, with_settings};
+use super::{CHAT, Cached, ask, caching, is_hit, until_hit, with_settings};
 
 #[tokio::test]
 async fn answers_are_shared_as_far_as_the_setting_says() {
@@ -110,16 +108,8 @@ async fn replicas_share_answers_over_redis_and_drop_them_together() {
         Gateway::start_with(&config, &Env::empty()).await,
     );
     let body = ask("over there", json!({}));
-    // A busy machine may take longer for the first connection than a request waits.
-    while !is_hit(&one.post(CHAT, &body).await) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let reply = loop {
-        let reply = two.post(CHAT, &body).await;
-        if is_hit(&reply) {
-            break reply;
-        }
-    };
+    until_hit(&one, &body).await;
+    let reply = until_hit(&two, &body).await;
     let key = reply.header("x-litellm-cache-key").unwrap();
     assert!(key.starts_with(&format!("{}:", corner.installation)), "{key}");
     let info = two.get("/cache/redis/info").await.json();
@@ -130,9 +120,7 @@ async fn replicas_share_answers_over_redis_and_drop_them_together() {
     let deleted = one.post("/cache/delete", &json!({"keys": [key]})).await;
     assert_eq!(deleted.json(), json!({"status": "success"}));
     assert!(!is_hit(&two.post(CHAT, &body).await));
-    while !is_hit(&two.post(CHAT, &body).await) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_hit(&two, &body).await;
     assert_eq!(one.post("/cache/flushall", &json!({})).await.json(), json!({"status": "success"}));
     assert!(!is_hit(&one.post(CHAT, &body).await));
 }
