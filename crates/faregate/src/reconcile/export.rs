@@ -55,7 +55,7 @@ fn of_json(text: &str) -> anyhow::Result<Days> {
                         Some((outer, inner)) => scalar(&result[outer][inner]),
                         None => scalar(&result[name]),
                     };
-                    add(&mut days, date.clone(), &member).with_context(|| format!("{date}"))?;
+                    add(&mut days, date.clone(), &member).with_context(|| date.clone())?;
                 }
             }
         }

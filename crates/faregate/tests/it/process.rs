@@ -104,15 +104,20 @@ impl Running {
 
     /// Sends one request and leaves its answer on the connection; `more` are further header lines.
     pub fn begin(&self, line: &str, key: &str, more: &str, body: &[u8]) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.try_begin(line, key, more, body).unwrap()
+    }
+
+    /// The same; `None` if nobody listens any more.
+    pub fn try_begin(&self, line: &str, key: &str, more: &str, body: &[u8]) -> Option<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let head = format!(
             "{line} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\n\
              content-type: application/json\r\n{more}connection: close\r\n\r\n"
         );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        stream
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(body).ok()?;
+        Some(stream)
     }
 
     /// Sends a form, as a browser does.
