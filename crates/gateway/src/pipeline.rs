@@ -107,7 +107,9 @@ where
 {
     let bytes = read(body, table).await?;
     admitted.meter.input_bytes = bytes.len() as u64;
-    let call = Arc::new(decode(arrival, bytes, false)?);
+    let mut call = decode(arrival, bytes, false)?;
+    call.options.preferred_timeout = admitted.principal.preferences().and_then(|it| it.timeout);
+    let call = Arc::new(call);
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);

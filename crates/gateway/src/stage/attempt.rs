@@ -70,7 +70,7 @@ pub(super) async fn group(
 ) -> Result<Answer, Refusal> {
     let (gate, table) = (tour.gate, tour.table);
     let plan = planned.plan.as_ref().map_err(Clone::clone)?;
-    let mut rule = tour.rule(call, planned);
+    let mut rule = tour.rule(call, planned, admitted);
     let mut walk = Walk::new(plan.level(level));
     let mut retried = 0;
     let mut last = None;
@@ -136,7 +136,7 @@ pub(super) async fn group(
         if is_refusal(fault.class) {
             walk.refuses(index);
         }
-        rule.retries = tour.retries(call, deployment);
+        rule.retries = tour.retries(call, admitted, deployment);
         admitted.meter.max_retries = rule.retries;
         let now = Now::of(&gate.health, table, planned.expected.total());
         let standing = Standing { retried, is_anybody_well: walk.has_more(&now) };
@@ -169,12 +169,16 @@ impl<'a> Tour<'a> {
         self.deadline.map_or(end, |deadline| deadline.min(end))
     }
 
-    fn rule(&self, call: &Call, planned: &Planned) -> RetryRule {
+    fn rule(&self, call: &Call, planned: &Planned, admitted: &Admitted) -> RetryRule {
         let routing = &self.table.routing;
         // A client that wants no retries gets none, whatever a policy says. Source: compat, behaviour §9.
         let policy = match call.options.num_retries {
             Some(0) => ByClass::default(),
-            _ => routing.policy(planned.resolved.group.as_str()),
+            _ => {
+                let group = planned.resolved.group.as_str();
+                let own = admitted.principal.preferences().and_then(|preferences| preferences.policy(group));
+                own.unwrap_or_else(|| routing.policy(group))
+            }
         };
         RetryRule {
             siblings: planned.resolved.members.len(),
@@ -184,10 +188,11 @@ impl<'a> Tour<'a> {
         }
     }
 
-    /// The client's number, else the deployment's, else the router's.
-    fn retries(&self, call: &Call, deployment: &Deployment) -> u32 {
+    /// The client's number, else its key's or team's, else the deployment's, else the router's.
+    fn retries(&self, call: &Call, admitted: &Admitted, deployment: &Deployment) -> u32 {
+        let preferred = admitted.principal.preferences().and_then(|preferences| preferences.num_retries);
         let own = deployment.config.params.num_retries.and_then(|number| u32::try_from(number).ok());
-        call.options.num_retries.or(own).unwrap_or(self.table.settings.num_retries)
+        call.options.num_retries.or(preferred).or(own).unwrap_or(self.table.settings.num_retries)
     }
 
     /// Holds the call in the deployment's own limits, `None` if it has none; or tells which kind refuses.

@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::gate::{Gate, Table};
 use crate::health::Now;
 use crate::operation::count;
+use crate::ports::Which;
 use crate::refusal::{Nowhere, Refusal};
 use crate::stage::admit::{Admitted, BYTES_PER_TOKEN};
 use crate::stage::identify::Principal;
@@ -66,12 +67,12 @@ pub async fn plan(
     } else {
         Expected::default()
     };
-    let steering = call.options.steering.as_deref();
+    let region = region(gate, call, admitted).await;
     let wish = Wish {
         stream: call.stream,
         input_tokens: prompt(table, call, &resolved, admitted).await?,
         tags: &admitted.meter.account.tags,
-        region: steering.and_then(|steering| steering.region.as_deref()),
+        region: region.as_deref(),
         team,
     };
     let now = Now::of(&gate.health, table, expected.total());
@@ -83,6 +84,17 @@ pub async fn plan(
         Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody)),
     };
     Ok(Planned { resolved, plan, expected })
+}
+
+/// The only region the request may be served in: the end user's, else what the request asks for.
+async fn region(gate: &Gate, call: &Call, admitted: &Admitted) -> Option<String> {
+    if let (Some(principals), Some(id)) = (&gate.services.principals, &admitted.meter.account.end_user)
+        && let Ok(Some(subject)) = principals.subject(&Which::EndUser(id.as_str().into())).await
+        && subject.region.is_some()
+    {
+        return subject.region.clone();
+    }
+    call.options.steering.as_deref()?.region.clone()
 }
 
 /// What a model name means.
