@@ -31,6 +31,8 @@ pub struct Admitted {
     pub principal: Principal,
     /// What it holds in limits.
     pub held: Option<Held>,
+    /// Rates of requests that have counted it, in holds it has let go of.
+    pub counted: Vec<Limit>,
     /// Its place in the journal.
     pub slot: Option<Slot>,
     /// The call under way.
@@ -51,8 +53,6 @@ pub struct Held {
     pub is_watched: bool,
     /// True if nobody has more to give.
     pub exhausted: bool,
-    /// Limits of requests that count this one already, in holds before this.
-    pub counted: Vec<Limit>,
 }
 
 /// What came of a call.
@@ -74,7 +74,7 @@ pub enum How<'a> {
 impl Held {
     /// A hold that bounds nothing yet.
     pub fn new(hold: Hold, forecast: Forecast) -> Self {
-        Self { hold, forecast, longest: None, is_watched: false, exhausted: false, counted: Vec::new() }
+        Self { hold, forecast, longest: None, is_watched: false, exhausted: false }
     }
 
     /// Makes the hold follow an answer that has grown to `output` tokens: what is held stays a slice ahead.
@@ -201,6 +201,7 @@ impl Admitted {
             },
             principal,
             held: None,
+            counted: Vec::new(),
             slot: None,
             ticket: None,
             settler,
@@ -303,12 +304,15 @@ impl Admitted {
     }
 
     /// The call that answered is over, and everything it used is known.
-    pub(crate) fn measured(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
+    /// True if somebody minds how much that was.
+    pub(crate) fn measured(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return false };
+        let is_expected = ticket.expects();
         if self.meter.ending == Ending::Complete {
             let first = self.meter.ttft.and_then(|ttft| self.meter.arrival.at.checked_add(ttft));
             ticket.answered(&Measured { first, usage: &self.meter.usage });
         }
+        is_expected
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) async fn group(
     let mut last = None;
     let since_asked = Instant::now();
     let mut is_busy = false;
+    // The deployment whose price the hold is made for.
+    let mut fitted = planned.first().filter(|_| level == 0);
     admitted.meter.retries = 0;
     loop {
         let now = Now::of(&gate.health, table, planned.expected.total());
@@ -99,8 +101,11 @@ pub(super) async fn group(
                 continue;
             }
         };
-        if admitted.meter.destination.is_some() {
-            reserve::refit(gate, table, call, planned, &destination, admitted).await?;
+        if fitted != Some(index) {
+            if let Err(refused) = reserve::refit(gate, table, call, planned, &destination, admitted).await {
+                return Err(last.unwrap_or(refused));
+            }
+            fitted = Some(index);
         }
         tracing::debug!(deployment = %destination.deployment, reason = plan.reason, retried, "attempt");
         let since = Instant::now();
@@ -205,11 +210,9 @@ impl<'a> Tour<'a> {
         if deployment.limits.is_empty() {
             return Ok(None);
         }
-        let estimate = Estimate {
-            input_tokens: planned.expected.input,
-            output_tokens: planned.expected.output,
-            ..Estimate::default()
-        };
+        let expected = planned.expected.within(deployment.config.params.tpm);
+        let estimate =
+            Estimate { input_tokens: expected.input, output_tokens: expected.output, ..Estimate::default() };
         let limits = &self.gate.services.limits;
         let held = limits.reserve(&deployment.limits, &estimate, call.arrival.id.clone()).await;
         held.map(Some).map_err(|denied| denied.standing.limit.meter())

@@ -40,6 +40,12 @@ impl Expected {
     pub fn total(self) -> u64 {
         self.input.saturating_add(self.output)
     }
+
+    /// The same, but no more than a deployment of so many tokens per minute could ever give.
+    pub fn within(self, tpm: Option<u64>) -> Self {
+        let most = tpm.map_or(u64::MAX, |tpm| tpm.saturating_sub(self.input));
+        Self { output: self.output.min(most), ..self }
+    }
 }
 
 impl Planned {

@@ -73,7 +73,7 @@ pub async fn reserve(
         let model = planned.resolved.upstream_model(&deployment.upstream_model);
         deployment.destination(&model, via(call.dialect), table).ok()
     });
-    hold(gate, table, call, planned, destination.as_deref(), admitted, Vec::new()).await
+    hold(gate, table, call, planned, destination.as_deref(), admitted).await
 }
 
 /// Reserves for another group in place of the client's own. The request itself counts once in each rate.
@@ -92,8 +92,8 @@ pub(super) async fn again(
         let model = planned.resolved.upstream_model(&deployment.upstream_model);
         deployment.destination(&model, via(call.dialect), table).ok()
     });
-    let counted = admitted.held.take().map_or_else(Vec::new, Held::counted);
-    hold(gate, table, call, planned, destination.as_deref(), admitted, counted).await
+    let_go(admitted);
+    hold(gate, table, call, planned, destination.as_deref(), admitted).await
 }
 
 /// Makes the hold fit another deployment of the same group, which may cost more.
@@ -113,11 +113,18 @@ pub(super) async fn refit(
     if next.input_cost <= held.forecast.input_cost && next.per_token <= held.forecast.per_token {
         return Ok(());
     }
-    let counted = admitted.held.take().map_or_else(Vec::new, Held::counted);
-    hold(gate, table, call, planned, Some(destination), admitted, counted).await
+    let_go(admitted);
+    hold(gate, table, call, planned, Some(destination), admitted).await
 }
 
-/// Holds all limits but those that have `counted` the request already.
+/// Lets go of what is held, but for rates of requests, which have counted it.
+fn let_go(admitted: &mut Admitted) {
+    let Some(held) = admitted.held.take() else { return };
+    let rates = held.hold.limits().filter(|limit| limit.meter() == Meter::Requests).cloned();
+    admitted.counted.extend(rates);
+}
+
+/// Holds all limits but those that have counted the request already.
 async fn hold(
     gate: &Gate,
     table: &Table,
@@ -125,10 +132,9 @@ async fn hold(
     planned: &Planned,
     destination: Option<&Destination>,
     admitted: &mut Admitted,
-    counted: Vec<Limit>,
 ) -> Result<(), Refusal> {
     let mut limits = gather(gate, table, planned, admitted).await?;
-    limits.retain(|limit| !counted.iter().any(|known| known.name() == limit.name()));
+    limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
     if limits.is_empty() {
         return Ok(());
     }
@@ -149,7 +155,6 @@ async fn hold(
     match held {
         Ok(hold) => {
             let mut held = Held::new(hold, forecast);
-            held.counted = counted;
             held.bound(call.stream);
             admitted.held = Some(held);
             Ok(())
@@ -257,13 +262,6 @@ fn forecast(
 }
 
 impl Held {
-    /// Lets go; what comes back are the limits that have counted the request.
-    fn counted(self) -> Vec<Limit> {
-        let mut counted = self.counted;
-        counted.extend(self.hold.limits().filter(|limit| limit.meter() == Meter::Requests).cloned());
-        counted
-    }
-
     /// Decides how long the answer may get under budgets that must hold: as long as asked if that is a modest
     /// part of what is left, else what is held pays, or, for a stream, what it may come to hold.
     fn bound(&mut self, stream: bool) {
