@@ -114,10 +114,10 @@ where
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);
     access::model(table, &admitted.principal, &call.model)?;
-    fallback::check(table, &call, admitted)?;
+    fallback::check_groups(table, &call, &admitted.principal)?;
     operation::responses::resume(gate, &call)?;
     let mut dice = gate.dice();
-    let planned = plan(gate, table, &call, admitted, &mut dice).await?;
+    let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();

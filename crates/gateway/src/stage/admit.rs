@@ -19,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::account;
 use crate::stage::identify::Principal;
+use crate::stage::plan::Asker;
 use crate::stage::reserve::Forecast;
 use crate::stage::settle::{Recorded, Settler};
 
@@ -207,6 +208,12 @@ impl Admitted {
             settler,
             settled: false,
         }
+    }
+
+    /// Who asks, for routing.
+    pub fn asker(&self) -> Asker<'_> {
+        let Meter { account, input_bytes, .. } = &self.meter;
+        Asker { principal: &self.principal, account, input_bytes: *input_bytes }
     }
 
     /// Notes in the journal that a provider is about to be called.

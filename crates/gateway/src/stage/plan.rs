@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faregate_router::{Dice, Excluded, Nobody, Plan, Resolved, Team, Wish};
-use faregate_terms::{Fault, FaultClass};
+use faregate_terms::{Account, Fault, FaultClass};
 
 use crate::call::Call;
 use crate::gate::{Gate, Table};
@@ -12,7 +12,7 @@ use crate::health::Now;
 use crate::operation::count;
 use crate::ports::Which;
 use crate::refusal::{Nowhere, Refusal};
-use crate::stage::admit::{Admitted, BYTES_PER_TOKEN};
+use crate::stage::admit::BYTES_PER_TOKEN;
 use crate::stage::identify::Principal;
 use crate::stage::reserve;
 
@@ -36,6 +36,15 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// Nothing where nobody minds.
+    pub fn of(gate: &Gate, table: &Table, call: &Call, resolved: &Resolved, asker: Asker<'_>) -> Self {
+        if table.routing.minds_rates {
+            reserve::expected(gate, call, resolved.group.as_str(), asker)
+        } else {
+            Self::default()
+        }
+    }
+
     /// Both.
     pub fn total(self) -> u64 {
         self.input.saturating_add(self.output)
@@ -55,6 +64,51 @@ impl Planned {
     }
 }
 
+/// Who asks, as far as routing minds.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// The caller.
+    pub principal: &'a Principal,
+    /// Whom the request is booked on.
+    pub account: &'a Account,
+    /// Bytes of the request.
+    pub input_bytes: u64,
+}
+
+/// What a request asks of a deployment, owned.
+pub struct Wanted {
+    region: Option<String>,
+    input_tokens: u64,
+}
+
+impl Wanted {
+    /// Looks at the request as closely as the checks that are on need it.
+    ///
+    /// # Errors
+    /// If the body has to be read for that and cannot be.
+    pub async fn of(
+        gate: &Gate,
+        table: &Table,
+        call: &Call,
+        resolved: &Resolved,
+        asker: Asker<'_>,
+    ) -> Result<Self, Refusal> {
+        let region = region(gate, call, asker).await;
+        Ok(Self { region, input_tokens: prompt(table, call, resolved, asker).await? })
+    }
+
+    /// The same for the router.
+    pub fn wish<'a>(&'a self, call: &Call, asker: Asker<'a>) -> Wish<'a> {
+        Wish {
+            stream: call.stream,
+            input_tokens: self.input_tokens,
+            tags: &asker.account.tags,
+            region: self.region.as_deref(),
+            team: team(asker.principal),
+        }
+    }
+}
+
 /// Finds the deployments for the call's model and orders them.
 ///
 /// # Errors
@@ -63,24 +117,14 @@ pub async fn plan(
     gate: &Gate,
     table: &Table,
     call: &Call,
-    admitted: &Admitted,
+    asker: Asker<'_>,
     dice: &mut (dyn Dice + Send),
 ) -> Result<Planned, Refusal> {
-    let team = team(&admitted.principal);
+    let team = team(asker.principal);
     let resolved = resolve(table, call.arrival.found.route, &call.model, team)?;
-    let expected = if table.routing.minds_rates {
-        reserve::expected(gate, call, resolved.group.as_str(), admitted)
-    } else {
-        Expected::default()
-    };
-    let region = region(gate, call, admitted).await;
-    let wish = Wish {
-        stream: call.stream,
-        input_tokens: prompt(table, call, &resolved, admitted).await?,
-        tags: &admitted.meter.account.tags,
-        region: region.as_deref(),
-        team,
-    };
+    let expected = Expected::of(gate, table, call, &resolved, asker);
+    let wanted = Wanted::of(gate, table, call, &resolved, asker).await?;
+    let wish = wanted.wish(call, asker);
     let now = Now::of(&gate.health, table, expected.total());
     let plan = match table.router.plan(&resolved, &wish, &now, dice) {
         Ok(plan) => Ok(plan),
@@ -93,8 +137,8 @@ pub async fn plan(
 }
 
 /// The only region the request may be served in: the end user's, else what the request asks for.
-async fn region(gate: &Gate, call: &Call, admitted: &Admitted) -> Option<String> {
-    if let (Some(principals), Some(id)) = (&gate.services.principals, &admitted.meter.account.end_user)
+async fn region(gate: &Gate, call: &Call, asker: Asker<'_>) -> Option<String> {
+    if let (Some(principals), Some(id)) = (&gate.services.principals, &asker.account.end_user)
         && let Ok(Some(subject)) = principals.subject(&Which::EndUser(id.as_str().into())).await
         && subject.region.is_some()
     {
@@ -130,13 +174,8 @@ pub(crate) fn team(principal: &Principal) -> Team<'_> {
 }
 
 /// The tokens of the prompt, as exactly as it matters: a token has a byte at least.
-async fn prompt(
-    table: &Table,
-    call: &Call,
-    resolved: &Resolved,
-    admitted: &Admitted,
-) -> Result<u64, Refusal> {
-    let bytes = admitted.meter.input_bytes;
+async fn prompt(table: &Table, call: &Call, resolved: &Resolved, asker: Asker<'_>) -> Result<u64, Refusal> {
+    let bytes = asker.input_bytes;
     let rough = bytes / BYTES_PER_TOKEN;
     if !table.router.checks().pre_call {
         return Ok(rough);

@@ -12,7 +12,7 @@ use crate::ports::Which;
 use crate::refusal::{Limited, Refusal};
 use crate::stage::admit::{Admitted, Held};
 use crate::stage::identify::Principal;
-use crate::stage::plan::{Expected, Planned};
+use crate::stage::plan::{Asker, Expected, Planned};
 use crate::stage::send::via;
 
 /// Output with which an answer begins to make sense, in tokens.
@@ -164,15 +164,15 @@ async fn hold(
 }
 
 /// The tokens a call is expected to use.
-pub(super) fn expected(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> Expected {
-    let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN);
+pub(super) fn expected(gate: &Gate, call: &Call, group: &str, asker: Asker<'_>) -> Expected {
+    let input = asker.input_bytes.div_ceil(BYTES_PER_TOKEN);
     let most = call.max_output().unwrap_or(LONGEST_ANSWER);
-    Expected { input, output: usual(gate, admitted, group, most) }
+    Expected { input, output: usual(gate, asker.principal, group, most) }
 }
 
 /// How long answers of this group usually get for this caller, in tokens.
-fn usual(gate: &Gate, admitted: &Admitted, group: &str, longest: u64) -> u64 {
-    let (key, estimates) = (admitted.principal.label(), &gate.services.estimates);
+fn usual(gate: &Gate, principal: &Principal, group: &str, longest: u64) -> u64 {
+    let (key, estimates) = (principal.label(), &gate.services.estimates);
     // A key that is new to a model is taken to want what others want of it.
     let learned = estimates.seen(key, group).or_else(|| estimates.seen(ANYBODY, group));
     learned.map_or_else(|| estimates.expect(key, group, Some(longest)), |it| it.clamp(1, longest.max(1)))
@@ -244,7 +244,7 @@ fn forecast(
     let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN).min(window);
     let most = info.and_then(|info| info.max_output_tokens).unwrap_or(LONGEST_ANSWER);
     let longest = call.max_output().map_or(most, |asked| asked.min(most));
-    let expected = usual(gate, admitted, planned.resolved.group.as_str(), longest);
+    let expected = usual(gate, &admitted.principal, planned.resolved.group.as_str(), longest);
     let cost = |output: u64| {
         let usage = Usage { input, output, ..Usage::default() };
         destination.and_then(|destination| destination.cost(&usage)).unwrap_or(PicoUsd::ZERO)
