@@ -2,11 +2,15 @@
 
 use faregate_store::ledger::SubjectKind;
 use faregate_store::report::ActivityQuery;
+use faregate_store::{Filter, ListQuery, Team, VirtualKey};
+use serde_json::json;
 
 use crate::Outcome;
+use crate::access::Standing;
 use crate::columns::hash_of;
 use crate::error::AdminError;
 use crate::fields::{Field, Holds, field};
+use crate::keys::rules::members_may;
 use crate::routes::{Answer, Call, Route, route};
 
 const ASKED: &[Field] = &[
@@ -59,6 +63,7 @@ async fn days(
     kind: SubjectKind,
     ids: Option<Vec<String>>,
     exclude: Option<Vec<String>>,
+    keys: Option<Vec<String>>,
 ) -> Outcome {
     for name in ["start_date", "end_date"] {
         let day = call
@@ -67,13 +72,18 @@ async fn days(
         faregate_terms::UtcMillis::parse(day)
             .map_err(|error| AdminError::invalid(name, format!("{name}: {error}")))?;
     }
+    let asked = call.asked("api_key").map(|key| vec![hash_of(key)]);
+    let keys = match (asked, keys) {
+        (Some(asked), Some(own)) => Some(asked.into_iter().filter(|key| own.contains(key)).collect()),
+        (asked, own) => own.or(asked),
+    };
     let query = ActivityQuery {
         start_date: call.asked("start_date").map(str::to_owned),
         end_date: call.asked("end_date").map(str::to_owned),
         ids,
         exclude: exclude.unwrap_or_default(),
         model: call.asked("model").map(str::to_owned),
-        api_keys: call.asked("api_key").map(|key| vec![hash_of(key)]),
+        api_keys: keys,
         page: Some(call.page("page_size", 50, 1000)),
     };
     Ok(Answer::json(&call.admin.store.daily_activity(kind, &query).await?))
@@ -89,21 +99,51 @@ async fn users(call: Call) -> Outcome {
     } else {
         Some(vec![own])
     };
-    days(call, SubjectKind::DailyUser, ids, None).await
+    days(call, SubjectKind::DailyUser, ids, None, None).await
 }
 
 async fn teams(call: Call) -> Outcome {
     let mut ids = listed(&call, "team_ids");
+    let mut keys = None;
     if !call.caller.sees_all() {
-        let user = call.admin.person(Some(call.caller.user_id()), None).await?;
-        let own = user.map(|user| user.teams).unwrap_or_default();
-        ids = Some(match ids {
-            Some(asked) => asked.into_iter().filter(|id| own.contains(id)).collect(),
+        let own = own_teams(&call).await?;
+        let asked: Vec<Team> = match &ids {
+            Some(asked) => own.into_iter().filter(|team| asked.contains(&team.team_id)).collect(),
             None => own,
-        });
+        };
+        if !sees_whole(&call, &asked).await? {
+            // Of a team in which others are not theirs to see, members see what they spent themselves.
+            let query = ListQuery::new().filter(Filter::Is("user_id", json!(call.caller.user_id())));
+            let rows = call.admin.store.list::<VirtualKey>(&query.uncounted()).await?.rows;
+            keys = Some(rows.into_iter().map(|key| key.token).collect());
+        }
+        ids = Some(asked.into_iter().map(|team| team.team_id).collect());
     }
     let exclude = listed(&call, "exclude_team_ids");
-    days(call, SubjectKind::DailyTeam, ids, exclude).await
+    days(call, SubjectKind::DailyTeam, ids, exclude, keys).await
+}
+
+/// The teams the caller is in, and those of organizations they administer.
+async fn own_teams(call: &Call) -> Result<Vec<Team>, AdminError> {
+    let user = call.admin.person(Some(call.caller.user_id()), None).await?;
+    let ids = user.map(|user| user.teams).unwrap_or_default();
+    let led = call.admin.leads_organizations(&call.caller).await?;
+    let any_of = |column, ids: Vec<String>| Filter::In(column, ids.iter().map(|id| json!(id)).collect());
+    let query =
+        ListQuery::new().filter(Filter::Any(vec![any_of("team_id", ids), any_of("organization_id", led)]));
+    Ok(call.admin.store.list::<Team>(&query.uncounted()).await?.rows)
+}
+
+/// True if the caller may see what everybody in all these teams spends: their admins, and members of teams
+/// that let them. Source: LiteLLM, `resolve_team_daily_activity_scope`.
+async fn sees_whole(call: &Call, teams: &[Team]) -> Result<bool, AdminError> {
+    for team in teams {
+        let standing = call.admin.standing(&call.caller, team).await?;
+        if standing < Standing::TeamAdmin && !members_may(team, "/team/daily/activity") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn tags(call: Call) -> Outcome {
@@ -111,7 +151,7 @@ async fn tags(call: Call) -> Outcome {
         return Err(AdminError::forbidden("Only proxy admins see the spend of tags"));
     }
     let ids = listed(&call, "tags");
-    days(call, SubjectKind::DailyTag, ids, None).await
+    days(call, SubjectKind::DailyTag, ids, None, None).await
 }
 
 async fn organizations(call: Call) -> Outcome {
@@ -124,10 +164,10 @@ async fn organizations(call: Call) -> Outcome {
         });
     }
     let exclude = listed(&call, "exclude_organization_ids");
-    days(call, SubjectKind::DailyOrganization, ids, exclude).await
+    days(call, SubjectKind::DailyOrganization, ids, exclude, None).await
 }
 
 async fn customers(call: Call) -> Outcome {
     let (ids, exclude) = (listed(&call, "end_user_ids"), listed(&call, "exclude_end_user_ids"));
-    days(call, SubjectKind::DailyEndUser, ids, exclude).await
+    days(call, SubjectKind::DailyEndUser, ids, exclude, None).await
 }

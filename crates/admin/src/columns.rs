@@ -50,6 +50,37 @@ pub fn take_into(metadata: &mut Value, body: &Map<String, Value>, fields: &[&str
     }
 }
 
+/// Where the time of a reset by hand is kept, so that counters in memory follow.
+pub const SPEND_RESET_AT: &str = "faregate_spend_reset_at";
+
+/// Members of `metadata` that the gateway keeps for itself.
+fn internal(name: &str) -> bool {
+    name.starts_with("faregate_") || name == "team_member_budget_id"
+}
+
+/// Puts the gateway's own members of `metadata` back to what is stored, whatever a caller sent: a page that
+/// sends back what it was shown must neither set nor lose them.
+pub fn keep_internal(metadata: &mut Value, stored: &Value) {
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    let Value::Object(map) = metadata else { return };
+    map.retain(|name, _| !internal(name));
+    let kept = stored.as_object().into_iter().flatten().filter(|(name, _)| internal(name));
+    map.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+}
+
+/// An id or name without a character names nobody: it counts as none.
+pub fn no_empty_ids(columns: &mut Map<String, Value>) {
+    for id in ["user_id", "team_id", "organization_id", "project_id", "agent_id", "budget_id", "key_alias"] {
+        if let Some(value) = columns.get_mut(id)
+            && value.as_str().is_some_and(str::is_empty)
+        {
+            *value = Value::Null;
+        }
+    }
+}
+
 /// A row made of columns; what is not named is as in a new row.
 ///
 /// # Errors
@@ -186,8 +217,18 @@ fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (name, member) in map {
-                let secret = ["password", "secret", "api_key", "credential", "token_value"];
-                let is_secret = secret.iter().any(|word| name.contains(word)) || name == "key";
+                let secret = [
+                    "password",
+                    "secret",
+                    "api_key",
+                    "credential",
+                    "token_value",
+                    "access_key",
+                    "session_token",
+                    "ad_token",
+                ];
+                let named = !name.ends_with("_name") && secret.iter().any(|word| name.contains(word));
+                let is_secret = named || name == "key";
                 match member {
                     Value::String(text) if is_secret && !text.is_empty() => {
                         *member = Value::String(format!("{}****", text.chars().take(3).collect::<String>()));

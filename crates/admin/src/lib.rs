@@ -10,26 +10,36 @@
 //! [`access`]. Handlers that change something call [`Admin::changed`] (replicas) and [`Admin::audit`].
 
 pub mod access;
+mod access_groups;
 mod activity;
 mod audit;
 mod budgets;
 mod columns;
+mod credentials;
 mod customers;
 mod error;
 mod fields;
 mod keys;
+mod login;
+mod models;
 mod openapi;
 mod organizations;
 mod page;
+mod passwords;
 mod people;
+mod projects;
 pub mod roles;
 pub mod routes;
+mod settings;
 mod spend;
+pub mod stored;
 mod tags;
 mod teams;
+mod tighten;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -40,12 +50,15 @@ use faregate_state::invalidate::{Invalidations, Subject};
 use faregate_state::limits::{BudgetDuration, Schedule};
 use faregate_store::{AuditLog, Record, Store, StoreError};
 use faregate_terms::{Secret, UtcMillis};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use moka::sync::Cache;
 use serde_json::Value;
 
 pub use error::AdminError;
+pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use openapi::document;
 use roles::Caller;
 use routes::{Answer, Call, Found, Router};
@@ -65,7 +78,13 @@ pub struct Admin {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     router: Router,
+    apply: Option<Apply>,
+    /// Wrong passwords of late, by name.
+    wrong_passwords: Cache<String, u32>,
 }
+
+/// Puts what is stored into service and is done when it serves.
+pub type Apply = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Admin {
     /// A control plane over `store`.
@@ -77,7 +96,24 @@ impl Admin {
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, invalidations, snapshot, catalog, master_key, clock, router: Router::new() }
+        let wrong_passwords =
+            Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(300)).build();
+        let (router, apply) = (Router::new(), None);
+        Self { store, invalidations, snapshot, catalog, master_key, clock, router, apply, wrong_passwords }
+    }
+
+    /// Stored models and settings are put into service by `apply`.
+    #[must_use]
+    pub fn applying(mut self, apply: Apply) -> Self {
+        self.apply = Some(apply);
+        self
+    }
+
+    /// Puts stored models and settings into service here; other replicas hear of them by [`Self::changed`].
+    pub(crate) async fn apply(&self) {
+        if let Some(apply) = &self.apply {
+            apply().await;
+        }
     }
 
     /// True if `path` is a route of the control plane, whatever the method.
@@ -197,8 +233,15 @@ fn respond(answer: Answer) -> Response<Bytes> {
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Exists { .. } => Self::new(409, "bad_request_error", error.to_string()),
-            StoreError::Reference { .. } => Self::invalid("", error.to_string()),
+            // What the database says of its keys is for the log.
+            StoreError::Exists { table, .. } => {
+                tracing::debug!(%error, "a row exists already");
+                Self::invalid("", format!("{table}: an entry with this id or name exists already"))
+            }
+            StoreError::Reference { table, .. } => {
+                tracing::debug!(%error, "a row refers to nothing, or is referred to");
+                Self::invalid("", format!("{table}: refers to what does not exist, or is still referred to"))
+            }
             StoreError::BadValue { column, .. } | StoreError::NoColumn { column, .. } => {
                 Self::invalid(column, error.to_string())
             }

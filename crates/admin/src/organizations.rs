@@ -1,8 +1,8 @@
-//! Organizations, their members, and projects. Source: compat, endpoints §2.4, §2.5 and §3.4.
+//! Organizations and their members. Source: compat, endpoints §2.4 and §3.4.
 
 use faregate_state::invalidate::Subject;
 use faregate_store::{
-    Budget, Filter, ListQuery, Organization, OrganizationMembership, Project, Team, VirtualKey,
+    Budget, Filter, ListQuery, Organization, OrganizationMembership, Team, User, VirtualKey,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -48,18 +48,6 @@ const MEMBER_UPDATE: &[Field] = &[
     field("role", Holds::Text, "org_admin, internal_user or internal_user_viewer"),
     field("max_budget_in_organization", Holds::Number, "US dollars"),
 ];
-const PROJECT: &[Field] = &[
-    field("project_alias", Holds::Text, "display name"),
-    field("description", Holds::Text, "what it is for"),
-    field("team_id", Holds::Text, "its team"),
-    field("models", Holds::Texts, "names that may be used; empty allows all"),
-    field("metadata", Holds::Object, "free object"),
-    field("blocked", Holds::Flag, "refuse every request"),
-    field("budget_id", Holds::Text, "budget object"),
-    field("model_rpm_limit", Holds::Object, "model → requests per minute"),
-    field("model_tpm_limit", Holds::Object, "model → tokens per minute"),
-];
-
 pub(crate) const ROUTES: &[Route] = &[
     route!(
         "POST",
@@ -73,7 +61,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(
         "PATCH",
         &["/organization/update"],
-        Org,
+        Admin,
         &[UPDATE, ORGANIZATION, columns::BUDGET],
         &[],
         "Update an organization",
@@ -117,43 +105,6 @@ pub(crate) const ROUTES: &[Route] = &[
         member_update
     ),
     route!("DELETE", &["/organization/member_delete"], Org, &[MEMBER], &[], "Remove a member", member_delete),
-    route!(
-        "POST",
-        &["/project/new"],
-        Org,
-        &[&[field("project_id", Holds::Text, "made up when absent")], PROJECT, columns::BUDGET],
-        &[],
-        "Create a project",
-        project_new
-    ),
-    route!(
-        "POST",
-        &["/project/update"],
-        Org,
-        &[&[required("project_id", Holds::Text, "the project")], PROJECT, columns::BUDGET],
-        &[],
-        "Update a project",
-        project_update
-    ),
-    route!(
-        "DELETE",
-        &["/project/delete"],
-        Org,
-        &[&[required("project_ids", Holds::Texts, "the projects")]],
-        &[],
-        "Delete projects",
-        project_delete
-    ),
-    route!(
-        "GET",
-        &["/project/info"],
-        Org,
-        &[],
-        &[required("project_id", Holds::Text, "the project")],
-        "Details of a project",
-        project_info
-    ),
-    route!("GET", &["/project/list"], Org, &[], &[], "All projects", project_list),
 ];
 
 #[derive(Debug, Clone, Deserialize)]
@@ -184,7 +135,7 @@ async fn found(call: &Call, id: &str) -> Result<Organization, AdminError> {
 }
 
 /// A budget made from the fields of one, under the id of none.
-async fn budget_of(call: &Call) -> Result<Option<String>, AdminError> {
+pub(crate) async fn budget_of(call: &Call) -> Result<Option<String>, AdminError> {
     if let Some(id) = call.text("budget_id") {
         call.admin.row::<Budget>(&[id], || format!("Budget {id} does not exist")).await?;
         return Ok(Some(id.to_owned()));
@@ -331,6 +282,31 @@ async fn member_add(call: Call) -> Outcome {
         Some(Value::Array(_)) => call.form("member")?.unwrap_or_default(),
         _ => call.form::<Named>("member")?.into_iter().collect(),
     };
+    let present = ListQuery::new().filter(Filter::Is("organization_id", json!(row.organization_id)));
+    let present = present.uncounted().page(1, 100_000);
+    let present = call.admin.store.list::<OrganizationMembership>(&present).await?.rows;
+    // All of them are checked before the first is written down.
+    for member in &members {
+        role(&member.role)?;
+        if let Some(id) = member.user_id.as_deref()
+            && !call.caller.is_admin()
+            && call.admin.is_operators(id)
+        {
+            return Err(
+                AdminError::forbidden(format!("Only proxy admins can add user_id={id}")).about("user_id")
+            );
+        }
+        let user = call.admin.person(member.user_id.as_deref(), member.user_email.as_deref()).await?;
+        if let Some(user) = user.filter(|user| present.iter().any(|one| one.user_id == user.user_id)) {
+            return Err(AdminError::invalid(
+                "member",
+                format!(
+                    "User={} is in organization {} already; use /organization/member_update",
+                    user.user_id, row.organization_id
+                ),
+            ));
+        }
+    }
     let (mut users, mut memberships) = (Vec::new(), Vec::new());
     for member in &members {
         let word = role(&member.role)?;
@@ -344,7 +320,7 @@ async fn member_add(call: Call) -> Outcome {
         };
         call.admin.store.insert(&membership, call.admin.now()).await?;
         call.admin.changed(Subject::User, &user.user_id);
-        users.push(user);
+        users.push(crate::users::shown(json_of(&user)));
         memberships.push(membership);
     }
     call.admin.audit(&call, "updated", TABLE, &row.organization_id, Value::Null, json_of(&memberships)).await;
@@ -370,6 +346,15 @@ async fn member_update(call: Call) -> Outcome {
     let before = membership(&call).await?;
     let mut patch = Map::new();
     if let Some(word) = call.text("role") {
+        let user = call.admin.store.get::<User>(&[&before.user_id]).await?;
+        let powerful =
+            user.and_then(|user| user.user_role).is_some_and(|role| role.starts_with("proxy_admin"));
+        if powerful && !call.caller.is_admin() {
+            return Err(AdminError::forbidden(
+                "Only proxy admins may modify the organization role of a proxy admin",
+            )
+            .about("role"));
+        }
         patch.insert("user_role".to_owned(), json!(role(word)?));
     }
     if let Some(budget) = member_budget(&call).await? {
@@ -392,72 +377,4 @@ async fn member_delete(call: Call) -> Outcome {
     call.admin.changed(Subject::User, &row.user_id);
     call.admin.audit(&call, "updated", TABLE, &row.organization_id, json_of(&row), Value::Null).await;
     Ok(Answer::json(&row))
-}
-
-const PROJECT_COLUMNS: &[&str] = &[
-    "project_alias",
-    "description",
-    "team_id",
-    "models",
-    "metadata",
-    "blocked",
-    "model_rpm_limit",
-    "model_tpm_limit",
-];
-
-async fn project_columns(call: &Call) -> Result<Map<String, Value>, AdminError> {
-    let mut columns = Map::new();
-    columns::take(&mut columns, &call.body, PROJECT_COLUMNS);
-    if let Some(team) = call.text("team_id") {
-        call.admin.row::<Team>(&[team], || format!("Team not found, passed team id: {team}.")).await?;
-    }
-    if let Some(budget) = budget_of(call).await? {
-        columns.insert("budget_id".to_owned(), json!(budget));
-    }
-    columns.insert("updated_by".to_owned(), json!(call.changed_by()));
-    Ok(columns)
-}
-
-async fn project_new(call: Call) -> Outcome {
-    let mut row: Project = columns::row(project_columns(&call).await?)?;
-    row.project_id = call.text("project_id").map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-    row.created_by = call.changed_by();
-    call.admin.store.insert(&row, call.admin.now()).await?;
-    call.admin.changed(Subject::Project, &row.project_id);
-    call.admin
-        .audit(&call, "created", "LiteLLM_ProjectTable", &row.project_id, Value::Null, json_of(&row))
-        .await;
-    Ok(Answer::json(&row))
-}
-
-async fn project_update(call: Call) -> Outcome {
-    let id = call.text("project_id").unwrap_or_default().to_owned();
-    let before: Project = call.admin.row(&[&id], || format!("Project {id} not found")).await?;
-    let patch = columns::patch(project_columns(&call).await?);
-    let row = call.admin.store.update::<Project>(&[&id], &patch, call.admin.now()).await?;
-    call.admin.changed(Subject::Project, &id);
-    call.admin.audit(&call, "updated", "LiteLLM_ProjectTable", &id, json_of(&before), json_of(&row)).await;
-    Ok(Answer::json(&row))
-}
-
-async fn project_delete(call: Call) -> Outcome {
-    let mut gone = Vec::new();
-    for id in call.texts("project_ids") {
-        let row: Project = call.admin.row(&[&id], || format!("Project {id} not found")).await?;
-        call.admin.store.delete::<Project>(&[&id]).await?;
-        call.admin.changed(Subject::Project, &id);
-        call.admin.audit(&call, "deleted", "LiteLLM_ProjectTable", &id, json_of(&row), Value::Null).await;
-        gone.push(row);
-    }
-    Ok(Answer::json(&gone))
-}
-
-async fn project_info(call: Call) -> Outcome {
-    let id = call.asked("project_id").unwrap_or_default();
-    let row: Project = call.admin.row(&[id], || format!("Project {id} not found")).await?;
-    Ok(Answer::json(&row))
-}
-
-async fn project_list(call: Call) -> Outcome {
-    Ok(Answer::json(&call.admin.store.list::<Project>(&ListQuery::new().uncounted()).await?.rows))
 }

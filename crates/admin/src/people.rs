@@ -7,6 +7,13 @@ use crate::Admin;
 use crate::error::AdminError;
 
 impl Admin {
+    /// True for the id under which the operator signs in: whoever has an account of that id before becomes an
+    /// admin of the proxy then.
+    pub(crate) fn is_operators(&self, user: &str) -> bool {
+        let operator = self.snapshot.load().env.filled("PROXY_ADMIN_ID").map(str::to_owned);
+        user == "default_user_id" || operator.as_deref() == Some(user)
+    }
+
     /// The user with this id, else with this address.
     pub(crate) async fn person(
         &self,

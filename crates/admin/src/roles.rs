@@ -71,10 +71,18 @@ impl Role {
         }
     }
 
-    fn of(record: &KeyRecord) -> Self {
+    /// The role of a key's user. Who administers an organization is an org admin whatever the account says,
+    /// and nobody is one without an organization.
+    fn of(record: &KeyRecord, leads_organization: bool) -> Self {
         let Some(user) = &record.user else { return Self::Team };
         let word = user.user_role.as_deref().unwrap_or("internal_user");
-        Self::ALL.into_iter().find(|role| role.word() == word).unwrap_or(Self::InternalUserViewer)
+        let role = Self::ALL.into_iter().find(|role| role.word() == word).unwrap_or(Self::InternalUserViewer);
+        match role {
+            Self::ProxyAdmin | Self::ProxyAdminViewer => role,
+            _ if leads_organization => Self::OrgAdmin,
+            Self::OrgAdmin => Self::InternalUser,
+            role => role,
+        }
     }
 
     /// True if this role gets through `gate` with this method.
@@ -200,7 +208,13 @@ async fn of_key(admin: &Admin, key: &str) -> Result<Caller, AdminError> {
     if record.key.expires.is_some_and(|expires| expires <= admin.now()) {
         return Err(AdminError::unauthorized("expired_key", "Authentication Error - Expired Key."));
     }
-    Ok(Caller { role: Role::of(&record), is_master: false, record: Some(Box::new(record)) })
+    let user = record.key.user_id.as_deref().unwrap_or_default();
+    let leads_organization = !admin.led_by(user).await?.is_empty();
+    Ok(Caller {
+        role: Role::of(&record, leads_organization),
+        is_master: false,
+        record: Some(Box::new(record)),
+    })
 }
 
 fn allowed(caller: &Caller, route: &Route) -> Result<(), AdminError> {
@@ -236,7 +250,7 @@ fn allowed(caller: &Caller, route: &Route) -> Result<(), AdminError> {
 }
 
 /// The key of a request. Source: compat, endpoints §0.2.
-fn presented(headers: &HeaderMap, only: Option<&str>) -> Option<String> {
+pub(crate) fn presented(headers: &HeaderMap, only: Option<&str>) -> Option<String> {
     let text = |name: &str| {
         headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim).filter(|text| !text.is_empty())
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::error::AdminError;
 use crate::fields::{self, Field};
-use crate::roles::{Caller, Gate};
+use crate::roles::{self, Caller, Gate};
 use crate::{Admin, Outcome};
 
 /// One route.
@@ -58,9 +59,15 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::teams::ROUTES,
         crate::users::ROUTES,
         crate::organizations::ROUTES,
+        crate::projects::ROUTES,
         crate::customers::ROUTES,
         crate::budgets::ROUTES,
         crate::tags::ROUTES,
+        crate::models::ROUTES,
+        crate::access_groups::ROUTES,
+        crate::credentials::ROUTES,
+        crate::settings::ROUTES,
+        crate::login::ROUTES,
         crate::spend::ROUTES,
         crate::activity::ROUTES,
         crate::audit::ROUTES,
@@ -108,6 +115,8 @@ pub struct Call {
     pub body: Map<String, Value>,
     /// The query's known fields.
     pub query: Map<String, Value>,
+    /// The bearer token, for routes that are open to everybody and check it themselves.
+    pub(crate) token: Option<String>,
     changed_by: Option<String>,
 }
 
@@ -121,8 +130,13 @@ impl Call {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Self, AdminError> {
+        let is_form = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+        });
         let given = if body.is_empty() || route.body.is_empty() {
             Map::new()
+        } else if is_form {
+            pairs(&String::from_utf8_lossy(body))
         } else {
             serde_json::from_slice::<Map<String, Value>>(body).map_err(|error| {
                 AdminError::invalid("request_body", format!("Invalid JSON payload: {error}"))
@@ -142,6 +156,7 @@ impl Call {
                 fields::check("body", &known, given)?
             },
             query: fields::check("query", route.query, asked)?,
+            token: if route.gate == Gate::Public { roles::presented(headers, None) } else { None },
             changed_by: header.map(str::to_owned),
         })
     }
@@ -154,6 +169,7 @@ impl Call {
             path: self.path.clone(),
             body,
             query: Map::new(),
+            token: None,
             changed_by: self.changed_by.clone(),
         }
     }

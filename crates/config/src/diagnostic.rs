@@ -54,6 +54,11 @@ impl Diagnostic {
         self
     }
 
+    /// Whether it is about something that the database holds.
+    pub fn is_stored(&self) -> bool {
+        self.position.as_ref().is_some_and(|at| &*at.file == std::path::Path::new(crate::stored::ORIGIN))
+    }
+
     /// Whether it refuses the configuration.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -40,6 +40,11 @@ impl Fingerprints {
         Self(all)
     }
 
+    /// True if a setting (`section.key`) is set.
+    pub fn contains(&self, setting: &str) -> bool {
+        self.0.contains_key(setting)
+    }
+
     /// The settings that are set in only one of the two, or differ, by name.
     pub fn changed(&self, other: &Self) -> Vec<String> {
         let here = self.0.iter().filter(|(key, value)| other.0.get(*key) != Some(value));

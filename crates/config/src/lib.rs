@@ -22,6 +22,7 @@ mod schema;
 mod serve_env;
 mod snapshot;
 mod sources;
+mod stored;
 mod substitute;
 mod yaml;
 
@@ -31,13 +32,14 @@ pub use fingerprints::Fingerprints;
 pub use open_map::{Headers, OpenMap};
 pub use position::Position;
 pub use reference::reference_markdown;
-pub use registry::KeyStatus;
+pub use registry::{Key, KeyStatus, known_keys};
 pub use report::{KeyReport, Strictness, render};
 pub use schema::{
-    Authentication, AwsParams, AzureParams, BudgetSettings, Credential, DatabaseSettings, DeploymentConfig,
-    FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings, GroupAlias, LitellmParams, LitellmSettings,
-    ModelInfo, RedisConfig, RouterLimits, RouterSettings, SpendSettings, SslVerify, Strategy, TokenRate,
-    VertexParams,
+    Authentication, AwsParams, AzureParams, BudgetSettings, CacheKind, CacheSettings, Credential,
+    DatabaseSettings, DeploymentConfig, FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings,
+    GroupAlias, Isolation, LitellmParams, LitellmSettings, ModelInfo, RedisConfig, RouterLimits,
+    RouterSettings, SpendSettings, SslVerify, Strategy, TokenRate, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
-pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_text, report};
+pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};
+pub use stored::{STORED_SECTIONS, Stored};

@@ -109,6 +109,11 @@ pub(crate) fn keys(section: Section) -> &'static [Key] {
     TABLES.get(index).map(|table| table.keys.as_slice()).unwrap_or_default()
 }
 
+/// The keys of a section of the file, such as `general_settings`.
+pub fn known_keys(section: &str) -> impl Iterator<Item = &'static Key> {
+    TABLES.iter().filter(move |table| table.word == section).flat_map(|table| &table.keys)
+}
+
 /// The row of a key: by name, else by the first pattern that fits.
 pub(crate) fn find(section: Section, name: &str) -> Option<&'static Key> {
     let keys = keys(section);

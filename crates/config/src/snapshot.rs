@@ -19,6 +19,7 @@ use crate::schema::{
     RouterSettings, credential, read_model_list,
 };
 use crate::sources;
+use crate::stored::Stored;
 use crate::substitute;
 
 /// An immutable configuration. Share it behind an `Arc`.
@@ -114,6 +115,22 @@ pub fn load(path: &Path, env: &Env, strictness: Strictness) -> Result<Loaded, Re
 pub fn read(path: &Path, env: &Env, strictness: Strictness) -> Reading {
     let mut findings = Findings::default();
     let sources = sources::read(path, &mut findings);
+    understand(sources, env, strictness, findings)
+}
+
+/// Reads a file, or nothing, with what the database adds laid over it.
+pub fn read_over(path: Option<&Path>, stored: &Stored, env: &Env, strictness: Strictness) -> Reading {
+    let mut findings = Findings::default();
+    let mut sources = match path {
+        Some(path) => sources::read(path, &mut findings),
+        None => sources::read_text("{}", Path::new("database"), &mut findings),
+    };
+    if path.is_none() {
+        sources.files.clear();
+    }
+    if let Some(root) = &mut sources.root {
+        stored.lay_over(root, env, &mut findings);
+    }
     understand(sources, env, strictness, findings)
 }
 
@@ -253,6 +270,19 @@ impl Snapshot {
             .map(|name| DeploymentConfig::new(format!("{name}/*"), &format!("{name}/*")))
             .collect();
         Self { deployments, env: env.clone(), ..Self::default() }
+    }
+
+    /// Whether models, credentials and settings of the database count: `STORE_MODEL_IN_DB=true`, else
+    /// `general_settings.store_model_in_db`; without a file yes.
+    pub fn stores_models(&self) -> bool {
+        let asked =
+            self.env.filled("STORE_MODEL_IN_DB").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        asked || self.general.database.store_models.unwrap_or(self.sources.is_empty())
+    }
+
+    /// What secrets in the database are sealed with: `LITELLM_SALT_KEY`, else `master_key`.
+    pub fn salt(&self, master_key: Option<&Secret>) -> Option<Secret> {
+        self.env.filled("LITELLM_SALT_KEY").map(Secret::from).or_else(|| master_key.cloned())
     }
 
     /// The admin key: `general_settings.master_key`, else `LITELLM_MASTER_KEY`.

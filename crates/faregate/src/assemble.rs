@@ -10,6 +10,8 @@ use faregate_gateway::gate::{Parts, Table, verify};
 use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Proxies, Upstream, UpstreamSettings};
 
+use crate::answers;
+
 /// Connections as the environment and the file want them.
 ///
 /// # Errors
@@ -35,21 +37,23 @@ pub fn view(env: &Env) -> EnvView {
     EnvView::new(move |name| env.get(name).map(str::to_owned))
 }
 
-/// Everything requests are routed by, and what is wrong with deployments that cannot serve.
+/// Everything requests are routed by, and what is wrong with deployments and a cache that cannot serve.
 pub fn table(
     snapshot: &Snapshot,
     upstream: &Upstream,
     catalog: &Arc<Catalog>,
     master_key: Option<Secret>,
 ) -> (Table, Vec<Diagnostic>) {
+    let (answers, finding) = answers::cache(snapshot);
     let parts = Parts {
         upstream: upstream.clone(),
         catalog: Arc::clone(catalog),
         env: view(&snapshot.env),
         master_key,
+        answers,
     };
     let (table, skipped) = Table::new(&with_environment(snapshot), parts);
-    (table, skipped.into_iter().map(|skipped| skipped.finding).collect())
+    (table, skipped.into_iter().map(|skipped| skipped.finding).chain(finding).collect())
 }
 
 /// What the file leaves open and the environment says.

@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use faregate_catalog::Catalog;
-use faregate_config::{Diagnostic, Env, Position, Reading, ServeEnv, Strictness, read, render};
+use faregate_config::{
+    Diagnostic, Env, Position, Reading, ServeEnv, Severity, Stored, Strictness, read, read_over, render,
+};
 
 use crate::assemble;
 
@@ -79,14 +81,30 @@ pub enum Format {
 
 /// Reads a file and tries its deployments, without calling anybody. Needs a tokio runtime.
 pub fn check(path: &Path, env: &Env, strictness: Strictness) -> anyhow::Result<Checked> {
-    let reading = read(path, env, strictness);
+    checked(read(path, env, strictness))
+}
+
+/// The same with what the database adds to the file.
+pub fn check_over(
+    path: &Path,
+    stored: &Stored,
+    env: &Env,
+    strictness: Strictness,
+) -> anyhow::Result<Checked> {
+    checked(read_over(Some(path), stored, env, strictness))
+}
+
+fn checked(reading: Reading) -> anyhow::Result<Checked> {
     let mut findings = reading.findings.clone();
     if let Some(draft) = &reading.draft {
         let (environment, warnings) = ServeEnv::read(&draft.env);
         findings.extend(warnings);
         let upstream = assemble::upstream(&environment, draft, 0)?;
         let (_, skipped) = assemble::table(draft, &upstream, &Arc::new(Catalog::built_in()), None);
-        findings.extend(skipped);
+        // One stored model that cannot serve must not keep a configuration from being served.
+        findings.extend(skipped.into_iter().map(|finding| {
+            if finding.is_stored() { Diagnostic { severity: Severity::Warning, ..finding } } else { finding }
+        }));
     }
     Ok(Checked { reading, findings })
 }

@@ -12,6 +12,7 @@ use crate::flags::{Client, Serve};
 use crate::maintenance::{self, Task, Which};
 use crate::models::Models;
 use crate::probe;
+use crate::reconcile::{self, Reconcile};
 
 /// An LLM gateway: every client dialect in, every provider out. Drop-in for the LiteLLM proxy.
 ///
@@ -74,6 +75,8 @@ enum Command {
         #[arg(long)]
         new_key_file: Option<PathBuf>,
     },
+    /// Compare the ledger with a provider's usage export; exit code 1 when they differ
+    Reconcile(Reconcile),
     /// Print a shell's completion script
     Completions {
         /// Which shell
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
         Some(Command::RotateSalt { which, old_key_file, new_key_file }) => {
             maintenance::rotate_salt(&which, old_key_file.as_deref(), new_key_file.as_deref())
         }
+        Some(Command::Reconcile(asked)) => reconcile::run(&asked),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "faregate", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

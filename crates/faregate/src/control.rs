@@ -16,10 +16,13 @@ use faregate_journal::{Journal, JournalError, Recovery, Settings};
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::limits::OutputEstimates;
 use faregate_terms::Secret;
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adapters::known_keys::KnownKeys;
 use crate::adapters::principal::{Rules, StoreSource};
 use crate::database;
 use crate::jobs::{self, Desk, Left};
@@ -60,14 +63,21 @@ impl Control {
             tracing::info!(over, "limits and changes are shared with other replicas");
         }
         let rules = Arc::new(ArcSwap::from_pointee(Rules::of(snapshot)));
-        let source =
-            StoreSource::new(store.clone(), Handle::current(), Arc::clone(&clock), Arc::clone(&rules));
+        let known = Arc::new(KnownKeys::default());
+        let source = StoreSource::new(
+            store.clone(),
+            Handle::current(),
+            Arc::clone(&clock),
+            Arc::clone(&rules),
+            Arc::clone(&known),
+        );
         let principals = Arc::new(Principals::new(Arc::new(source)));
         let desk = Desk {
             store,
             journal: journal.clone(),
             limits: shared.limits.clone(),
             principals: Arc::clone(&principals),
+            known,
             invalidations: shared.invalidations,
             leadership: shared.leadership,
             rules,
@@ -93,16 +103,33 @@ impl Control {
         Ok((Self { desk, jobs, sharing, sharing_ends }, services))
     }
 
-    /// The management API over the same database.
-    pub fn admin(&self, catalog: &Arc<Catalog>, master_key: Option<Secret>) -> Admin {
-        Admin::new(
+    /// The management API over the same database. What it stores is announced by `ask`, and serves when that is
+    /// answered.
+    pub fn admin(
+        &self,
+        catalog: &Arc<Catalog>,
+        master_key: Option<Secret>,
+        ask: mpsc::Sender<oneshot::Sender<()>>,
+    ) -> Admin {
+        let apply = move || -> BoxFuture<'static, ()> {
+            let ask = ask.clone();
+            Box::pin(async move {
+                let (told, served) = oneshot::channel();
+                if ask.send(told).await.is_ok() {
+                    // A reload that cannot be done has said so in the log.
+                    let _ = tokio::time::timeout(END, served).await;
+                }
+            })
+        };
+        let admin = Admin::new(
             self.desk.store.clone(),
             self.desk.invalidations.clone(),
             Arc::clone(&self.desk.snapshot),
             Arc::clone(catalog),
             master_key,
             Arc::clone(&self.desk.clock),
-        )
+        );
+        admin.applying(Arc::new(apply))
     }
 
     /// Ends: books what is left, then lets go of everything. Call it when the last request is over.

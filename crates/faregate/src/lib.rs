@@ -4,6 +4,7 @@
 //! [`assemble`] turns a configuration into a gate, [`listen`] puts it on a socket.
 
 pub mod adapters;
+pub mod answers;
 pub mod assemble;
 pub mod changes;
 pub mod check;
@@ -22,6 +23,7 @@ pub mod master_key;
 pub mod models;
 pub mod prices;
 pub mod probe;
+mod reconcile;
 pub mod reload;
 pub mod serve;
 pub mod shared;

@@ -139,7 +139,11 @@ fn configured(which: &Which) -> anyhow::Result<(Snapshot, Env)> {
     Ok((snapshot, env))
 }
 
-fn with_store(
+/// Opens the database for a task, and closes it.
+///
+/// # Errors
+/// If it cannot be used, and the task's own.
+pub fn with_store(
     which: &Which,
     task: impl AsyncFnOnce(&Store) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {

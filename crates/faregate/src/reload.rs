@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use faregate_admin::stored;
 use faregate_catalog::Catalog;
-use faregate_config::{Env, Snapshot, Strictness};
+use faregate_config::{Env, Snapshot, Stored, Strictness, read_over};
+use faregate_gateway::answers::Answers;
 use faregate_gateway::gate::Gate;
-use faregate_state::invalidate::Change;
+use faregate_state::invalidate::{Change, Subject};
 use faregate_terms::Secret;
 use faregate_upstream::Upstream;
 
 use crate::adapters::principal::Rules as LimitRules;
 use crate::assemble;
 use crate::changes::Changes;
-use crate::check::check;
+use crate::check::{Checked, check, check_over};
 use crate::flags::Overrides;
 use crate::jobs::Desk;
 use crate::master_key::{self, Rules};
@@ -26,6 +29,14 @@ use crate::watch::Watch;
 
 /// Editors write a file in several steps; what follows within this time belongs together.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// How often what others stored is looked for, when the file says nothing.
+const POLL: Duration = Duration::from_secs(30);
+
+/// True for changes of stored models, credentials and settings.
+fn concerns_configuration(change: &Change) -> bool {
+    matches!(change, Change::Everything | Change::One(Subject::Model | Subject::Settings, _))
+}
 
 /// What a reload keeps.
 pub struct Reloader {
@@ -53,6 +64,12 @@ pub struct Reloader {
     pub loopback: bool,
     /// What jobs work with.
     pub desk: Desk,
+    /// What is served without a file, before the database adds to it.
+    pub base: Snapshot,
+    /// What the database adds.
+    pub stored: Stored,
+    /// Somebody has stored something and waits until it serves.
+    pub asked: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 impl Reloader {
@@ -68,10 +85,28 @@ impl Reloader {
         let mut hangup = signal(SignalKind::hangup())?;
         let (mut watch, mut changes) = Watch::start(self.snapshot.sources.iter().chain(self.prices.file()));
         let mut fetched = Fetched::start(&self.prices, &self.upstream, stop.clone());
+        let mut news = self.desk.invalidations.subscribe();
         Ok(async move {
             loop {
+                let poll = self.snapshot.general.database.reload_every.unwrap_or(POLL);
                 tokio::select! {
                     _ = hangup.recv() => {}
+                    Some(told) = self.asked.recv() => {
+                        self.take_stored().await;
+                        // Who asked may have gone meanwhile.
+                        let _ = told.send(());
+                        continue;
+                    }
+                    Some(change) = news.next() => {
+                        if concerns_configuration(&change) {
+                            self.take_stored().await;
+                        }
+                        continue;
+                    }
+                    () = tokio::time::sleep(poll) => {
+                        self.take_stored().await;
+                        continue;
+                    }
                     Some(()) = changes.recv() => {
                         tokio::time::sleep(SETTLE).await;
                         while changes.try_recv().is_ok() {}
@@ -85,17 +120,31 @@ impl Reloader {
                 }
                 fetched.refresh();
                 self.reread_prices();
-                match self.path.clone() {
-                    Some(path) => {
-                        let mut sources = self.reload(&path);
-                        while watch.follow(sources.iter().chain(self.prices.file())) {
-                            sources = self.reload(&path);
-                        }
-                    }
-                    None => self.swap(),
+                let mut sources = self.reload();
+                while watch.follow(sources.iter().chain(self.prices.file())) {
+                    sources = self.reload();
                 }
             }
         })
+    }
+
+    /// Takes up what the database adds, if it is not what serves already.
+    pub async fn take_stored(&mut self) {
+        if !self.snapshot.stores_models() {
+            return;
+        }
+        let given = self.snapshot.master_key().or_else(|| self.master_key.clone());
+        let salt = self.snapshot.salt(given.as_ref());
+        match stored::read(&self.desk.store, salt.as_ref()).await {
+            Ok(stored) if stored == self.stored => {}
+            Ok(stored) => {
+                self.stored = stored;
+                self.reload();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "stored models and settings cannot be read; the old ones stay")
+            }
+        }
     }
 
     /// A price file may have changed as well.
@@ -110,8 +159,12 @@ impl Reloader {
     }
 
     /// Reads the configuration again; answers the files that it is made of, taken up or not.
-    fn reload(&mut self, path: &Path) -> Vec<PathBuf> {
-        let checked = match check(path, &self.env, self.strictness) {
+    fn reload(&mut self) -> Vec<PathBuf> {
+        let Some(path) = self.path.clone() else {
+            self.take(self.without_file());
+            return Vec::new();
+        };
+        let checked = match self.check(&path) {
             Ok(checked) => checked,
             Err(error) => {
                 tracing::error!(error = %format!("{error:#}"), "the new config cannot be used; the old one stays");
@@ -137,6 +190,46 @@ impl Reloader {
         sources
     }
 
+    /// The file with what is stored over it. Stored settings that cannot be used do not keep a good file from
+    /// being served.
+    fn check(&self, path: &Path) -> anyhow::Result<Checked> {
+        let alone = check(path, &self.env, self.strictness)?;
+        let over = alone.is_usable()
+            && alone.reading.snapshot.as_ref().is_some_and(Snapshot::stores_models)
+            && !self.stored.is_empty();
+        if !over {
+            return Ok(alone);
+        }
+        let both = check_over(path, &self.stored, &self.env, self.strictness)?;
+        if both.is_usable() {
+            return Ok(both);
+        }
+        for finding in both.findings.iter().filter(|finding| finding.is_error()) {
+            tracing::error!("{finding}");
+        }
+        tracing::error!("stored settings cannot be used and are left out; mend them with /config/update");
+        let models = Stored { sections: serde_json::Map::new(), ..self.stored.clone() };
+        check_over(path, &models, &self.env, self.strictness)
+    }
+
+    fn without_file(&self) -> Snapshot {
+        let mut snapshot = self.base.clone();
+        if self.stored.is_empty() {
+            return snapshot;
+        }
+        let reading = read_over(None, &self.stored, &snapshot.env, self.strictness);
+        for finding in &reading.findings {
+            tracing::warn!("{finding}");
+        }
+        match reading.snapshot {
+            Some(mut over) => {
+                snapshot.deployments.append(&mut over.deployments);
+                Snapshot { deployments: snapshot.deployments, ..over }
+            }
+            None => snapshot,
+        }
+    }
+
     fn take(&mut self, mut snapshot: Snapshot) {
         let given = snapshot.master_key().or_else(|| self.master_key.clone());
         if let Err(error) = master_key::permitted(given, Rules::of(&snapshot, self.loopback)) {
@@ -154,7 +247,8 @@ impl Reloader {
     /// Puts the configuration and the prices of now into service. Requests in flight keep what they have.
     fn swap(&self) {
         let given = self.snapshot.master_key().or_else(|| self.master_key.clone());
-        let (table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
+        let (mut table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
+        table.answers = Answers::going_on(self.gate.table.load().answers.as_ref(), table.answers);
         self.gate.table.store(Arc::new(table));
         // What is remembered of keys was built by the rules of before.
         self.desk.rules.store(Arc::new(LimitRules::of(&self.snapshot)));

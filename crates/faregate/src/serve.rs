@@ -11,9 +11,10 @@ use anyhow::{Context, bail};
 use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use faregate_config::{Env, ServeEnv, Snapshot, Strictness};
+use faregate_config::{Env, ServeEnv, Snapshot, Stored, Strictness};
 use faregate_gateway::gate::Gate;
 use faregate_gateway::metrics::DEFAULT_BUCKETS;
 
@@ -62,6 +63,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
             (demo.snapshot(&env), Some(demo))
         }
     };
+    let base = snapshot.clone();
     overrides.apply(&mut snapshot);
     // The file's own environment_variables count from here on.
     let (environment, _) = ServeEnv::read(&snapshot.env);
@@ -102,7 +104,8 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (control, services) = Control::start(&snapshot, &data_dir, &stop).await?;
     let gate = Arc::new(Gate::new(table, buckets, services));
-    let admin = Arc::new(control.admin(&catalog, master_key.clone()));
+    let (ask, asked) = mpsc::channel(16);
+    let admin = Arc::new(control.admin(&catalog, master_key.clone(), ask));
     workers.runtimes().for_each(|runtime| gate.metrics.count_tasks_of(runtime));
 
     let acceptor = acceptor(&flags, &environment)?;
@@ -111,7 +114,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let scheme = if acceptor.is_some() { "https" } else { "http" };
 
     // Signals and file changes count from the moment that the address is said.
-    let reloader = Reloader {
+    let mut reloader = Reloader {
         path: config,
         env,
         strictness,
@@ -124,7 +127,11 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         master_key,
         loopback,
         desk: control.desk.clone(),
+        base,
+        stored: Stored::default(),
+        asked,
     };
+    reloader.take_stored().await;
     let reloading = tokio::spawn(reloader.prepare(stop.clone())?);
     let cut = CancellationToken::new();
     let signals = tokio::spawn(end_signals(stop.clone(), cut.clone())?);

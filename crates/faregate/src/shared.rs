@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::adapters::shared_sql::{SqlClaims, SqlCounters, SqlLog};
 
 /// Names of everything in a Redis that several installations may use.
-const INSTALLATION: &str = "faregate";
+pub(crate) const INSTALLATION: &str = "faregate";
 
 /// The parts that agree with other replicas.
 pub struct Shared {
@@ -100,12 +100,24 @@ fn over_database(
 fn redis_settings(snapshot: &Snapshot) -> Option<RedisSettings> {
     let env = from_env(snapshot);
     let named =
-        [&snapshot.general.coordination_redis, &snapshot.router.redis, &snapshot.litellm.cache_redis, &env];
+        [&snapshot.general.coordination_redis, &snapshot.router.redis, &snapshot.litellm.cache.redis, &env];
     let config = named.into_iter().find(|config| config.is_some())?;
+    Some(settings_of(config, &env))
+}
+
+/// The Redis of `cache_params`, else of `REDIS_*`; `None` if neither names one.
+pub(crate) fn cache_settings(snapshot: &Snapshot) -> Option<RedisSettings> {
+    let env = from_env(snapshot);
+    let named = [&snapshot.litellm.cache.redis, &env];
+    let config = named.into_iter().find(|config| config.is_some())?;
+    Some(settings_of(config, &env))
+}
+
+fn settings_of(config: &RedisConfig, env: &RedisConfig) -> RedisSettings {
     let port = |port: Option<u64>| port.and_then(|port| u16::try_from(port).ok()).unwrap_or(6379);
     let host = config.host.clone().map(|host| (host, port(config.port)));
     let nodes = config.nodes.iter().map(|(host, number)| (host.clone(), port(Some(*number))));
-    Some(RedisSettings {
+    RedisSettings {
         url: config.url.clone(),
         hosts: if config.nodes.is_empty() { host.into_iter().collect() } else { nodes.collect() },
         username: config.username.clone(),
@@ -115,7 +127,7 @@ fn redis_settings(snapshot: &Snapshot) -> Option<RedisSettings> {
         ssl: config.ssl || env.ssl,
         cluster: !config.nodes.is_empty(),
         ..RedisSettings::default()
-    })
+    }
 }
 
 /// Source: compat, env, Redis.

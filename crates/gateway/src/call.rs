@@ -80,6 +80,10 @@ pub struct Options {
     pub extra_headers: Vec<(String, String)>,
     /// Whom the request is booked on.
     pub labels: Labels,
+    /// `cache`: wishes about the response cache, not read yet.
+    pub cache: Option<Value>,
+    /// `caching`: whether the response cache may be used at all.
+    pub caching: Option<bool>,
     /// What it says about its own routing.
     pub steering: Option<Box<Steering>>,
 }
@@ -311,6 +315,8 @@ impl Options {
             allowed_openai_params: envelope.get("allowed_openai_params").unwrap_or_default(),
             extra_headers,
             labels: Labels::read(envelope, headers),
+            cache: envelope.get("cache"),
+            caching: envelope.get("caching"),
             steering: Steering::read(envelope),
         }
     }

@@ -19,6 +19,7 @@ use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Upstream};
 use faregate_wire::dialect::Dialect;
 
+use crate::answers::Answers;
 use crate::destination::{Builder, Destination, Unusable, Via};
 use crate::health::{Care, Health, Vitals};
 use crate::metrics::{DeploymentLabels, Metrics};
@@ -137,6 +138,8 @@ pub struct Table {
     pub global_limits: Vec<Limit>,
     /// Limits of a group's own, by its name.
     pub group_limits: HashMap<String, Vec<Limit>>,
+    /// The response cache; `None` if it is off.
+    pub answers: Option<Arc<Answers>>,
     /// Access groups of each model group.
     access_groups: HashMap<String, Vec<String>>,
     /// The deployments' records, taken when the first request asks.
@@ -281,6 +284,8 @@ pub struct Parts {
     pub env: EnvView,
     /// The admin key; `None` lets everybody in.
     pub master_key: Option<Secret>,
+    /// The response cache; `None` if it is off.
+    pub answers: Option<Arc<Answers>>,
 }
 
 /// A deployment that cannot serve, and why.
@@ -314,6 +319,7 @@ impl Table {
             env: parts.env,
             global_limits: global_limits(snapshot),
             group_limits: group_limits(snapshot),
+            answers: parts.answers,
             access_groups: access_groups(snapshot),
             seats: OnceLock::new(),
         };

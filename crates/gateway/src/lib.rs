@@ -3,6 +3,7 @@
 //! Knows no HTTP framework, no SQL and no files. Start at [`pipeline::serve`], which reads like the list of
 //! stages it runs; each stage is a module of [`stage`]. [`routes`] says which paths are ours.
 
+pub mod answers;
 pub mod body;
 pub mod call;
 pub mod caller;

@@ -114,6 +114,8 @@ pub struct SeriesKey {
     pub who: Who,
     /// Exception class of a failure.
     pub class: Option<&'static str>,
+    /// Whether the response cache answered, if it was asked.
+    pub cache_hit: Option<bool>,
     /// Client address.
     pub client_ip: String,
     /// Client program.
@@ -139,6 +141,8 @@ pub struct Metrics {
     pub in_flight: Gauge<i64, AtomicI64>,
     /// Streams that ended because the client left.
     pub client_closed: Counter,
+    /// Calls to the response cache that failed or took too long.
+    pub cache_failures: Counter,
     /// Tasks alive, as of the last exposition.
     tasks: Gauge<i64, AtomicI64>,
     /// The journal, as of the last exposition.
@@ -209,6 +213,10 @@ enum When {
     Answered,
     /// A deployment failed: counted call by call, for the deployment that was called.
     CallFailed,
+    /// The response cache answered.
+    CacheHit,
+    /// It did not, and a deployment answered.
+    CacheMiss,
 }
 
 const WHO: [&str; 4] = ["end_user", "hashed_api_key", "api_key_alias", "requested_model"];
@@ -237,6 +245,17 @@ const TOKEN_LABELS_SHORT: &[&str] = &[
     "user",
     "user_email",
     "requested_model",
+    "model_id",
+    "api_provider",
+];
+const CACHE_LABELS: &[&str] = &[
+    "model",
+    "hashed_api_key",
+    "api_key_alias",
+    "team",
+    "team_alias",
+    "end_user",
+    "user",
     "model_id",
     "api_provider",
 ];
@@ -397,6 +416,24 @@ const COUNTERS: &[Declared] = &[
         labels: TOKEN_LABELS_SHORT,
         when: When::Answered,
     },
+    Declared {
+        name: "litellm_cache_hits_metric",
+        help: "Requests the response cache answered",
+        labels: CACHE_LABELS,
+        when: When::CacheHit,
+    },
+    Declared {
+        name: "litellm_cache_misses_metric",
+        help: "Requests the response cache was asked for in vain, and a deployment answered",
+        labels: CACHE_LABELS,
+        when: When::CacheMiss,
+    },
+    Declared {
+        name: "litellm_cached_tokens_metric",
+        help: "Tokens of answers from the response cache",
+        labels: CACHE_LABELS,
+        when: When::CacheHit,
+    },
 ];
 
 const SPEND: Declared = Declared {
@@ -511,6 +548,12 @@ impl Metrics {
             "Streams that ended because the client left",
             client_closed.clone(),
         );
+        let cache_failures = Counter::default();
+        registry.register(
+            "faregate_cache_failures",
+            "Calls to the response cache that failed or took too long; the requests went on without it",
+            cache_failures.clone(),
+        );
         Self {
             registry,
             counters,
@@ -518,6 +561,7 @@ impl Metrics {
             histograms,
             in_flight,
             client_closed,
+            cache_failures,
             tasks,
             ledger,
             runtimes: RwLock::default(),
@@ -577,6 +621,9 @@ impl Metrics {
             usage.cache_read,
             usage.cache_write(),
             usage.reasoning,
+            1,
+            1,
+            usage.total(),
         ];
         for (counter, amount) in handles.counters.iter().zip(amounts) {
             if let (Some(counter), true) = (counter, amount > 0) {
@@ -635,13 +682,15 @@ impl Metrics {
 
     fn resolve(&self, key: &SeriesKey) -> Handles {
         let failed = key.status >= 400;
-        let called = key.model_id.is_some();
+        let called = key.model_id.is_some() && key.cache_hit != Some(true);
         let counts = |when: When| match when {
             When::Always => true,
             When::Failed => failed,
             When::Called => called,
             When::Answered => called && !failed,
             When::CallFailed => false,
+            When::CacheHit => key.cache_hit == Some(true) && !failed,
+            When::CacheMiss => key.cache_hit == Some(false) && called && !failed,
         };
         let counters = COUNTERS.iter().zip(&self.counters).map(|(declared, family)| {
             counts(declared.when).then(|| family.get_or_create(&labels(declared.labels, key)).clone())
@@ -707,6 +756,7 @@ mod tests {
             api_base: None,
             who: Who::Named("None"),
             class: Some("RateLimitError"),
+            cache_hit: None,
             client_ip: "None".into(),
             user_agent: "None".into(),
         }

@@ -21,6 +21,7 @@ use crate::stage::attempt::attempt;
 use crate::stage::decode::{self, decode};
 use crate::stage::deliver::{deliver, refuse};
 use crate::stage::identify::{Principal, identify};
+use crate::stage::lookup::lookup;
 use crate::stage::plan::plan;
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
@@ -116,6 +117,12 @@ where
     access::model(table, &admitted.principal, &call.model)?;
     fallback::check_groups(table, &call, &admitted.principal)?;
     operation::responses::resume(gate, &call)?;
+    if let Some(answers) = &table.answers {
+        // Boxed, so that requests carry no room for it where the cache is off.
+        if let Some(kept) = Box::pin(lookup(gate, table, answers, &call, admitted)).await? {
+            return Ok((call, Answer::Cached(kept)));
+        }
+    }
     let mut dice = gate.dice();
     let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());

@@ -84,6 +84,9 @@ pub enum Refusal {
     /// The caller may not call this route.
     #[error("Only the master key may call this route")]
     AdminOnly,
+    /// The response cache is off, or does not answer.
+    #[error("{0}")]
+    CacheAway(String),
     /// The body is no JSON object.
     #[error(transparent)]
     Body(#[from] BadBody),
@@ -299,7 +302,7 @@ impl Refusal {
             Self::NoKey | Self::MalformedKey(_) | Self::NotAVirtualKey(_) => 401,
             Self::BannedMember(_) | Self::AdminOnly => 401,
             Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
-            Self::StoreAway(_) => 503,
+            Self::StoreAway(_) | Self::CacheAway(_) => 503,
             Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
             Self::Limited(limited) => limited.status,
             Self::NoDeployment(_) => 429,

@@ -44,6 +44,7 @@ pub enum Operation {
     Model,
     /// Deployments with their catalogue facts.
     ModelInfo,
+    ModelInfoPaged,
     /// Model groups with merged facts.
     ModelGroupInfo,
     /// Token counting for any model.
@@ -54,6 +55,14 @@ pub enum Operation {
     TransformRequest,
     /// Which deployments a request would try, and why.
     RouteExplain,
+    /// Does the response cache answer.
+    CachePing,
+    /// Drop answers from it.
+    CacheDelete,
+    /// Drop all of them.
+    CacheFlush,
+    /// What its Redis says of itself.
+    CacheServer,
     /// Is the process alive.
     Liveliness,
     /// Can it serve.
@@ -153,6 +162,12 @@ pub const ROUTES: &[Row] = &[
     },
     Row {
         method: "GET",
+        paths: &["/v2/model/info"],
+        operation: Operation::ModelInfoPaged,
+        doc: "The same by pages, searched and sorted",
+    },
+    Row {
+        method: "GET",
         paths: &["/model_group/info"],
         operation: Operation::ModelGroupInfo,
         doc: "Model groups with merged facts",
@@ -180,6 +195,30 @@ pub const ROUTES: &[Row] = &[
         paths: &["/route/explain"],
         operation: Operation::RouteExplain,
         doc: "Which deployments a chat request would try, and why",
+    },
+    Row {
+        method: "GET",
+        paths: &["/cache/ping"],
+        operation: Operation::CachePing,
+        doc: "Whether the response cache answers; for administrators",
+    },
+    Row {
+        method: "POST",
+        paths: &["/cache/delete"],
+        operation: Operation::CacheDelete,
+        doc: "Drop answers from the response cache by key; for administrators",
+    },
+    Row {
+        method: "POST",
+        paths: &["/cache/flushall"],
+        operation: Operation::CacheFlush,
+        doc: "Drop every answer from the response cache; for administrators",
+    },
+    Row {
+        method: "GET",
+        paths: &["/cache/redis/info"],
+        operation: Operation::CacheServer,
+        doc: "What the response cache's Redis says of itself; for administrators",
     },
     Row {
         method: "GET",

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+mod disk;
 mod memory;
 mod redis;
 
+pub use disk::DiskCache;
 pub use memory::MemoryCache;
-pub use redis::RedisCache;
+pub use redis::{RedisCache, ServerFacts};
 
 /// The cache cannot say. A caller goes on as if it had missed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,10 @@ pub trait ResponseCache: Send + Sync {
     fn delete<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64>;
     /// Drops everything; on other replicas within a second.
     fn flush(&self) -> Answer<'_, ()>;
-    /// Fails if the cache does not answer.
+    /// Fails if the cache does not answer, or cannot be written.
     fn ping(&self) -> Answer<'_, ()>;
+    /// What the server behind it says of itself; `None` if there is no server.
+    fn server(&self) -> Answer<'_, Option<ServerFacts>> {
+        Box::pin(async { Ok(None) })
+    }
 }

@@ -6,7 +6,7 @@ use faregate_terms::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::db::Tx;
+use crate::db::{Cell, Tx};
 use crate::ledger::{SubjectKind, totals};
 use crate::record::{self, Patch, Record};
 use crate::schema::{Kind, Table, access, identity};
@@ -241,6 +241,18 @@ pub struct Rotation<'a> {
 }
 
 impl Store {
+    /// The hashes of all keys, those included that work only until their grace period ends.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn key_hashes(&self) -> Result<Vec<String>, StoreError> {
+        let sql = self.db.sql(
+            "SELECT token FROM \"LiteLLM_VerificationToken\" UNION SELECT token FROM \"LiteLLM_DeprecatedVerificationToken\"",
+        );
+        let rows = self.db.fetch(sql, &[Kind::Text]).await?;
+        Ok(rows.into_iter().flatten().filter_map(Cell::text).collect())
+    }
+
     /// Gives a key a new hash. Its row, spend and settings stay; requests in flight are booked on it still.
     ///
     /// # Errors

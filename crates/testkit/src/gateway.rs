@@ -13,6 +13,7 @@ use faregate::workers::Workers;
 use faregate::{assemble, listen};
 use faregate_catalog::Catalog;
 use faregate_config::{Env, ServeEnv, Snapshot, Strictness, read_text};
+use faregate_gateway::answers::Answers;
 use faregate_gateway::gate::{Gate, Services, Table};
 use faregate_gateway::metrics::DEFAULT_BUCKETS;
 use faregate_terms::Secret;
@@ -79,7 +80,9 @@ impl Gateway {
     /// # Panics
     /// As [`Gateway::start`].
     pub fn swap(&self, config_yaml: &str) {
-        self.gate.table.store(Arc::new(table(&snapshot(config_yaml, &Env::empty()))));
+        let mut table = table(&snapshot(config_yaml, &Env::empty()));
+        table.answers = Answers::going_on(self.gate.table.load().answers.as_ref(), table.answers);
+        self.gate.table.store(Arc::new(table));
     }
 
     /// `http://127.0.0.1:port`, without a slash at the end.

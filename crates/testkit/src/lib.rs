@@ -4,7 +4,7 @@
 //! `FakeProvider` in each provider dialect. What only a process
 //! of its own shows (flags, signals, exit codes) is tested in the `faregate` package.
 //!
-//! [`redis`] is a corner of a Redis, or a server of the test's own. With the feature `postgres`, `postgres::Database` is a database of the test's own.
+//! [`line`] leads to a server and can be cut. [`redis`] is a corner of a Redis, or a server of the test's own. With the feature `postgres`, `postgres::Database` is a database of the test's own.
 
 #[cfg(feature = "gateway")]
 pub mod client;
@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod line;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "gateway")]

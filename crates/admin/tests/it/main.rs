@@ -2,6 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod authority;
+mod key_policy;
+mod key_rules;
+mod people_rules;
+mod spend_scope;
+mod world;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -15,7 +22,7 @@ use faregate_catalog::Catalog;
 use faregate_config::Snapshot;
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::invalidate::Invalidations;
-use faregate_store::{Settings, Store, User, VirtualKey};
+use faregate_store::{Budget, Organization, OrganizationMembership, Settings, Store, User, VirtualKey};
 use faregate_terms::{KeyHash, Secret, UtcMillis};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value;
@@ -34,6 +41,15 @@ impl Plane {
         let store = Store::connect(&Settings::sqlite(folder.path().join("db"))).await.unwrap();
         let now = UtcMillis::from_millis(1_700_000_000_000);
         store.migrate(now).await.unwrap();
+        let budget = Budget { budget_id: "b".to_owned(), ..Budget::default() };
+        store.insert(&budget, now).await.unwrap();
+        let organization = Organization {
+            organization_id: "o".to_owned(),
+            organization_alias: "o".to_owned(),
+            budget_id: budget.budget_id,
+            ..Organization::default()
+        };
+        store.insert(&organization, now).await.unwrap();
         for role in Role::ALL {
             let user = (role != Role::Team).then(|| User {
                 user_id: format!("user-{}", role.word()),
@@ -42,6 +58,16 @@ impl Plane {
             });
             if let Some(user) = &user {
                 store.insert(user, now).await.unwrap();
+            }
+            if role == Role::OrgAdmin {
+                // Nobody administers organizations without one.
+                let membership = OrganizationMembership {
+                    user_id: "user-org_admin".to_owned(),
+                    organization_id: "o".to_owned(),
+                    user_role: Some("org_admin".to_owned()),
+                    ..OrganizationMembership::default()
+                };
+                store.insert(&membership, now).await.unwrap();
             }
             let key = VirtualKey {
                 token: KeyHash::of(&key_of(role)).to_string(),
@@ -126,7 +152,7 @@ async fn every_role_gets_where_the_table_says_and_nowhere_else() {
 fn the_role_table_of_the_docs_is_current() {
     let mut page = String::from(
         "# Management calls and roles\n\nMade from the route table of `crates/admin`; a test drives every role against \
-         every route.\nHandlers narrow further: own keys, own teams, own organization.\n\n| Call | For | proxy_admin \
+         every route.\nHandlers narrow further: [who may do what](../keys-and-budgets.md#who-may-do-what).\n\n| Call | For | proxy_admin \
          | proxy_admin_viewer | org_admin | internal_user | internal_user_viewer | team |\n|---|---|---|---|---|---|---|---|\n",
     );
     let mut rows = BTreeMap::new();

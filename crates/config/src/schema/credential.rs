@@ -16,6 +16,13 @@ pub struct Credential {
     pub(crate) values: Vec<Entry>,
 }
 
+impl Credential {
+    /// The names of the parameters it gives.
+    pub fn value_names(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|entry| entry.key.as_str())
+    }
+}
+
 impl std::fmt::Debug for Entry {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&self.key)

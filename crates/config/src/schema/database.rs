@@ -33,6 +33,12 @@ pub struct DatabaseSettings {
     pub keep_logs_for: Option<String>,
     /// Changes are written down.
     pub audit: bool,
+    /// Models, credentials and settings of the database count; `STORE_MODEL_IN_DB=true` wins over a false.
+    pub store_models: Option<bool>,
+    /// How often what others stored is looked for, beside what replicas tell each other.
+    pub reload_every: Option<Duration>,
+    /// `aes-256-gcm`, if secrets are to be sealed with that instead of LiteLLM's default.
+    pub seal_with_gcm: bool,
 }
 
 impl DatabaseSettings {
@@ -52,6 +58,11 @@ impl DatabaseSettings {
             store_prompts: fields.flag("store_prompts_in_spend_logs").unwrap_or_default(),
             keep_logs_for: fields.filled("maximum_spend_logs_retention_period"),
             audit: fields.flag("store_audit_logs").unwrap_or_default(),
+            store_models: fields.flag("store_model_in_db"),
+            reload_every: fields.seconds("proxy_config_reload_interval_seconds"),
+            seal_with_gcm: fields
+                .word("encryption_algorithm", &[("aes-256-gcm", true), ("xsalsa20-poly1305", false)])
+                .unwrap_or_default(),
         }
     }
 }

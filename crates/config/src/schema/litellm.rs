@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::cache::CacheSettings;
 use super::limits::SpendSettings;
-use super::redis::RedisConfig;
+
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::node::{Node, Value};
+use crate::open_map::OpenMap;
 
 /// `litellm_settings`; only what the gateway acts on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,10 +46,12 @@ pub struct LitellmSettings {
     pub sse_keepalive_interval: Option<Duration>,
     /// Whether error messages to clients name groups and fallbacks; true when absent.
     pub expose_router_debug_in_errors: Option<bool>,
-    /// The Redis of `cache_params`, if that is its type.
-    pub cache_redis: RedisConfig,
+    /// `cache` and `cache_params`.
+    pub cache: CacheSettings,
     /// Budgets.
     pub spend: SpendSettings,
+    /// `upperbound_key_generate_params`, `default_key_generate_params` and `key_generation_settings`, as written.
+    pub key_rules: OpenMap,
 }
 
 /// `ssl_verify` of the configuration or the environment.
@@ -97,16 +101,21 @@ impl LitellmSettings {
             anthropic_sse_ping_interval: fields.seconds("anthropic_sse_ping_interval_seconds"),
             sse_keepalive_interval: fields.seconds("sse_keepalive_ping_interval_seconds"),
             expose_router_debug_in_errors: fields.flag("expose_router_debug_in_errors"),
-            cache_redis: cache_redis(fields),
+            cache: CacheSettings::read(fields),
             spend: SpendSettings::read(fields),
+            key_rules: key_rules(fields),
         }
     }
 }
 
-fn cache_redis(fields: &mut Fields<'_>) -> RedisConfig {
-    let Some(mut params) = fields.child("cache_params") else { return RedisConfig::default() };
-    let is_redis = params.filled("type").is_none_or(|kind| kind.starts_with("redis"));
-    if is_redis { RedisConfig::of_map(&mut params) } else { RedisConfig::default() }
+fn key_rules(fields: &mut Fields<'_>) -> OpenMap {
+    let mut rules = OpenMap::default();
+    for key in ["upperbound_key_generate_params", "default_key_generate_params", "key_generation_settings"] {
+        if let Some(rule) = fields.open(key) {
+            rules.insert(key.to_owned(), rule.0.into());
+        }
+    }
+    rules
 }
 
 fn callbacks(fields: &mut Fields<'_>) -> Vec<String> {

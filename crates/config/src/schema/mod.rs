@@ -1,5 +1,6 @@
 //! The typed shape of a configuration, one file per section.
 
+pub(crate) mod cache;
 pub(crate) mod credential;
 mod database;
 mod deployment;
@@ -12,6 +13,7 @@ mod params;
 mod redis;
 mod router;
 
+pub use cache::{CacheKind, CacheSettings, Isolation};
 pub use credential::Credential;
 pub use database::DatabaseSettings;
 pub use deployment::DeploymentConfig;

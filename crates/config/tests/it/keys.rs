@@ -14,7 +14,8 @@ fn the_report_says_for_every_key_what_becomes_of_it() {
 litellm_settings:
   callbacks: [prometheus, langfuse]
   suppress_debug_info: true
-  cache_params: {type: redis}
+  cache: true
+  cache_params: {type: s3, ttl: 5}
 router_settings: {routing_strategy: lar1, optional_pre_call_checks: [prompt_caching, enforce_model_rate_limits]}
 general_settings: {authentication: {enable: true}, zzz: 1}
 ",
@@ -39,17 +40,19 @@ general_settings: {authentication: {enable: true}, zzz: 1}
             "config.yaml:6:3  litellm_settings.callbacks  honoured",
             "config.yaml:6:27  litellm_settings.callbacks[1]  not honoured yet: callback `langfuse`",
             "config.yaml:7:3  litellm_settings.suppress_debug_info  accepted without effect: there is no debug banner",
-            "config.yaml:8:3  litellm_settings.cache_params  not honoured yet",
-            "config.yaml:8:18  litellm_settings.cache_params.type  not honoured yet",
-            "config.yaml:9:1  router_settings  honoured",
-            "config.yaml:9:19  router_settings.routing_strategy  not honoured yet: `lar1` falls back to \
+            "config.yaml:8:3  litellm_settings.cache  honoured",
+            "config.yaml:9:3  litellm_settings.cache_params  honoured",
+            "config.yaml:9:18  litellm_settings.cache_params.type  not honoured yet: `s3` keeps no answers",
+            "config.yaml:9:28  litellm_settings.cache_params.ttl  honoured",
+            "config.yaml:10:1  router_settings  honoured",
+            "config.yaml:10:19  router_settings.routing_strategy  not honoured yet: `lar1` falls back to \
              `simple-shuffle`",
-            "config.yaml:9:43  router_settings.optional_pre_call_checks  honoured",
-            "config.yaml:9:70  router_settings.optional_pre_call_checks[0]  not honoured yet: check `prompt_caching`",
-            "config.yaml:10:1  general_settings  honoured",
-            "config.yaml:10:20  general_settings.authentication  honoured",
-            "config.yaml:10:37  general_settings.authentication.enable  honoured",
-            "config.yaml:10:52  general_settings.zzz  unknown",
+            "config.yaml:10:43  router_settings.optional_pre_call_checks  honoured",
+            "config.yaml:10:70  router_settings.optional_pre_call_checks[0]  not honoured yet: check `prompt_caching`",
+            "config.yaml:11:1  general_settings  honoured",
+            "config.yaml:11:20  general_settings.authentication  honoured",
+            "config.yaml:11:37  general_settings.authentication.enable  honoured",
+            "config.yaml:11:52  general_settings.zzz  unknown",
         ]
     );
 }

@@ -7,6 +7,7 @@ mod fixtures;
 mod includes;
 mod keys;
 mod snapshot;
+mod stored;
 mod torn;
 
 use std::fs;

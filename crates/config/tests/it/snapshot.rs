@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use faregate_config::{DeploymentConfig, Env, Snapshot, SslVerify, Strictness};
+use faregate_config::{
+    CacheKind, CacheSettings, DeploymentConfig, Env, Isolation, Snapshot, SslVerify, Strictness,
+};
 use faregate_terms::{ModelGroup, Secret};
 use serde_json::json;
 
@@ -233,4 +235,40 @@ fn no_secret_is_shown_by_debug() {
     );
     let shown = format!("{:?}", loaded(&text, &full_env()));
     assert!(!shown.contains("sk-secret") && !shown.contains("sk-value"), "{shown}");
+}
+
+#[test]
+fn the_cache_is_read_with_its_defaults_and_only_true_turns_it_on() {
+    let read = |litellm: &str| loaded(&format!("{ONE}litellm_settings: {litellm}\n"), &Env::empty());
+    let cache = read(
+        "{cache: true, cache_params: {type: disk, mode: default_off, ttl: 1.5, namespace: ns, max_bytes: 9, \
+         disk_cache_dir: /c, isolation: team, coalesce: false, supported_call_types: [acompletion]}}",
+    );
+    assert_eq!(
+        cache.snapshot.litellm.cache,
+        CacheSettings {
+            on: true,
+            kind: Some(CacheKind::Disk),
+            opt_in: true,
+            call_types: Some(vec!["acompletion".into()]),
+            ttl: Some(Duration::from_millis(1500)),
+            namespace: Some("ns".into()),
+            max_bytes: Some(9),
+            folder: Some("/c".into()),
+            isolation: Isolation::Team,
+            coalesce: Some(false),
+            ..CacheSettings::default()
+        }
+    );
+    for (litellm, on, kind, warnings) in [
+        ("{}", false, Some(CacheKind::Redis), 0),
+        ("{cache: true}", true, Some(CacheKind::Redis), 0),
+        ("{cache: false, cache_params: {type: s3}}", false, None, 0),
+        ("{cache: true, cache_params: {type: s3}}", true, None, 1),
+        ("{cache: 'true', cache_params: {type: local}}", false, Some(CacheKind::Memory), 1),
+    ] {
+        let loaded = read(litellm);
+        let cache = &loaded.snapshot.litellm.cache;
+        assert_eq!((cache.on, cache.kind, loaded.warnings.len()), (on, kind, warnings), "{litellm}");
+    }
 }

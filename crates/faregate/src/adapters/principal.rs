@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use faregate_config::{BudgetSettings, Snapshot};
@@ -22,12 +23,15 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
+use crate::adapters::known_keys::KnownKeys;
+
 /// Asks the database, on the runtime of the jobs, so that its connections have one home.
 pub struct StoreSource {
     store: Store,
     runtime: Handle,
     clock: Arc<dyn Clock>,
     rules: Arc<ArcSwap<Rules>>,
+    known: Arc<KnownKeys>,
 }
 
 /// What the configuration says about limits.
@@ -106,8 +110,14 @@ fn timestamp(time: UtcMillis) -> Timestamp {
 
 impl StoreSource {
     /// A source over `store`.
-    pub fn new(store: Store, runtime: Handle, clock: Arc<dyn Clock>, rules: Arc<ArcSwap<Rules>>) -> Self {
-        Self { store, runtime, clock, rules }
+    pub fn new(
+        store: Store,
+        runtime: Handle,
+        clock: Arc<dyn Clock>,
+        rules: Arc<ArcSwap<Rules>>,
+        known: Arc<KnownKeys>,
+    ) -> Self {
+        Self { store, runtime, clock, rules, known }
     }
 
     fn now(&self) -> UtcMillis {
@@ -117,6 +127,9 @@ impl StoreSource {
 
 impl PrincipalSource for StoreSource {
     fn key(&self, hash: KeyHash, then: Then<Caller>) {
+        if !self.known.worth_asking(&hash, Instant::now()) {
+            return then(Ok(None));
+        }
         let (store, rules, now) = (self.store.clone(), self.rules.load_full(), self.now());
         self.runtime.spawn(async move {
             let found = store.key_record(&hash.to_string(), now).await;

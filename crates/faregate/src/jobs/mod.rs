@@ -23,6 +23,7 @@ use faregate_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adapters::known_keys::KnownKeys;
 use crate::adapters::principal::Rules;
 
 /// What jobs work with.
@@ -36,6 +37,8 @@ pub struct Desk {
     pub limits: Limits,
     /// What requests know of keys.
     pub principals: Arc<Principals>,
+    /// Which keys there are.
+    pub known: Arc<KnownKeys>,
     /// Tells replicas of changes.
     pub invalidations: Invalidations,
     /// Who runs what must run once.
@@ -81,6 +84,7 @@ pub fn start(desk: &Desk, recovery: Recovery, left: Vec<Left>) -> TaskTracker {
     tracker.spawn(every("ping", Duration::from_secs(2), desk.clone(), ping));
     tracker.spawn(every("sweep", Duration::from_secs(30), desk.clone(), sweep));
     tracker.spawn(every("reset-budgets", Duration::from_secs(10), desk.clone(), reset_budgets::run));
+    tracker.spawn(every("list-keys", Duration::from_secs(600), desk.clone(), list_keys));
     tracker.spawn(every("retention", Duration::from_secs(600), desk.clone(), retention::run));
     tracker.close();
     tracker
@@ -92,11 +96,24 @@ async fn hear(desk: Desk) {
     loop {
         tokio::select! {
             change = changes.next() => match change {
-                Some(change) => desk.principals.forget(&change),
+                Some(change) => {
+                    if desk.known.hear(&change) {
+                        list_keys(desk.clone()).await;
+                    }
+                    desk.principals.forget(&change);
+                }
                 None => return,
             },
             () = desk.stop.cancelled() => return,
         }
+    }
+}
+
+/// Reads which keys there are. Until that succeeds every key is looked up.
+async fn list_keys(desk: Desk) {
+    match desk.store.key_hashes().await {
+        Ok(hashes) => desk.known.add(hashes),
+        Err(error) => tracing::warn!(%error, "the keys cannot be listed; every key is looked up"),
     }
 }
 

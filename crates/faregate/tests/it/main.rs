@@ -5,9 +5,14 @@
 mod control;
 mod front;
 mod in_flight;
+mod login;
+mod outage;
 mod process;
+mod reconcile;
 mod replicas;
 mod requests;
 mod serving;
 mod starting;
+mod stored;
+mod strangers;
 mod upstream;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub fn errors(output: &Output) -> String {
 /// A gateway in a process of its own, killed when dropped.
 pub struct Running {
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     /// `127.0.0.1:port`.
     pub address: String,
     /// All lines until it listened.
@@ -56,7 +57,8 @@ impl Running {
                 }
             }
         });
-        let mut running = Self { child, lines, address: String::new(), greeting: Vec::new() };
+        let mut running =
+            Self { child, lines: Mutex::new(lines), address: String::new(), greeting: Vec::new() };
         let line = running.line("listening on http");
         running.address = line.rsplit_once("://").unwrap().1.to_owned();
         running
@@ -67,6 +69,8 @@ impl Running {
         loop {
             let line = self
                 .lines
+                .get_mut()
+                .unwrap()
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("no line with {text:?} after {:#?}", self.greeting));
             self.greeting.push(line.clone());
@@ -109,6 +113,20 @@ impl Running {
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body).unwrap();
         stream
+    }
+
+    /// Sends a form, as a browser does.
+    pub fn send_form(&self, path: &str, form: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            form.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(form).unwrap();
+        Answer::read(stream)
     }
 
     /// One turn with `model`, streamed: the connection with the answer to come.

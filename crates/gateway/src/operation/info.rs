@@ -13,17 +13,24 @@ use crate::call::Arrival;
 use crate::destination::{Destination, Via};
 use crate::gate::{Deployment, Table};
 use crate::refusal::Refusal;
+use crate::stage::access;
 use crate::stage::deliver::answer_json;
+use crate::stage::identify::Principal;
 
-/// `/v1/model/info`: every deployment, secrets removed.
+/// The largest page of `/v2/model/info`.
+const LARGEST_PAGE: usize = 1000;
+
+/// `/v1/model/info`: every deployment that the caller may use, secrets removed.
 ///
 /// # Errors
 /// 400 if `litellm_model_id` names none, as LiteLLM's clients expect.
-pub fn deployments(table: &Table, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
+pub fn deployments(
+    table: &Table,
+    principal: &Principal,
+    arrival: &Arrival,
+) -> Result<Response<Body>, Refusal> {
     let wanted = query(arrival, "litellm_model_id");
-    let data: Vec<Value> = table
-        .deployments
-        .iter()
+    let data: Vec<Value> = visible(table, principal)
         .filter(|deployment| wanted.as_deref().is_none_or(|id| deployment.config.id.as_str() == id))
         .map(|deployment| row(table, deployment))
         .collect();
@@ -36,12 +43,62 @@ pub fn deployments(table: &Table, arrival: &Arrival) -> Result<Response<Body>, R
     }
 }
 
+fn visible<'a>(table: &'a Table, principal: &'a Principal) -> impl Iterator<Item = &'a Deployment> {
+    let sees = |deployment: &&Deployment| access::sees(table, principal, deployment.config.group.as_str());
+    table.deployments.iter().filter(sees)
+}
+
+/// `/v2/model/info`: the same by pages. `search` is part of a public or provider's name, `model` a public name,
+/// `modelId` an id; sorted by `model_name` or by `created_at` and the like of `model_info`.
+///
+/// # Errors
+/// 400 for a page or size that is no number above zero.
+pub fn page(table: &Table, principal: &Principal, arrival: &Arrival) -> Result<Response<Body>, Refusal> {
+    let number = |name: &'static str, usual: usize| match query(arrival, name) {
+        None => Ok(usual),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(|| BadRequest::new(name, format!("{name} must be a whole number above zero"))),
+    };
+    let (page, size) = (number("page", 1)?, number("size", 50)?.min(LARGEST_PAGE));
+    let text = |name: &str| query(arrival, name).filter(|text| !text.is_empty());
+    let (search, group, id) =
+        (text("search").map(|text| text.to_lowercase()), text("model"), text("modelId"));
+    let found = |deployment: &&Deployment| {
+        let config = &deployment.config;
+        let names = [config.group.as_str(), config.params.model.as_str()];
+        search.as_ref().is_none_or(|part| names.iter().any(|name| name.to_lowercase().contains(part)))
+            && group.as_deref().is_none_or(|group| config.group.as_str() == group)
+            && id.as_deref().is_none_or(|id| config.id.as_str() == id)
+    };
+    let mut rows: Vec<Value> =
+        visible(table, principal).filter(found).map(|deployment| row(table, deployment)).collect();
+    if let Some(by) = text("sortBy") {
+        let key = |row: &Value| {
+            let value = row.get(&by).or_else(|| row["model_info"].get(&by));
+            value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_lowercase))
+        };
+        rows.sort_by_key(key);
+        if text("sortOrder").as_deref() == Some("desc") {
+            rows.reverse();
+        }
+    }
+    let total = rows.len();
+    let data: Vec<Value> = rows.into_iter().skip((page - 1).saturating_mul(size)).take(size).collect();
+    Ok(answer_json(&json!({
+        "data": data, "total_count": total, "current_page": page, "total_pages": total.div_ceil(size), "size": size,
+    })))
+}
+
 fn row(table: &Table, deployment: &Deployment) -> Value {
     let config = &deployment.config;
     let destination = fixed(table, deployment);
     let mut info = facts(table, deployment);
     info.insert("id".to_owned(), json!(config.id.as_str()));
-    info.insert("db_model".to_owned(), json!(false));
+    let stored = config.info.all.get("db_model").and_then(Value::as_bool).unwrap_or_default();
+    info.insert("db_model".to_owned(), json!(stored));
     if let Some(destination) = &destination {
         info.insert("litellm_provider".to_owned(), json!(destination.provider.name));
         info.insert("supported_openai_params".to_owned(), json!(supported(destination)));
@@ -94,14 +151,15 @@ fn number(value: &Value) -> Value {
     value.as_str().and_then(|text| text.parse::<f64>().ok()).map_or_else(|| value.clone(), |n| json!(n))
 }
 
-/// `/model_group/info`: one row per public name; none for a name that is not there.
-pub fn groups(table: &Table, arrival: &Arrival) -> Response<Body> {
+/// `/model_group/info`: one row per public name that the caller may use; none for a name that is not there.
+pub fn groups(table: &Table, principal: &Principal, arrival: &Arrival) -> Response<Body> {
     let wanted = query(arrival, "model_group");
     let data: Vec<Value> = table
         .router
         .names()
         .iter()
         .filter(|name| wanted.as_deref().is_none_or(|group| name.as_str() == group))
+        .filter(|name| access::sees(table, principal, name.as_str()))
         .map(|name| group(table, name.as_str()))
         .collect();
     answer_json(&json!({ "data": data }))

@@ -12,6 +12,7 @@ use crate::pipeline::{authorised, read};
 use crate::refusal::Refusal;
 use crate::routes::{Found, Operation};
 
+pub mod cache;
 pub mod count;
 pub mod explain;
 pub mod health;
@@ -62,13 +63,21 @@ where
     match operation {
         Operation::Models => Ok(models::list(table, &principal, &arrival)),
         Operation::Model => models::one(table, &principal, &arrival),
-        Operation::ModelInfo => info::deployments(table, &arrival),
-        Operation::ModelGroupInfo => Ok(info::groups(table, &arrival)),
+        Operation::ModelInfo => info::deployments(table, &principal, &arrival),
+        Operation::ModelInfoPaged => info::page(table, &principal, &arrival),
+        Operation::ModelGroupInfo => Ok(info::groups(table, &principal, &arrival)),
         Operation::SupportedParams => utils::supported_params(table, &arrival),
         Operation::ResponseGet => responses::get(gate, &arrival),
         Operation::ResponseDelete => responses::delete(gate, &arrival),
         Operation::ResponseCancel => responses::cancel(gate, &arrival),
         Operation::ResponseInputItems => responses::input_items(gate, &arrival),
+        Operation::CachePing => cache::ping(gate, table, &principal).await,
+        Operation::CacheFlush => cache::flush(gate, table, &principal).await,
+        Operation::CacheServer => cache::server(gate, table, &principal).await,
+        Operation::CacheDelete => {
+            let body = read(body, table).await?;
+            cache::delete(gate, table, &principal, &body).await
+        }
         Operation::Gemini => {
             let body = read(body, table).await?;
             count::gemini(table, arrival, body).await

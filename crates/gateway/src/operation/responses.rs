@@ -81,6 +81,12 @@ pub fn finish(
             let body = render(call, response, &mut faregate_wire::dialect::Losses::default());
             keep(gate, call, &Bytes::from(body));
         }
+        // What another replica answered, or this one has forgotten, can be continued as well.
+        Answer::Cached(kept) => {
+            if let Some(body) = kept.whole(call).filter(|body| is_new(gate, body)) {
+                keep(gate, call, &body);
+            }
+        }
         Answer::Stream { pump, .. } => {
             let (gate, call) = (Arc::clone(gate), Arc::clone(call));
             pump.on_done(Box::new(move |response| {
@@ -90,6 +96,15 @@ pub fn finish(
         }
     }
     deliver(call, admitted, answer)
+}
+
+/// True if no response is stored by the id of this one.
+fn is_new(gate: &Gate, body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        id: String,
+    }
+    serde_json::from_slice::<Named>(body).is_ok_and(|named| gate.sessions.get(&named.id).is_none())
 }
 
 fn keep(gate: &Arc<Gate>, call: &Call, body: &Bytes) {

@@ -19,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::account;
 use crate::stage::identify::Principal;
+use crate::stage::lookup::{Keep, Looked};
 use crate::stage::plan::Asker;
 use crate::stage::reserve::Forecast;
 use crate::stage::settle::{Recorded, Settler};
@@ -36,6 +37,8 @@ pub struct Admitted {
     pub counted: Vec<Limit>,
     /// Its place in the journal.
     pub slot: Option<Slot>,
+    /// What keeps its answer for the next one who asks the same.
+    pub keep: Option<Box<Keep>>,
     /// The call under way.
     ticket: Option<Ticket>,
     settler: Arc<Settler>,
@@ -165,6 +168,8 @@ pub struct Meter {
     pub output_bytes: u64,
     /// Bytes of the request, for the same.
     pub input_bytes: u64,
+    /// What the response cache knew; absent if it does not concern the request.
+    pub looked: Option<Box<Looked>>,
 }
 
 impl Admitted {
@@ -199,11 +204,13 @@ impl Admitted {
                 losses: Vec::new(),
                 output_bytes: 0,
                 input_bytes: 0,
+                looked: None,
             },
             principal,
             held: None,
             counted: Vec::new(),
             slot: None,
+            keep: None,
             ticket: None,
             settler,
             settled: false,
@@ -238,6 +245,9 @@ impl Admitted {
 
     /// Notes that the client gets this error instead of an answer.
     pub fn refused(&mut self, refusal: &Refusal) {
+        if let Some(keep) = self.keep.take() {
+            keep.give_up();
+        }
         self.meter.status = refusal.status();
         self.meter.class = Some(refusal.class());
         self.meter.ending = Ending::Refused;
@@ -343,15 +353,22 @@ impl Meter {
         let after =
             |since: Duration| started.plus_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         let destination = self.destination.as_deref();
+        let looked = self.looked.take();
+        let hit = looked.as_ref().and_then(|looked| looked.hit.as_ref());
+        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost));
         Receipt {
             call_id: self.arrival.id.clone(),
             receipt_id: self.arrival.own_id.clone(),
             route: self.arrival.found.route.into(),
             requested_model: std::mem::take(&mut self.requested_model),
             model_group: self.group.take(),
-            deployment: destination.map(|d| d.deployment.clone()),
-            provider: destination.map(|d| d.provider.name.into()),
-            upstream_model: destination.map(|d| d.model.clone()),
+            deployment: destination
+                .map(|d| d.deployment.clone())
+                .or_else(|| hit?.deployment.as_deref().map(Into::into)),
+            provider: destination
+                .map(|d| d.provider.name.into())
+                .or_else(|| hit?.provider.as_deref().map(Into::into)),
+            upstream_model: destination.map(|d| d.model.clone()).or_else(|| hit?.model.clone()),
             upstream_id: self.upstream_id.take(),
             status: self.status,
             ending: self.ending,
@@ -368,12 +385,23 @@ impl Meter {
             log: LogFacts {
                 call_type: call_type(self.arrival.found.operation).to_owned(),
                 api_base: destination.map(|d| d.base.clone()),
-                metadata: self.cut.then(|| r#"{"faregate_budget_cut":true}"#.to_owned()),
+                cache_hit: looked.as_ref().filter(|looked| looked.asked).map(|looked| looked.hit.is_some()),
+                cache_key: looked.map(|looked| looked.key),
+                metadata,
                 error: self.error.take(),
                 ..LogFacts::default()
             },
         }
     }
+}
+
+/// Further members of a log row's metadata.
+fn metadata(cut: bool, saved: Option<PicoUsd>) -> Option<String> {
+    let cut = cut.then(|| r#""faregate_budget_cut":true"#.to_owned());
+    // As LiteLLM's logging payload names it.
+    let saved = saved.map(|saved| format!(r#""saved_cache_cost":{saved}"#));
+    let members: Vec<String> = [cut, saved].into_iter().flatten().collect();
+    (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
 }
 
 /// LiteLLM's name of an operation in spend logs. Source: compat, database, `call_type`.

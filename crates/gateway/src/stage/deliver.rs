@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::admit::Admitted;
 use crate::stage::labels::{self, describe, put};
+use crate::stage::lookup::Cached;
 use crate::stage::pump::render;
 use crate::stage::send::Answer;
 use crate::stage::settle::Recorded;
@@ -41,19 +42,46 @@ pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> (Res
             admitted.meter.losses.extend(losses.into_names());
             whole(call, admitted, Bytes::from(body), &headers)
         }
+        Answer::Cached(kept) => cached(call, admitted, *kept),
         Answer::Stream { mut pump, headers } => {
             admitted.meter.stream = true;
-            let mut out = HeaderMap::with_capacity(24);
-            let kind = call.client.stream_type(call.alt_sse);
-            out.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            // Tells nginx in front of us not to hold the stream back.
-            out.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            let mut out = stream_head(call);
             describe(call, &admitted, &headers, &mut out);
             pump.carry(admitted);
             (respond(StatusCode::OK, out, Body::stream(pump)), Recorded::default())
         }
     }
+}
+
+fn stream_head(call: &Call) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(24);
+    let kind = call.client.stream_type(call.alt_sse);
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Tells nginx in front of us not to hold the stream back.
+    out.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    out
+}
+
+/// An answer that was kept: it costs nothing, and says what that saved.
+fn cached(call: &Arc<Call>, mut admitted: Admitted, kept: Cached) -> (Response<Body>, Recorded) {
+    let mut headers = if call.stream { stream_head(call) } else { HeaderMap::with_capacity(24) };
+    if !call.stream {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    admitted.meter.stream = call.stream;
+    admitted.first_output();
+    describe(call, &admitted, &HeaderMap::new(), &mut headers);
+    put(&mut headers, &labels::COST, "0");
+    if let Some(looked) = &admitted.meter.looked {
+        put(&mut headers, &labels::CACHE_KEY, &looked.key);
+        if let Some(saved) = looked.hit.as_ref().and_then(|facts| facts.cost) {
+            put(&mut headers, &labels::CACHE_SAVED, &saved.to_string());
+        }
+    }
+    admitted.complete();
+    let recorded = admitted.settle();
+    (respond(StatusCode::OK, headers, Body::full(kept.body)), recorded)
 }
 
 /// Takes from a whole answer what the receipt needs.
@@ -81,6 +109,10 @@ fn whole(
         put(&mut headers, &labels::COST_ORIGINAL, &cost);
     }
     admitted.complete();
+    if let Some(mut keep) = admitted.keep.take() {
+        keep.piece(&body);
+        keep.finish(&mut admitted);
+    }
     let recorded = admitted.settle();
     (respond(StatusCode::OK, headers, Body::full(body)), recorded)
 }

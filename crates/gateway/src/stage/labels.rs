@@ -26,6 +26,10 @@ pub(super) static VERSION: HeaderName = HeaderName::from_static("x-litellm-versi
 pub(super) static COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
 /// The cost before discount and margin.
 pub(super) static COST_ORIGINAL: HeaderName = HeaderName::from_static("x-litellm-response-cost-original");
+/// The key of an answer from the response cache.
+pub(super) static CACHE_KEY: HeaderName = HeaderName::from_static("x-litellm-cache-key");
+/// US dollars that an answer from the response cache did not cost.
+pub(super) static CACHE_SAVED: HeaderName = HeaderName::from_static("x-faregate-cache-saved");
 static MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 static MODEL_NAME: HeaderName = HeaderName::from_static("x-litellm-model-name");
 static API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");

@@ -10,6 +10,7 @@ pub(crate) mod fallback;
 mod forward;
 pub mod identify;
 pub(crate) mod labels;
+pub mod lookup;
 mod mock;
 pub mod params;
 pub(crate) mod paths;

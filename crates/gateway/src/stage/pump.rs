@@ -409,8 +409,21 @@ impl Pump {
             if let Some((folder, then)) = self.folder.take() {
                 then(folder.finish());
             }
+            if let Some(mut keep) = admitted.keep.take() {
+                keep.piece(&Bytes::copy_from_slice(&self.out));
+                keep.finish(&mut admitted);
+            }
         }
         admitted.settle()
+    }
+
+    /// What is there goes to the client, and is remembered if the answer may be kept.
+    fn hand_out(&mut self) -> Bytes {
+        let piece = Bytes::from(std::mem::take(&mut self.out));
+        if let Some(keep) = self.admitted.as_mut().and_then(|admitted| admitted.keep.as_mut()) {
+            keep.piece(&piece);
+        }
+        piece
     }
 
     /// Lets the hold follow the answer. Where a budget that must hold has nothing left, the shared store is
@@ -534,7 +547,7 @@ impl Source for Pump {
                 return self.poll_last(cx);
             }
             if !self.out.is_empty() && (blocked || self.out.len() >= PIECE || self.growing.is_some()) {
-                return Poll::Ready(Some(Bytes::from(std::mem::take(&mut self.out))));
+                return Poll::Ready(Some(self.hand_out()));
             }
             ready!(self.poll_growing(cx));
             let Some(mut admitted) = self.admitted.take() else { return Poll::Ready(None) };

@@ -1,7 +1,7 @@
 //! Holds what a request is expected to use in every limit that applies to it, all at once or not at all.
 
 use faregate_state::limits::{Cause, Denied, Estimate, Limit, Meter, Rule, Scope, ScopeKey};
-use faregate_terms::{PicoUsd, Usage};
+use faregate_terms::{CallId, PicoUsd, Usage};
 use jiff::tz::TimeZone;
 
 use crate::call::Call;
@@ -133,7 +133,7 @@ async fn hold(
     destination: Option<&Destination>,
     admitted: &mut Admitted,
 ) -> Result<(), Refusal> {
-    let mut limits = gather(gate, table, planned, admitted).await?;
+    let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
     limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
     if limits.is_empty() {
         return Ok(());
@@ -157,6 +157,38 @@ async fn hold(
             let mut held = Held::new(hold, forecast);
             held.bound(call.stream);
             admitted.held = Some(held);
+            Ok(())
+        }
+        Err(denied) => Err(Refusal::Limited(Box::new(limited(&denied, &admitted.principal, table)))),
+    }
+}
+
+/// Counts an answer that costs nothing, as the cache's do: as a request, in rates of requests and in what is in
+/// flight. Budgets and rates of tokens are not asked.
+///
+/// # Errors
+/// 429, and what else may refuse the caller.
+pub async fn count(
+    gate: &Gate,
+    table: &Table,
+    model: &str,
+    call_id: CallId,
+    admitted: &mut Admitted,
+) -> Result<(), Refusal> {
+    let mut limits = gather(gate, table, model, admitted).await?;
+    limits.retain(|limit| matches!(limit.meter(), Meter::Requests | Meter::Parallel));
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let forecast = Forecast {
+        input_cost: PicoUsd::ZERO,
+        per_token: PicoUsd::ZERO,
+        longest: 0,
+        estimate: Estimate::default(),
+    };
+    match gate.services.limits.reserve(&limits, &forecast.estimate, call_id).await {
+        Ok(hold) => {
+            admitted.held = Some(Held::new(hold, forecast));
             Ok(())
         }
         Err(denied) => Err(Refusal::Limited(Box::new(limited(&denied, &admitted.principal, table)))),
@@ -188,13 +220,7 @@ fn modest(gate: &Gate, limits: &[Limit], estimate: Estimate) -> Estimate {
 }
 
 /// Every limit that applies.
-async fn gather(
-    gate: &Gate,
-    table: &Table,
-    planned: &Planned,
-    admitted: &Admitted,
-) -> Result<Vec<Limit>, Refusal> {
-    let model = planned.resolved.group.as_str();
+async fn gather(gate: &Gate, table: &Table, model: &str, admitted: &Admitted) -> Result<Vec<Limit>, Refusal> {
     let mut limits = Vec::new();
     if let Some(caller) = admitted.principal.caller() {
         limits.extend(caller.limits.iter().cloned());

@@ -17,6 +17,7 @@ use crate::destination::{Destination, Via};
 use crate::gate::Table;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
+use crate::stage::lookup::Cached;
 use crate::stage::params;
 use crate::stage::pump::{Primed, Pump};
 
@@ -54,6 +55,8 @@ pub enum Answer {
         /// The provider's headers.
         headers: HeaderMap,
     },
+    /// One that was kept.
+    Cached(Box<Cached>),
 }
 
 /// What one attempt sends.
@@ -275,11 +278,7 @@ fn headers(
     }
     if table.settings.forward_client_headers {
         for (name, value) in &call.arrival.headers {
-            let text = name.as_str();
-            let is_ours = text.starts_with("x-stainless")
-                || text.starts_with("x-litellm")
-                || matches!(text, "x-api-key" | "x-goog-api-key" | "x-forwarded-for" | "x-real-ip");
-            if text.starts_with("x-") && !is_ours {
+            if is_forwarded(name.as_str()) {
                 headers.insert(name.clone(), value.clone());
             }
         }
@@ -297,6 +296,14 @@ fn headers(
         }
     }
     Ok(headers)
+}
+
+/// True if a client's header of this name goes on to the provider, where that is permitted.
+pub(crate) fn is_forwarded(name: &str) -> bool {
+    let is_ours = name.starts_with("x-stainless")
+        || name.starts_with("x-litellm")
+        || matches!(name, "x-api-key" | "x-goog-api-key" | "x-forwarded-for" | "x-real-ip");
+    name.starts_with("x-") && !is_ours
 }
 
 /// Headers that only the connection itself may set.

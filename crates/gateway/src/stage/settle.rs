@@ -132,12 +132,15 @@ impl Settler {
         let Admitted { meter, principal, held, slot, .. } = admitted;
         let key = series(meter, principal, meter.destination.as_deref(), meter.status, meter.class);
         let receipt = meter.receipt(self.now());
-        let learns = held.is_some() || is_expected;
+        // Nobody generated what the cache gave.
+        let is_fresh = receipt.log.cache_hit != Some(true);
+        let learns = is_fresh && (held.is_some() || is_expected);
         if let Some(held) = held.take() {
+            let tokens = |count: u64| if is_fresh { count } else { 0 };
             held.hold.settle(&Actual {
                 cost: receipt.cost.unwrap_or(PicoUsd::ZERO),
-                input_tokens: receipt.usage.input,
-                output_tokens: receipt.usage.output,
+                input_tokens: tokens(receipt.usage.input),
+                output_tokens: tokens(receipt.usage.output),
             });
         }
         if let (Some(group), true) = (&receipt.model_group, learns && receipt.usage.output > 0) {
@@ -171,14 +174,16 @@ fn series(
     let user_agent = arrival.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     // A name that nobody serves is the client's invention.
     let requested = if meter.group.is_some() { meter.requested_model.as_str() } else { "other" };
+    let looked = meter.looked.as_ref().filter(|looked| looked.asked);
+    let hit = looked.and_then(|looked| looked.hit.as_ref());
     SeriesKey {
         route: arrival.found.route,
         status,
         requested_model: requested.to_owned(),
         model_group: meter.group.as_ref().map(ToString::to_string),
-        model: destination.map(|it| it.model.clone()),
-        model_id: destination.map(|it| it.deployment.to_string()),
-        api_provider: destination.map(|it| it.provider.name.to_owned()),
+        model: destination.map(|it| it.model.clone()).or_else(|| hit?.model.clone()),
+        model_id: destination.map(|it| it.deployment.to_string()).or_else(|| hit?.deployment.clone()),
+        api_provider: destination.map(|it| it.provider.name.to_owned()).or_else(|| hit?.provider.clone()),
         api_base: destination.map(|it| it.base.clone()),
         who: match principal {
             Principal::Key(caller) => Who::Key(Arc::clone(caller)),
@@ -186,13 +191,14 @@ fn series(
             Principal::Anonymous => Who::Named("None"),
         },
         class,
+        cache_hit: looked.map(|looked| looked.hit.is_some()),
         client_ip: arrival.client_ip.map_or_else(|| "None".to_owned(), |ip| ip.to_string()),
         user_agent: user_agent.unwrap_or("None").to_owned(),
     }
 }
 
 /// An answer without usage figures is counted from its length and flagged, never booked as zero.
-fn estimate(meter: &mut Meter) {
+pub(super) fn estimate(meter: &mut Meter) {
     let answered = meter.destination.is_some()
         && matches!(meter.ending, Ending::Complete | Ending::Broken | Ending::ClientClosed);
     let produced = meter.output_bytes > 0;
@@ -230,6 +236,7 @@ fn log(receipt: &Receipt) {
         input_tokens = receipt.usage.input,
         output_tokens = receipt.usage.output,
         estimated = receipt.usage.estimated,
+        cache_hit = receipt.log.cache_hit,
         cost_usd = text(&receipt.cost),
         duration_ms = receipt.duration.as_millis() as u64,
         ttft_ms = receipt.ttft.map(|ttft| ttft.as_millis() as u64),

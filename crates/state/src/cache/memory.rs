@@ -22,21 +22,37 @@ struct Entry {
     ttl: Duration,
 }
 
-struct OwnTime;
+/// What ends at a time of its own.
+pub(super) trait Lasting {
+    /// How long it lasts from when it comes.
+    fn ttl(&self) -> Duration;
+}
 
-impl Expiry<Arc<str>, Entry> for OwnTime {
-    fn expire_after_create(&self, _: &Arc<str>, entry: &Entry, _: Instant) -> Option<Duration> {
-        Some(entry.ttl)
+impl Lasting for Entry {
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+}
+
+/// Each value for its own time.
+pub(super) struct OwnTime;
+
+/// Longer than any process lives, and short enough to be added to any time.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+impl<V: Lasting> Expiry<Arc<str>, V> for OwnTime {
+    fn expire_after_create(&self, _: &Arc<str>, value: &V, _: Instant) -> Option<Duration> {
+        Some(value.ttl().min(LONGEST))
     }
 
     fn expire_after_update(
         &self,
         _: &Arc<str>,
-        entry: &Entry,
+        value: &V,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(entry.ttl)
+        Some(value.ttl().min(LONGEST))
     }
 }
 

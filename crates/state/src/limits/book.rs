@@ -221,11 +221,18 @@ impl Book {
     }
 
     fn judge(&self, counter: &Counter, ask: Ask, elapsed: Duration, waits: &mut Waits<'_>, now: Now) -> Fit {
-        let waiting = waits.at(counter.limit.name());
+        let mut waiting = waits.at(counter.limit.name());
         let mode = Mode::Leased { since: waiting.as_ref().map_or(u64::MAX, |one| one.since) };
         let mut fit = counter.fit(ask, mode, now);
         if fit == Fit::Lease {
-            if let Some(waiting) = waiting.filter(|_| counter.news(mode)) {
+            let news = counter.news(mode);
+            let free = news && counter.hope(ask) == Hope::Free;
+            if let (true, Some(waiting)) = (free, waiting.as_deref_mut()) {
+                // The store is asked again, and has the time that it has at first.
+                waiting.since = self.seq.load(Ordering::Acquire);
+                waiting.news = None;
+            }
+            if let Some(waiting) = waiting.filter(|_| news && !free) {
                 // Others were asked to give back what they do not use. Have they had their time?
                 let heard = *waiting.news.get_or_insert(now.steady);
                 if now.steady.saturating_sub(heard) >= self.hope_for(counter, ask) {
@@ -248,6 +255,7 @@ impl Book {
     /// How long what others may give back is worth waiting for.
     fn hope_for(&self, counter: &Counter, ask: Ask) -> Duration {
         let wait = match counter.hope(ask) {
+            Hope::Free => self.settings.cold_wait,
             Hope::Slack => self.settings.recall_wait,
             Hope::Holds => self.settings.hear_wait,
             Hope::None => return Duration::ZERO,

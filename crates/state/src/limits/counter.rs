@@ -93,9 +93,11 @@ pub(super) enum Fit {
     No,
 }
 
-/// What other replicas may still give back to one that has too little.
+/// What may still come to a replica that has too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hope {
+    /// Room that nobody has been given: other requests were faster to use what the store gave last.
+    Free,
     /// Leases that they do not use.
     Slack,
     /// Holds that may have ended since they last spoke.
@@ -279,13 +281,20 @@ impl Counter {
         if !news || hope { Fit::Lease } else { self.blocked(ask) }
     }
 
-    /// What other replicas may still give back.
+    /// What the store or other replicas may still give.
     pub fn hope(&self, ask: Ask) -> Hope {
         match &self.share {
+            Some(share) if share.known && self.unclaimed(share) >= ask.least.max(1) => Hope::Free,
             Some(share) if share.others_slack > 0 => Hope::Slack,
             Some(share) if share.others_held > 0 && self.blocked(ask) == Fit::Held => Hope::Holds,
             _ => Hope::None,
         }
+    }
+
+    /// What neither this replica nor, by the last answer, others have spent, hold or lease, and the unused lease
+    /// of this one.
+    fn unclaimed(&self, share: &Share) -> i128 {
+        self.limit.row().amount - self.spent_by_all() - self.held - share.others_held - share.others_slack
     }
 
     /// True if the store has answered since a request began to wait, or needs not be asked.

@@ -620,3 +620,29 @@ async fn a_budget_known_to_be_spent_refuses_without_asking_anybody() {
     memory.fail(false);
     assert!(ask(&one, &limits(20)[..1]).await.is_ok(), "a raised limit counts at once");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_refused_while_the_limit_has_room_that_is_not_leased_yet() {
+    let limits: [fn() -> Limit; 3] = [
+        || strict(Scope::Team, usd(2_000)),
+        || budget(Scope::Team, usd(2_000)),
+        || Limit::requests(ScopeKey::of(Scope::Team, "t"), 2_000),
+    ];
+    for limit in limits {
+        let store = Slow(memory_store(), Duration::from_millis(10));
+        let replica = Replica::start(Arc::new(store), Settings::default());
+        let running = (0..2_000).map(|n: u64| {
+            let (limits, over) = (replica.limits.clone(), limit());
+            tokio::spawn(async move {
+                // They come over the time of many exchanges and end at once, so that nothing is held for long.
+                tokio::time::sleep(Duration::from_micros(n * 100)).await;
+                let hold = limits.reserve(&[over], &Estimate::exact(usd(1)), "call".into()).await;
+                hold.map(|hold| hold.settle(&Actual { cost: usd(1), ..Actual::default() }))
+            })
+        });
+        for call in running.collect::<Vec<_>>() {
+            call.await.unwrap().unwrap();
+        }
+        replica.stop().await;
+    }
+}

@@ -5,7 +5,9 @@
 mod activity;
 mod logs;
 mod sums;
+mod usage;
 
 pub use activity::{ActivityQuery, Breakdown, DailyActivity, DayActivity, Metrics, MetricsOf, Totals};
 pub use logs::LogQuery;
 pub use sums::{Dimension, SpendRow};
+pub use usage::ModelDay;

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod budgets;
+mod cache;
 mod kit;
 mod page;
 mod routing;

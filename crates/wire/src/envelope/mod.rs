@@ -105,6 +105,11 @@ impl Envelope {
         self.members.iter().map(|member| String::from_utf8_lossy(member.key(&self.body)))
     }
 
+    /// Every member's name and JSON text, in order.
+    pub fn members(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.members.iter().map(|member| (member.key(&self.body), &self.body[member.value.clone()]))
+    }
+
     /// True if the member is there, even as null.
     pub fn has(&self, key: &str) -> bool {
         self.find(key).is_some()

@@ -1,19 +1,25 @@
 //! Teams and their members. Source: compat, endpoints §2.2 and §3.2.
+//!
+//! Start at [`rules`]: who may set which field of a team.
+
+mod list;
+mod members;
+mod rules;
 
 use faregate_state::invalidate::Subject;
-use faregate_store::{
-    Budget, Filter, ListQuery, ModelAliases, Order, Organization, Patch, Team, TeamMember, TeamMembership,
-    User, VirtualKey,
-};
-use serde::Deserialize;
+use faregate_store::{Budget, ModelAliases, Patch, Team};
 use serde_json::{Map, Value, json};
 
 use crate::Outcome;
+use crate::access::Standing;
 use crate::columns::{self, json_of};
 use crate::error::AdminError;
 use crate::fields::{Field, Holds, field, required};
 use crate::keys::deleter;
+use crate::keys::rules::MEMBER_PERMISSIONS;
+use crate::login::SESSIONS_TEAM;
 use crate::routes::{Answer, Call, Route, route};
+use members::Named;
 
 const TABLE: &str = "LiteLLM_TeamTable";
 
@@ -157,7 +163,7 @@ pub(crate) const ROUTES: &[Route] = &[
         &[MEMBER_ADD],
         &[],
         "Add members; users that are not known are made",
-        member_add
+        members::member_add
     ),
     route!(
         "POST",
@@ -166,7 +172,7 @@ pub(crate) const ROUTES: &[Route] = &[
         &[MEMBER],
         &[],
         "Remove a member",
-        member_delete
+        members::member_delete
     ),
     route!(
         "POST",
@@ -175,7 +181,7 @@ pub(crate) const ROUTES: &[Route] = &[
         &[MEMBER, MEMBER_UPDATE],
         &[],
         "Change role or budget of a member",
-        member_update
+        members::member_update
     ),
     route!(
         "POST",
@@ -186,7 +192,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Delete teams and their keys",
         delete
     ),
-    route!("GET", &["/team/info"], Key, &[], ASKED_ID, "Details of a team, its keys and members", info),
+    route!("GET", &["/team/info"], Key, &[], ASKED_ID, "Details of a team, its keys and members", list::info),
     route!(
         "GET",
         &["/team/list"],
@@ -194,9 +200,9 @@ pub(crate) const ROUTES: &[Route] = &[
         &[],
         &[field("user_id", Holds::Text, ""), field("organization_id", Holds::Text, "")],
         "All teams the caller may see",
-        list
+        list::list
     ),
-    route!("GET", &["/v2/team/list"], Key, &[], LIST, "Teams, page by page", page),
+    route!("GET", &["/v2/team/list"], Key, &[], LIST, "Teams, page by page", list::page),
     route!("POST", &["/team/block"], Org, &[ID], &[], "Block a team", block),
     route!("POST", &["/team/unblock"], Org, &[ID], &[], "Unblock a team", unblock),
     route!("POST", &["/team/model/add"], Admin, &[MODELS], &[], "Add models to a team", model_add),
@@ -236,64 +242,71 @@ const LIST: &[Field] = &[
     field("sort_order", Holds::Text, "asc or desc"),
 ];
 
-/// How a request names a member.
-#[derive(Debug, Clone, Deserialize)]
-struct Named {
-    user_id: Option<String>,
-    user_email: Option<String>,
-    #[serde(default = "plain")]
-    role: String,
-}
-
-fn plain() -> String {
-    "user".to_owned()
-}
-
-impl Named {
-    /// `member` is what examples call a plain member.
-    fn role(&self) -> Result<&'static str, AdminError> {
-        match self.role.as_str() {
-            "admin" => Ok("admin"),
-            "user" | "member" => Ok("user"),
-            other => Err(AdminError::invalid("role", format!("role: `{other}` is neither admin nor user"))),
-        }
-    }
-}
-
 async fn found(call: &Call, id: &str) -> Result<Team, AdminError> {
     call.admin.row::<Team>(&[id], || format!("Team not found, passed team id: {id}.")).await
 }
 
-fn columns_of(call: &Call, metadata: Value) -> Result<Map<String, Value>, AdminError> {
+/// The columns that a body sets; `before` is `None` for a new team.
+fn columns_of(call: &Call, before: Option<&Team>) -> Result<Map<String, Value>, AdminError> {
     columns::not_negative(call, &["max_budget", "soft_budget", "team_member_budget"])?;
     let mut columns = Map::new();
     columns::take(&mut columns, &call.body, COLUMNS);
+    columns::no_empty_ids(&mut columns);
     columns::period(call, &mut columns)?;
+    let stored = before.map(|team| team.metadata.clone()).unwrap_or_default();
     let mut metadata = match call.body.get("metadata") {
         Some(Value::Object(given)) => Value::Object(given.clone()),
-        _ => metadata,
+        _ => stored.clone(),
     };
     columns::take_into(&mut metadata, &call.body, IN_METADATA);
+    columns::keep_internal(&mut metadata, &stored);
     columns.insert("metadata".to_owned(), metadata);
     for list in ["models", "admins", "members", "policies", "access_group_ids"] {
         if columns.get(list).is_some_and(Value::is_null) {
             columns.insert(list.to_owned(), json!([]));
         }
     }
+    known_permissions(call)?;
     Ok(columns)
+}
+
+/// 422 for a permission of members that nobody knows.
+fn known_permissions(call: &Call) -> Result<(), AdminError> {
+    for given in call.texts("team_member_permissions") {
+        if !MEMBER_PERMISSIONS.contains(&given.as_str()) {
+            return Err(AdminError::fields(vec![(
+                vec!["body", "team_member_permissions"],
+                "enum",
+                format!("team_member_permissions: `{given}` is none of {}", MEMBER_PERMISSIONS.join(", ")),
+            )]));
+        }
+    }
+    Ok(())
 }
 
 async fn new(call: Call) -> Outcome {
     let now = call.admin.now();
     let id = call.text("team_id").map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    if id == SESSIONS_TEAM {
+        // Its admins would have the session of everybody who signs in.
+        return Err(AdminError::invalid(
+            "team_id",
+            format!("team_id: {id} is the name of no team; use another"),
+        ));
+    }
     if call.admin.store.get::<Team>(&[&id]).await?.is_some() {
         return Err(AdminError::invalid(
             "team_id",
             format!("Team id = {id} already exists. Please use a different team id."),
         ));
     }
-    in_organization(&call).await?;
-    let mut team: Team = columns::row(columns_of(&call, json!({}))?)?;
+    let mut team: Team = columns::row(columns_of(&call, None)?)?;
+    rules::check_organization(&call, None, &team).await?;
+    // Who may make a team in this organization is its admin, as the check just said.
+    let standing = if call.caller.is_admin() { Standing::ProxyAdmin } else { Standing::OrganizationAdmin };
+    rules::check_fields(&call, standing, None, &team)?;
+    let mut members: Vec<Named> = call.form("members_with_roles")?.unwrap_or_default();
+    members::check(&call, &members).await?;
     team.team_id.clone_from(&id);
     team.model_id = aliases(&call).await?;
     if let Some(budget) = member_budget(&call)? {
@@ -302,7 +315,6 @@ async fn new(call: Call) -> Outcome {
     }
     team.members_with_roles = json!([]);
     call.admin.store.insert(&team, now).await?;
-    let mut members: Vec<Named> = call.form("members_with_roles")?.unwrap_or_default();
     if !call.caller.is_master && !call.caller.user_id().is_empty() {
         let own = call.caller.user_id().to_owned();
         if !members.iter().any(|member| member.user_id.as_deref() == Some(&own)) {
@@ -310,31 +322,11 @@ async fn new(call: Call) -> Outcome {
         }
     }
     for member in &members {
-        team = add(&call, &team, member, None).await?.0;
+        team = members::add(&call, &team, member, None).await?.0;
     }
     call.admin.changed(Subject::Team, &id);
     call.admin.audit(&call, "created", TABLE, &id, Value::Null, json_of(&team)).await;
     Ok(Answer::json(&found(&call, &id).await?))
-}
-
-async fn in_organization(call: &Call) -> Result<(), AdminError> {
-    let Some(id) = call.text("organization_id") else {
-        if call.caller.is_admin() {
-            return Ok(());
-        }
-        return Err(AdminError::forbidden("Only proxy admins may create teams outside of an organization"));
-    };
-    if call.admin.store.get::<Organization>(&[id]).await?.is_none() {
-        return Err(AdminError::invalid(
-            "organization_id",
-            format!("Organization not found for organization_id={id}"),
-        ));
-    }
-    let leads = call.admin.leads_organizations(&call.caller).await?;
-    if call.caller.is_admin() || leads.iter().any(|one| one == id) {
-        return Ok(());
-    }
-    Err(AdminError::forbidden(format!("Only admins of organization {id} may create teams in it")))
 }
 
 /// Stores `model_aliases`, which live in a table of their own.
@@ -386,8 +378,25 @@ async fn update(call: Call) -> Outcome {
     let id =
         call.path.get("team_id").map(String::as_str).or_else(|| call.text("team_id")).unwrap_or_default();
     let team = found(&call, id).await?;
-    call.admin.may_change_team(&call.caller, &team).await?;
-    let mut columns = columns_of(&call, team.metadata.clone())?;
+    let standing = call.admin.must_lead_team(&call.caller, &team).await?;
+    let mut columns = columns_of(&call, Some(&team))?;
+    // Members and what they may do have calls of their own. Source: compat, endpoints §3.2, "Not accepted".
+    for name in ["admins", "members", "team_member_permissions"] {
+        columns.remove(name);
+    }
+    if call.text("budget_duration") == team.budget_duration.as_deref() && standing == Standing::TeamAdmin {
+        // Sent again it would begin a new period.
+        columns.remove("budget_duration");
+        columns.remove("budget_reset_at");
+    }
+    let mut merged = match json_of(&team) {
+        Value::Object(all) => all,
+        _ => Map::new(),
+    };
+    merged.extend(columns.clone());
+    let after: Team = columns::row(merged)?;
+    rules::check_fields(&call, standing, Some(&team), &after)?;
+    rules::check_organization(&call, Some(&team), &after).await?;
     if let Some(aliases) = aliases(&call).await? {
         columns.insert("model_id".to_owned(), json!(aliases));
     }
@@ -400,168 +409,6 @@ async fn update(call: Call) -> Outcome {
     call.admin.changed(Subject::Team, &team.team_id);
     call.admin.audit(&call, "updated", TABLE, &team.team_id, json_of(&team), json_of(&row)).await;
     Ok(Answer::json(&json!({ "team_id": team.team_id, "data": row })))
-}
-
-fn members_of(call: &Call) -> Result<Vec<Named>, AdminError> {
-    match call.given("member") {
-        Some(Value::Array(_)) => Ok(call.form("member")?.unwrap_or_default()),
-        Some(_) => Ok(call.form::<Named>("member")?.into_iter().collect()),
-        None => {
-            let (user_id, user_email) = (call.text("user_id"), call.text("user_email"));
-            if user_id.is_none() && user_email.is_none() {
-                return Err(AdminError::invalid(
-                    "member",
-                    "member: Field required; or give user_id and role",
-                ));
-            }
-            Ok(vec![Named {
-                user_id: user_id.map(str::to_owned),
-                user_email: user_email.map(str::to_owned),
-                role: call.text("role").map_or_else(plain, str::to_owned),
-            }])
-        }
-    }
-}
-
-async fn add(
-    call: &Call,
-    team: &Team,
-    named: &Named,
-    budget: Option<&str>,
-) -> Result<(Team, User), AdminError> {
-    let role = named.role()?.to_owned();
-    let user = call.admin.person_or_new(named.user_id.as_deref(), named.user_email.as_deref()).await?;
-    let own = team.metadata["team_member_budget_id"].as_str();
-    let member = TeamMember { user_id: user.user_id.clone(), role, user_email: user.user_email.clone() };
-    let now = call.admin.now();
-    let row = call.admin.store.add_team_member(&team.team_id, &member, budget.or(own), now).await?;
-    let row = row.ok_or_else(|| AdminError::not_found("Team not found"))?;
-    call.admin.changed(Subject::User, &user.user_id);
-    Ok((row, user))
-}
-
-async fn member_add(call: Call) -> Outcome {
-    let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
-    call.admin.may_change_team(&call.caller, &team).await?;
-    let members = members_of(&call)?;
-    let mut fields = Map::new();
-    if let Some(max) = call.given("max_budget_in_team") {
-        fields.insert("max_budget".to_owned(), max.clone());
-    }
-    columns::take(&mut fields, &call.body, &["budget_duration", "allowed_models"]);
-    let (mut row, mut users, mut memberships) = (team.clone(), Vec::new(), Vec::new());
-    for member in &members {
-        if let Some(user) = call.admin.person(member.user_id.as_deref(), member.user_email.as_deref()).await?
-            && team.members().iter().any(|present| present.user_id == user.user_id)
-        {
-            return Err(AdminError::invalid(
-                "member",
-                format!("User={} is already in team {}", user.user_id, team.team_id),
-            ));
-        }
-        let budget = if fields.is_empty() { None } else { Some(made_budget(&call, fields.clone())?) };
-        if let Some(budget) = &budget {
-            call.admin.store.insert(budget, call.admin.now()).await?;
-        }
-        let budget_id = budget.as_ref().map(|budget| budget.budget_id.as_str());
-        let (after, user) = add(&call, &team, member, budget_id).await?;
-        memberships.extend(call.admin.store.get::<TeamMembership>(&[&user.user_id, &team.team_id]).await?);
-        users.extend(call.admin.store.get::<User>(&[&user.user_id]).await?);
-        row = after;
-    }
-    call.admin.changed(Subject::Team, &team.team_id);
-    call.admin.audit(&call, "updated", TABLE, &team.team_id, json_of(&team), json_of(&row)).await;
-    let mut answer = json_of(&row);
-    answer["updated_users"] = json_of(&users);
-    answer["updated_team_memberships"] = json_of(&memberships);
-    Ok(Answer::json(&answer))
-}
-
-async fn member_named(call: &Call, team: &Team) -> Result<TeamMember, AdminError> {
-    let (id, email) = (call.text("user_id"), call.text("user_email"));
-    if id.is_none() && email.is_none() {
-        return Err(AdminError::invalid("user_id", "Either user_id or user_email needs to be passed in"));
-    }
-    let by_email = call.admin.person(id, email).await?.map(|user| user.user_id);
-    let wanted = id.map(str::to_owned).or(by_email);
-    let members = team.members();
-    let member = members.into_iter().find(|member| Some(&member.user_id) == wanted.as_ref());
-    member.ok_or_else(|| {
-        let name = id.or(email).unwrap_or_default();
-        AdminError::invalid("user_id", format!("{name} is not a member of team {}", team.team_id))
-    })
-}
-
-async fn member_delete(call: Call) -> Outcome {
-    let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
-    call.admin.may_change_team(&call.caller, &team).await?;
-    let member = member_named(&call, &team).await?;
-    let row = call.admin.store.remove_team_member(&team.team_id, &member.user_id, call.admin.now()).await?;
-    call.admin.changed(Subject::Team, &team.team_id);
-    call.admin.audit(&call, "updated", TABLE, &team.team_id, json_of(&team), json_of(&row)).await;
-    Ok(Answer::json(&row))
-}
-
-async fn member_update(call: Call) -> Outcome {
-    let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
-    call.admin.may_change_team(&call.caller, &team).await?;
-    let mut member = member_named(&call, &team).await?;
-    if let Some(role) = call.text("role") {
-        let named = Named { user_id: None, user_email: None, role: role.to_owned() };
-        member.role = named.role()?.to_owned();
-    }
-    let now = call.admin.now();
-    let membership = call.admin.store.get::<TeamMembership>(&[&member.user_id, &team.team_id]).await?;
-    let mut fields = Map::new();
-    columns::take(
-        &mut fields,
-        &call.body,
-        &[
-            "budget_duration",
-            "tpm_limit",
-            "rpm_limit",
-            "allowed_models",
-            "temp_budget_increase",
-            "temp_budget_expiry",
-        ],
-    );
-    if let Some(max) = call.body.get("max_budget_in_team") {
-        fields.insert("max_budget".to_owned(), max.clone());
-    }
-    let budget_id = match membership.and_then(|membership| membership.budget_id) {
-        // A budget that others share must not change with this member.
-        Some(id) if !fields.is_empty() && team.metadata["team_member_budget_id"].as_str() != Some(&id) => {
-            if let Some(Value::String(duration)) = fields.get("budget_duration") {
-                let ends = call.admin.period_end("budget_duration", duration)?;
-                fields.insert("budget_reset_at".to_owned(), json!(ends));
-            }
-            call.admin.store.update::<Budget>(&[&id], &columns::patch(fields), now).await?;
-            Some(id)
-        }
-        old if fields.is_empty() => old,
-        _ => {
-            let budget = made_budget(&call, fields)?;
-            call.admin.store.insert(&budget, now).await?;
-            Some(budget.budget_id)
-        }
-    };
-    let row = call.admin.store.add_team_member(&team.team_id, &member, budget_id.as_deref(), now).await?;
-    call.admin.changed(Subject::Team, &team.team_id);
-    call.admin.audit(&call, "updated", TABLE, &team.team_id, json_of(&team), json_of(&row)).await;
-    let budget = match &budget_id {
-        Some(id) => call.admin.store.get::<Budget>(&[id]).await?,
-        None => None,
-    };
-    Ok(Answer::json(&json!({
-        "user_id": member.user_id,
-        "user_email": member.user_email,
-        "team_id": team.team_id,
-        "max_budget_in_team": budget.as_ref().and_then(|budget| budget.max_budget),
-        "tpm_limit": budget.as_ref().and_then(|budget| budget.tpm_limit),
-        "rpm_limit": budget.as_ref().and_then(|budget| budget.rpm_limit),
-        "budget_duration": budget.as_ref().and_then(|budget| budget.budget_duration.clone()),
-        "allowed_models": budget.as_ref().map(|budget| budget.allowed_models.clone()),
-    })))
 }
 
 async fn delete(call: Call) -> Outcome {
@@ -583,124 +430,27 @@ async fn delete(call: Call) -> Outcome {
     Ok(Answer::json(&json!({ "deleted_teams": ids })))
 }
 
-async fn keys_of(call: &Call, team: &str) -> Result<Vec<VirtualKey>, AdminError> {
-    let query = ListQuery::new().filter(Filter::Is("team_id", json!(team))).uncounted();
-    Ok(call.admin.store.list::<VirtualKey>(&query).await?.rows)
-}
-
-async fn memberships_of(call: &Call, team: &str) -> Result<Vec<Value>, AdminError> {
-    let query = ListQuery::new().filter(Filter::Is("team_id", json!(team))).uncounted();
-    let mut rows = Vec::new();
-    for membership in call.admin.store.list::<TeamMembership>(&query).await?.rows {
-        let budget = match &membership.budget_id {
-            Some(id) => call.admin.store.get::<Budget>(&[id]).await?,
-            None => None,
-        };
-        let mut row = json_of(&membership);
-        row["litellm_budget_table"] = json!(budget);
-        rows.push(row);
-    }
-    Ok(rows)
-}
-
-async fn info(call: Call) -> Outcome {
-    let team = found(&call, call.asked("team_id").unwrap_or_default()).await?;
-    call.admin.may_see_team(&call.caller, &team).await?;
-    Ok(Answer::json(&json!({
-        "team_id": team.team_id,
-        "team_info": team,
-        "keys": keys_of(&call, &team.team_id).await?,
-        "team_memberships": memberships_of(&call, &team.team_id).await?,
-    })))
-}
-
-/// The teams a caller may see, or those of a user that they may ask about.
-async fn scope(call: &Call, mut query: ListQuery) -> Result<ListQuery, AdminError> {
-    let asked = call.asked("user_id");
-    if let Some(organization) = call.asked("organization_id") {
-        query = query.filter(Filter::Is("organization_id", json!(organization)));
-    }
-    if call.caller.sees_all() && asked.is_none() {
-        return Ok(query);
-    }
-    let own = call.caller.user_id();
-    let user = asked.unwrap_or(own);
-    if user != own && !call.caller.sees_all() {
-        return Err(AdminError::forbidden("You may list your own teams only"));
-    }
-    let mut ids = match call.admin.store.get::<User>(&[user]).await? {
-        Some(user) => user.teams,
-        None => Vec::new(),
-    };
-    ids.extend(call.caller.team_id().filter(|_| asked.is_none()).map(str::to_owned));
-    let mut any = vec![Filter::In("team_id", ids.iter().map(|id| json!(id)).collect())];
-    let organizations = call.admin.leads_organizations(&call.caller).await?;
-    if !organizations.is_empty() && asked.is_none() {
-        any.push(Filter::In("organization_id", organizations.iter().map(|id| json!(id)).collect()));
-    }
-    Ok(query.filter(Filter::Any(any)))
-}
-
-async fn list(call: Call) -> Outcome {
-    let query = scope(&call, ListQuery::new().uncounted()).await?;
-    let mut teams = Vec::new();
-    for team in call.admin.store.list::<Team>(&query).await?.rows {
-        let mut row = json_of(&team);
-        row["keys"] = json_of(&keys_of(&call, &team.team_id).await?);
-        row["team_memberships"] = json!(memberships_of(&call, &team.team_id).await?);
-        teams.push(row);
-    }
-    Ok(Answer::json(&teams))
-}
-
-async fn page(call: Call) -> Outcome {
-    let (number, size) = call.page("page_size", 10, 100);
-    let mut query = scope(&call, ListQuery::new().page(number, size)).await?;
-    if let Some(id) = call.asked("team_id") {
-        query = query.filter(Filter::Is("team_id", json!(id)));
-    }
-    if let Some(alias) = call.asked("team_alias") {
-        query = query.filter(Filter::Contains("team_alias", alias.to_owned()));
-    }
-    if let Some(text) = call.asked("search") {
-        query = query.filter(Filter::Any(vec![
-            Filter::Contains("team_alias", text.to_owned()),
-            Filter::Is("team_id", json!(text)),
-        ]));
-    }
-    let order = if call.asked("sort_order") == Some("desc") { Order::Down } else { Order::Up };
-    if let Some(column) = call.asked("sort_by") {
-        query = query.sort(column, order);
-    }
-    let found = call.admin.store.list::<Team>(&query).await?;
-    let mut teams = Vec::new();
-    for team in &found.rows {
-        let keys = ListQuery::new().filter(Filter::Is("team_id", json!(team.team_id))).page(1, 1);
-        let mut row = json_of(team);
-        row["members_count"] = json!(team.members().len());
-        row["keys_count"] = json!(call.admin.store.list::<VirtualKey>(&keys).await?.total);
-        teams.push(row);
-    }
-    Ok(Answer::json(&json!({
-        "teams": teams,
-        "total": found.total,
-        "page": number,
-        "page_size": size,
-        "total_pages": found.total.div_ceil(size),
-    })))
-}
-
 async fn block(call: Call) -> Outcome {
-    set(&call, Patch::new().set("blocked", true)).await
+    set_blocked(call, true).await
 }
 
 async fn unblock(call: Call) -> Outcome {
-    set(&call, Patch::new().set("blocked", false)).await
+    set_blocked(call, false).await
 }
 
-async fn set(call: &Call, patch: Patch) -> Outcome {
-    let team = found(call, call.text("team_id").unwrap_or_default()).await?;
-    call.admin.may_change_team(&call.caller, &team).await?;
+/// Blocks or unblocks a team. Its own admins cannot: the block may be an answer to what they do.
+async fn set_blocked(call: Call, blocked: bool) -> Outcome {
+    let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
+    if call.admin.standing(&call.caller, &team).await? < Standing::OrganizationAdmin {
+        return Err(AdminError::forbidden(format!(
+            "Only proxy admins and admins of the organization can block or unblock team_id={}",
+            team.team_id
+        )));
+    }
+    set(&call, team, Patch::new().set("blocked", blocked)).await
+}
+
+async fn set(call: &Call, team: Team, patch: Patch) -> Outcome {
     let row = call.admin.store.update::<Team>(&[&team.team_id], &patch, call.admin.now()).await?;
     call.admin.changed(Subject::Team, &team.team_id);
     call.admin.audit(call, "updated", TABLE, &team.team_id, json_of(&team), json_of(&row)).await;
@@ -711,14 +461,14 @@ async fn model_add(call: Call) -> Outcome {
     let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
     let mut models = team.models.clone();
     models.extend(call.texts("models").into_iter().filter(|model| !team.models.contains(model)));
-    set(&call, Patch::new().set("models", models)).await
+    set(&call, team, Patch::new().set("models", models)).await
 }
 
 async fn model_delete(call: Call) -> Outcome {
     let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
     let gone = call.texts("models");
-    let models: Vec<&String> = team.models.iter().filter(|model| !gone.contains(model)).collect();
-    set(&call, Patch::new().set("models", models)).await
+    let models: Vec<String> = team.models.iter().filter(|model| !gone.contains(model)).cloned().collect();
+    set(&call, team, Patch::new().set("models", models)).await
 }
 
 async fn permissions(call: Call) -> Outcome {
@@ -727,13 +477,14 @@ async fn permissions(call: Call) -> Outcome {
     Ok(Answer::json(&json!({
         "team_id": team.team_id,
         "team_member_permissions": team.team_member_permissions,
-        "all_available_permissions": [
-            "/key/info", "/key/generate", "/key/service-account/generate", "/key/update", "/key/delete",
-            "/key/regenerate", "/key/list", "/key/block", "/key/unblock",
-        ],
+        "all_available_permissions": MEMBER_PERMISSIONS,
     })))
 }
 
 async fn permissions_update(call: Call) -> Outcome {
-    set(&call, Patch::new().set("team_member_permissions", call.texts("team_member_permissions"))).await
+    let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
+    call.admin.may_change_team(&call.caller, &team).await?;
+    known_permissions(&call)?;
+    let given = call.texts("team_member_permissions");
+    set(&call, team, Patch::new().set("team_member_permissions", given)).await
 }

@@ -1,0 +1,194 @@
+//! A control plane with two organizations, their teams, people and keys.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use faregate_admin::Admin;
+use faregate_catalog::Catalog;
+use faregate_config::Snapshot;
+use faregate_state::clock::{Clock, SystemClock};
+use faregate_state::invalidate::Invalidations;
+use faregate_store::{Settings, Store, User, VirtualKey};
+use faregate_terms::{KeyHash, Secret, UtcMillis};
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
+
+pub const MASTER: &str = "sk-test-master-key-0123456789";
+
+/// What a call gave.
+pub struct Got {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Got {
+    /// The message of a refusal.
+    pub fn message(&self) -> String {
+        let text = self.body["error"]["message"].as_str().or(self.body["detail"].as_str());
+        text.map_or_else(|| self.body.to_string(), str::to_owned)
+    }
+
+    /// The answer of a call that has to work.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self.body
+    }
+
+    /// Refused with this status, in words that name this.
+    #[track_caller]
+    pub fn refused(&self, status: u16, word: &str) {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert!(self.message().contains(word), "`{word}` is not in: {}", self.message());
+    }
+}
+
+/// Organizations `here` (teams `mine` and `other`) and `there` (team `away`).
+///
+/// People, each with a personal key that an admin made, `sk-key-of-<name>`: `root` (proxy_admin), `viewer`
+/// (proxy_admin_viewer), `chief` and `chief-there` (admins of the organizations), `lead` (admin of `mine`),
+/// `member` (of `mine`, in `here`), `stranger` (of `away`, in `there`), `solo` (nowhere), `titular` (has
+/// `org_admin` as its role, and no organization).
+pub struct World {
+    pub admin: Arc<Admin>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::connect(&Settings::sqlite(folder.path().join("db"))).await.unwrap();
+        let now = UtcMillis::from_millis(1_700_000_000_000);
+        store.migrate(now).await.unwrap();
+        for (name, role) in [
+            ("root", "proxy_admin"),
+            ("viewer", "proxy_admin_viewer"),
+            ("chief", "internal_user"),
+            ("chief-there", "internal_user"),
+            ("lead", "internal_user"),
+            ("member", "internal_user"),
+            ("stranger", "internal_user"),
+            ("solo", "internal_user"),
+            ("titular", "org_admin"),
+        ] {
+            let user = User {
+                user_id: name.to_owned(),
+                user_email: Some(format!("{name}@example.com")),
+                user_role: Some(role.to_owned()),
+                password: Some("scrypt:c2FsdA==".to_owned()),
+                max_budget: faregate_store::Usd::from_f64(10.0),
+                ..User::default()
+            };
+            store.insert(&user, now).await.unwrap();
+            let key = VirtualKey {
+                token: hash(&key_of(name)),
+                user_id: Some(name.to_owned()),
+                created_by: Some("default_user_id".to_owned()),
+                ..VirtualKey::default()
+            };
+            store.insert(&key, now).await.unwrap();
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let admin = Admin::new(
+            store,
+            Invalidations::alone(Arc::clone(&clock)),
+            Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            Arc::new(Catalog::built_in()),
+            Some(Secret::from(MASTER)),
+            clock,
+        );
+        let world = Self { admin: Arc::new(admin), _folder: folder };
+        world.settle().await;
+        world
+    }
+
+    async fn settle(&self) {
+        for id in ["here", "there"] {
+            let body = json!({"organization_id": id, "organization_alias": id, "max_budget": 1000});
+            self.post("master", "/organization/new", body).await.ok();
+        }
+        for (organization, user, role) in [
+            ("here", "chief", "org_admin"),
+            ("here", "member", "internal_user"),
+            ("here", "lead", "internal_user"),
+            ("there", "chief-there", "org_admin"),
+            ("there", "stranger", "internal_user"),
+        ] {
+            let body = json!({"organization_id": organization, "member": {"user_id": user, "role": role}});
+            self.post("master", "/organization/member_add", body).await.ok();
+        }
+        for (team, organization, members) in [
+            (
+                "mine",
+                "here",
+                json!([{"user_id": "lead", "role": "admin"}, {"user_id": "member", "role": "user"}]),
+            ),
+            ("other", "here", json!([])),
+            ("away", "there", json!([{"user_id": "stranger", "role": "user"}])),
+        ] {
+            let body = json!({
+                "team_id": team, "organization_id": organization, "members_with_roles": members,
+                "max_budget": 100, "rpm_limit": 60, "models": ["a", "b"],
+            });
+            self.post("master", "/team/new", body).await.ok();
+        }
+        for (project, team) in [("project-mine", "mine"), ("project-away", "away")] {
+            let body = json!({"project_id": project, "team_id": team, "max_budget": 5});
+            self.post("master", "/project/new", body).await.ok();
+        }
+    }
+
+    /// A key that the master key makes; its secret.
+    pub async fn key(&self, body: Value) -> String {
+        let made = self.post("master", "/key/generate", body).await.ok();
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// The stored row of a key.
+    pub async fn row(&self, secret: &str) -> VirtualKey {
+        self.admin.store.get(&[&hash(secret)]).await.unwrap().unwrap()
+    }
+
+    pub async fn post(&self, who: &str, path: &str, body: Value) -> Got {
+        self.call("POST", who, path, None, Some(body)).await
+    }
+
+    pub async fn get(&self, who: &str, path: &str, query: &str) -> Got {
+        self.call("GET", who, path, Some(query), None).await
+    }
+
+    pub async fn call(
+        &self,
+        method: &str,
+        who: &str,
+        path: &str,
+        query: Option<&str>,
+        body: Option<Value>,
+    ) -> Got {
+        let key = match who {
+            "master" => MASTER.to_owned(),
+            key if key.starts_with("sk-") => key.to_owned(),
+            name => key_of(name),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let response = self.admin.serve(&method, path, query, &headers, body).await;
+        Got {
+            status: response.status().as_u16(),
+            body: serde_json::from_slice(response.body()).unwrap_or(Value::Null),
+        }
+    }
+}
+
+pub fn key_of(name: &str) -> String {
+    format!("sk-key-of-{name}")
+}
+
+pub fn hash(secret: &str) -> String {
+    KeyHash::of(secret).to_string()
+}
