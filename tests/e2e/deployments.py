@@ -79,4 +79,6 @@ def config(upstream: str) -> dict:
         "model_list": [{"model_name": name, "litellm_params": params[name]} for name in [*ALL, *PLAIN]],
         # A parameter that one of the providers lacks is no matter of these tests.
         "litellm_settings": {"drop_params": True, "num_retries": 0, "callbacks": ["prometheus"]},
+        # A test of one failure must not be felt by the next test.
+        "router_settings": {"disable_cooldowns": True},
     }

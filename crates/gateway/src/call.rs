@@ -66,6 +66,8 @@ pub struct Options {
     pub num_retries: Option<u32>,
     /// For the whole answer.
     pub timeout: Option<Duration>,
+    /// For the whole answer, as the caller's key or team prefers it.
+    pub preferred_timeout: Option<Duration>,
     /// For the first byte of a stream.
     pub stream_timeout: Option<Duration>,
     /// Drop what the model does not take.
@@ -306,6 +308,7 @@ impl Options {
             timeout: header_seconds("x-litellm-timeout")
                 .or_else(|| seconds("timeout"))
                 .or_else(|| seconds("request_timeout")),
+            preferred_timeout: None,
             stream_timeout: header_seconds("x-litellm-stream-timeout").or_else(|| seconds("stream_timeout")),
             drop_params: envelope.get("drop_params"),
             additional_drop_params: envelope.get("additional_drop_params").unwrap_or_default(),

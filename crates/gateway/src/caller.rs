@@ -8,6 +8,8 @@ use std::sync::Arc;
 use faregate_state::limits::Limit;
 use faregate_terms::{Account, PicoUsd, UtcMillis};
 
+use crate::steering::Preferences;
+
 /// A virtual key and everybody it belongs to.
 #[derive(Debug, Default)]
 pub struct Caller {
@@ -38,6 +40,8 @@ pub struct Caller {
     pub spent: PicoUsd,
     /// What an operator has permitted clients of this key.
     pub permits: Permits,
+    /// How its requests are routed where they say nothing themselves.
+    pub preferences: Option<Arc<Preferences>>,
 }
 
 /// Why no request of a key is served.
@@ -146,6 +150,8 @@ pub struct Subject {
     pub model_limits: Vec<ModelLimit>,
     /// The models it may use, if it may not use all.
     pub grant: Option<Grant>,
+    /// The only region its requests may be served in.
+    pub region: Option<String>,
 }
 
 /// Names of routes that stand for many. Source: compat, database, `allowed_routes`.

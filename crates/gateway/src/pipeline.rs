@@ -109,7 +109,9 @@ where
 {
     let bytes = read(body, table).await?;
     admitted.meter.input_bytes = bytes.len() as u64;
-    let call = Arc::new(decode(arrival, bytes, false)?);
+    let mut call = decode(arrival, bytes, false)?;
+    call.options.preferred_timeout = admitted.principal.preferences().and_then(|it| it.timeout);
+    let call = Arc::new(call);
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);
@@ -117,7 +119,7 @@ where
         admitted.meter.transcript = Some(Box::new(Transcript::of(&call, redacted)));
     }
     access::model(table, &admitted.principal, &call.model)?;
-    fallback::check(table, &call, admitted)?;
+    fallback::check_groups(table, &call, &admitted.principal)?;
     operation::responses::resume(gate, &call)?;
     if let Some(answers) = &table.answers {
         // Boxed, so that requests carry no room for it where the cache is off.
@@ -126,7 +128,7 @@ where
         }
     }
     let mut dice = gate.dice();
-    let planned = plan(gate, table, &call, admitted, &mut dice).await?;
+    let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();

@@ -53,6 +53,8 @@ pub enum Operation {
     SupportedParams,
     /// The provider request that would be sent.
     TransformRequest,
+    /// Which deployments a request would try, and why.
+    RouteExplain,
     /// Does the response cache answer.
     CachePing,
     /// Drop answers from it.
@@ -187,6 +189,12 @@ pub const ROUTES: &[Row] = &[
         paths: &["/utils/transform_request"],
         operation: Operation::TransformRequest,
         doc: "The provider request that would be sent",
+    },
+    Row {
+        method: "POST",
+        paths: &["/route/explain"],
+        operation: Operation::RouteExplain,
+        doc: "Which deployments a chat request would try, and why",
     },
     Row {
         method: "GET",

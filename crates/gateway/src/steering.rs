@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use faregate_config::{FallbackTarget, Fallbacks};
+use faregate_router::ByClass;
 use faregate_wire::envelope::Envelope;
 
 use crate::call::BANNED_MEMBERS;
@@ -161,14 +163,8 @@ pub enum Rehearsal {
 /// What a request says about its own routing; most say nothing. Source: compat, behaviour §5.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Steering {
-    /// A list of groups for any failure.
-    pub list: Option<Arc<[Target]>>,
-    /// In place of the configured ones.
-    pub general: Option<Chains>,
-    /// In place of the configured ones.
-    pub context_window: Option<Chains>,
-    /// In place of the configured ones.
-    pub content_policy: Option<Chains>,
+    /// Fallbacks of its own.
+    pub fallbacks: Own,
     /// No other group, whatever happens.
     pub no_fallbacks: bool,
     /// Groups tried at most.
@@ -181,6 +177,90 @@ pub struct Steering {
     pub mock_response: Option<Value>,
     /// The only region the request may be served in.
     pub region: Option<String>,
+}
+
+/// `router_settings` of a key or team: what holds for its requests where they say nothing themselves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Preferences {
+    /// Attempts after the first.
+    pub num_retries: Option<u32>,
+    /// Of each attempt.
+    pub timeout: Option<Duration>,
+    /// Retries by class of failure.
+    pub retry_policy: Option<ByClass>,
+    /// The same for single groups.
+    pub group_retry_policies: BTreeMap<String, ByClass>,
+    /// Fallbacks in place of the configured ones.
+    pub fallbacks: Own,
+}
+
+/// Fallbacks of a request's, a key's or a team's own.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Own {
+    /// A list of groups for any failure.
+    pub list: Option<Arc<[Target]>>,
+    /// In place of the configured ones.
+    pub general: Option<Chains>,
+    /// In place of the configured ones.
+    pub context_window: Option<Chains>,
+    /// In place of the configured ones.
+    pub content_policy: Option<Chains>,
+}
+
+impl Own {
+    fn read(get: impl Fn(&str) -> Option<Value>) -> Self {
+        let chains = |name: &str| get(name).as_ref().and_then(Chains::read);
+        let list = get("fallbacks").as_ref().and_then(Target::read_list).filter(|list| !list.is_empty());
+        Self {
+            general: if list.is_none() { chains("fallbacks") } else { None },
+            list,
+            context_window: chains("context_window_fallbacks"),
+            content_policy: chains("content_policy_fallbacks"),
+        }
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        let chains = [&self.general, &self.context_window, &self.content_policy];
+        let chained = chains.into_iter().flatten().flat_map(Chains::targets);
+        self.list.iter().flat_map(|list| list.iter()).chain(chained)
+    }
+}
+
+impl Preferences {
+    /// Reads the object; `None` if it says nothing.
+    pub fn read(settings: &Value) -> Option<Arc<Self>> {
+        let settings = settings.as_object().filter(|settings| !settings.is_empty())?;
+        let policy = |value: &Value| {
+            let counts =
+                value.as_object()?.iter().filter_map(|(name, it)| Some((name.as_str(), it.as_u64()?)));
+            Some(ByClass::read(counts, "Retries")).filter(|policy| !policy.is_empty())
+        };
+        let groups = settings.get("model_group_retry_policy").and_then(Value::as_object);
+        let groups = groups.into_iter().flatten();
+        let own = |name: &str| settings.get(name).filter(|value| !value.is_null()).cloned();
+        let read = Self {
+            num_retries: settings
+                .get("num_retries")
+                .and_then(Value::as_u64)
+                .and_then(|number| u32::try_from(number).ok()),
+            timeout: settings
+                .get("timeout")
+                .and_then(Value::as_f64)
+                .filter(|seconds| *seconds > 0.0)
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            retry_policy: settings.get("retry_policy").and_then(policy),
+            group_retry_policies: groups
+                .filter_map(|(group, value)| Some((group.clone(), policy(value)?)))
+                .collect(),
+            fallbacks: Own::read(own),
+        };
+        (read != Self::default()).then(|| Arc::new(read))
+    }
+
+    /// The retry policy for a group, if there is one.
+    pub fn policy(&self, group: &str) -> Option<ByClass> {
+        self.group_retry_policies.get(group).copied().or(self.retry_policy)
+    }
 }
 
 /// Members read here.
@@ -206,9 +286,6 @@ impl Steering {
             return None;
         }
         let is_set = |name: &str| envelope.get::<bool>(name) == Some(true);
-        let chains = |name: &str| envelope.get::<Value>(name).as_ref().and_then(Chains::read);
-        let fallbacks = envelope.get::<Value>("fallbacks");
-        let list = fallbacks.as_ref().and_then(Target::read_list).filter(|list| !list.is_empty());
         let rehearsals = [
             ("mock_testing_fallbacks", Rehearsal::Failure),
             ("mock_testing_context_fallbacks", Rehearsal::ContextWindow),
@@ -216,10 +293,7 @@ impl Steering {
             ("mock_testing_rate_limit_error", Rehearsal::RateLimit),
         ];
         Some(Box::new(Self {
-            general: if list.is_none() { chains("fallbacks") } else { None },
-            list,
-            context_window: chains("context_window_fallbacks"),
-            content_policy: chains("content_policy_fallbacks"),
+            fallbacks: Own::read(|name| envelope.get::<Value>(name)),
             no_fallbacks: is_set("disable_fallbacks"),
             max_fallbacks: envelope.get("max_fallbacks"),
             rehearsal: rehearsals.into_iter().find(|(name, _)| is_set(name)).map(|(_, asked)| asked),
@@ -231,20 +305,13 @@ impl Steering {
 
     /// A member of a fallback that no client may set.
     pub fn banned(&self) -> Option<&str> {
-        let mut members = self.targets().flat_map(|target| target.overrides.keys());
+        let mut members = self.fallbacks.targets().flat_map(|target| target.overrides.keys());
         members.find(|member| BANNED_MEMBERS.contains(&member.as_str())).map(String::as_str)
     }
 
     /// Groups the client names, which must be groups it may use.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.targets().map(|target| target.group.as_str())
-    }
-
-    fn targets(&self) -> impl Iterator<Item = &Target> {
-        let chains = [&self.general, &self.context_window, &self.content_policy];
-        let chained = chains.into_iter().flatten().flat_map(Chains::targets);
-        let listed = self.list.iter().flat_map(|list| list.iter());
-        listed.chain(chained)
+        self.fallbacks.targets().map(|target| target.group.as_str())
     }
 }
 
@@ -271,13 +338,29 @@ mod tests {
     #[test]
     fn fallbacks_come_as_a_list_or_by_group() {
         let steering = read(json!({"fallbacks": ["a", {"model": "b", "temperature": 0}]})).unwrap();
-        assert_eq!(groups(steering.list.clone()), ["a", "b"]);
-        assert_eq!(steering.list.unwrap()[1].overrides["temperature"], 0);
+        assert_eq!(groups(steering.fallbacks.list.clone()), ["a", "b"]);
+        assert_eq!(steering.fallbacks.list.unwrap()[1].overrides["temperature"], 0);
         let steering = read(json!({"fallbacks": [{"m": ["a"]}, {"*": ["z"]}]})).unwrap();
-        assert_eq!(steering.list, None);
-        let chains = steering.general.unwrap();
+        assert_eq!(steering.fallbacks.list, None);
+        let chains = steering.fallbacks.general.unwrap();
         assert_eq!(groups(chains.of(["m"])), ["a"]);
         assert_eq!(groups(chains.of(["other"])), ["z"]);
         assert_eq!(groups(chains.of(["other", "m"])), ["a"], "an entry comes before the one for all");
+    }
+
+    #[test]
+    fn a_key_or_team_says_what_holds_for_its_requests() {
+        assert_eq!(Preferences::read(&json!({})), None);
+        assert_eq!(Preferences::read(&json!({"routing_strategy": "least-busy"})), None);
+        let settings = json!({
+            "num_retries": 4, "timeout": 2.5, "fallbacks": [{"m": ["a"]}],
+            "retry_policy": {"TimeoutErrorRetries": 1},
+            "model_group_retry_policy": {"m": {"RateLimitErrorRetries": 7}},
+        });
+        let read = Preferences::read(&settings).unwrap();
+        assert_eq!((read.num_retries, read.timeout), (Some(4), Some(Duration::from_millis(2500))));
+        assert_eq!(groups(read.fallbacks.general.as_ref().unwrap().of(["m"])), ["a"]);
+        assert_eq!(read.policy("m").unwrap().rate_limit, Some(7));
+        assert_eq!(read.policy("other").unwrap().timeout, Some(1));
     }
 }

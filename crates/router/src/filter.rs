@@ -90,11 +90,8 @@ impl Router {
         wish: &Wish<'_>,
         facts: &dyn Facts,
     ) -> Result<Indexes, Nobody> {
-        let tagged = self.checks.tags.map(|rule| self.tagged(&resolved.members, wish.tags, rule));
-        let reason = |index: usize| match &tagged {
-            Some(tagged) if !tagged.contains(&index) => Some(Excluded::Tags),
-            _ => self.excluded(index, wish, facts),
-        };
+        let tagged = self.tagged_if_asked(resolved, wish);
+        let reason = |index: usize| self.reason(index, tagged.as_ref(), wish, facts);
         let fit: Indexes =
             resolved.members.iter().copied().filter(|&index| reason(index).is_none()).collect();
         if !fit.is_empty() {
@@ -104,8 +101,37 @@ impl Router {
         Err(Nobody { excluded: resolved.members.iter().filter_map(why).collect() })
     }
 
+    /// Each deployment of `resolved`, and why it may not serve `wish` now, for explanations.
+    pub fn judged(
+        &self,
+        resolved: &Resolved,
+        wish: &Wish<'_>,
+        facts: &dyn Facts,
+    ) -> Vec<(usize, Option<Excluded>)> {
+        let tagged = self.tagged_if_asked(resolved, wish);
+        let judge = |&index: &usize| (index, self.reason(index, tagged.as_ref(), wish, facts));
+        resolved.members.iter().map(judge).collect()
+    }
+
+    fn tagged_if_asked(&self, resolved: &Resolved, wish: &Wish<'_>) -> Option<Indexes> {
+        self.checks.tags.map(|rule| self.tagged(&resolved.members, wish.tags, rule))
+    }
+
+    fn reason(
+        &self,
+        index: usize,
+        tagged: Option<&Indexes>,
+        wish: &Wish<'_>,
+        facts: &dyn Facts,
+    ) -> Option<Excluded> {
+        match tagged {
+            Some(tagged) if !tagged.contains(&index) => Some(Excluded::Tags),
+            _ => self.excluded(index, wish, facts),
+        }
+    }
+
     /// Why a deployment may not serve a request, its tags aside.
-    pub fn excluded(&self, index: usize, wish: &Wish<'_>, facts: &dyn Facts) -> Option<Excluded> {
+    fn excluded(&self, index: usize, wish: &Wish<'_>, facts: &dyn Facts) -> Option<Excluded> {
         let deployment = &self.deployments[index];
         if !wish.team.may_use(deployment.team.as_deref()) {
             return Some(Excluded::Team);

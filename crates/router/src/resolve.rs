@@ -59,8 +59,8 @@ impl Router {
         prefixed: Option<&str>,
         team: Team<'_>,
     ) -> Result<Resolved, UnknownModel> {
-        let plain = |group: &str, members: Arc<[usize]>| Resolved {
-            group: ModelGroup::from(group),
+        let plain = |group: ModelGroup, members: Arc<[usize]>| Resolved {
+            group,
             members,
             captures: None,
             requested: name.to_owned(),
@@ -68,23 +68,23 @@ impl Router {
         if let Team::Of(team) = team
             && let Some(members) = self.team_names.get(team).and_then(|names| names.get(name))
         {
-            return Ok(plain(name, Arc::clone(members)));
+            return Ok(plain(name.into(), Arc::clone(members)));
         }
         if let Some((group, members)) = self.groups.get_key_value(name) {
-            return Ok(Resolved { group: group.clone(), ..plain("", Arc::clone(members)) });
+            return Ok(plain(group.clone(), Arc::clone(members)));
         }
         if let Some(alias) = self.aliases.get(name)
             && let Some((group, members)) = self.groups.get_key_value(alias.group.as_str())
         {
-            return Ok(Resolved { group: group.clone(), ..plain("", Arc::clone(members)) });
+            return Ok(plain(group.clone(), Arc::clone(members)));
         }
         if let Some(&index) = self.by_id.get(name) {
-            return Ok(plain(self.deployments[index].group.as_str(), Arc::from([index])));
+            return Ok(plain(self.deployments[index].group.clone(), Arc::from([index])));
         }
         for candidate in [Some(name), prefixed].into_iter().flatten() {
             for (pattern, members) in &self.patterns {
                 if let Some(captures) = pattern.capture(candidate) {
-                    let mut found = plain(name, Arc::clone(members));
+                    let mut found = plain(name.into(), Arc::clone(members));
                     found.captures = Some(captures);
                     return Ok(found);
                 }

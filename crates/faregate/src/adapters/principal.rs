@@ -9,6 +9,7 @@ use faregate_config::{BudgetSettings, Snapshot};
 use faregate_gateway::caller::{Blocked, Caller, Grant, Granter, ModelLimit, Permits, ShownLimits, Subject};
 use faregate_gateway::gate::token_kind;
 use faregate_gateway::ports::{Outcome, PrincipalSource, Then, Unavailable, Which};
+use faregate_gateway::steering::Preferences;
 use faregate_state::clock::Clock;
 use faregate_state::limits::{BudgetDuration, Limit, Rule, Schedule, Scope, ScopeKey, TokenKind, Window};
 use faregate_store::ledger::{EVERYBODY, Subject as Booked, SubjectKind};
@@ -217,6 +218,9 @@ impl Build<'_> {
                 max_budget: max_budget.map(|max| max.0),
             },
             spent: record.spent.key,
+            // A key's settings replace its team's as a whole. Source: compat, behaviour §5.
+            preferences: Preferences::read(&key.router_settings)
+                .or_else(|| Preferences::read(&team.as_ref()?.router_settings)),
             permits: Permits {
                 mock_response: [Some(&key.metadata), team.as_ref().map(|team| &team.metadata)]
                     .into_iter()
@@ -459,6 +463,7 @@ impl Build<'_> {
         }
         if let Some(EndUserRecord { end_user, .. }) = record {
             subject.blocked = end_user.blocked;
+            subject.region = end_user.allowed_model_region.filter(|region| !region.is_empty());
             subject.grant = grant(Granter::EndUser, &end_user.models);
         }
         Ok(Some(subject))

@@ -82,3 +82,35 @@ async fn a_rate_holds_over_two_replicas() {
     let (first, second) = (answered(&a), answered(&b));
     assert_eq!(first + second, 10, "{first} on one, {second} on the other");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_rests_on_one_replica_rests_on_all() {
+    let database = Database::create().await;
+    let folders = [tempdir().unwrap(), tempdir().unwrap()];
+    let deployment = |id: &str, answer: &str| {
+        let params = json!({"model": "openai/gpt-4o", "api_key": "sk-up", "mock_response": answer});
+        json!({"model_name": "a", "litellm_params": params, "model_info": {"id": id}})
+    };
+    let list = [deployment("tired", "litellm.RateLimitError"), deployment("well", "hello")];
+    let config = json!({"model_list": list, "router_settings": {"cooldown_time": 60}}).to_string();
+    let [a, b] = folders.each_ref().map(|folder| {
+        fs::write(folder.path().join("config.yaml"), &config).unwrap();
+        let mut command = faregate(folder.path(), &["--config", "config.yaml"]);
+        command.env("DATABASE_URL", database.url()).env("LITELLM_MASTER_KEY", MASTER);
+        Running::of(command)
+    });
+    let plan = |running: &Running| {
+        let body = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+        let answer = running.call("POST", "/route/explain", MASTER, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["plan"].clone()
+    };
+    assert_eq!(plan(&b)[0].as_array().unwrap().len(), 2);
+    while plan(&a) != json!([["well"]]) {
+        assert_eq!(a.chat("a", MASTER).status, 200, "the sibling answers");
+    }
+    let since = Instant::now();
+    while plan(&b) != json!([["well"]]) {
+        assert!(since.elapsed() < Duration::from_secs(3), "the other replica has not heard of it");
+    }
+}

@@ -36,7 +36,10 @@ impl Now<'_> {
     /// True if one of a deployment's own limits has less left than what is asked of it.
     fn is_at(&self, deployment: usize, asks: impl Fn(Meter) -> Option<i128>) -> bool {
         self.deployments[deployment].limits.iter().any(|limit| {
-            asks(limit.meter()).is_some_and(|asks| self.health.limits.standing(limit).remaining() < asks)
+            let Some(asks) = asks(limit.meter()) else { return false };
+            let standing = self.health.limits.standing(limit);
+            // Who expects more than the whole limit may have it all.
+            standing.remaining() < asks.min(standing.amount())
         })
     }
 }

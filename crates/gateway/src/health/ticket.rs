@@ -61,6 +61,11 @@ impl Ticket {
         }
     }
 
+    /// True if the call was expected to use so and so many tokens.
+    pub fn expects(&self) -> bool {
+        self.expected > 0
+    }
+
     /// The deployment answered in full.
     pub fn answered(mut self, measured: &Measured<'_>) {
         let now = self.health.clock.steady();

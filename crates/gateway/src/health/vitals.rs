@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI8, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use faregate_router::Tally;
 use faregate_terms::FaultClass;
@@ -39,6 +40,9 @@ impl Default for Shown {
         Self(AtomicI8::new(-1))
     }
 }
+
+/// As many as are kept by default need no allocation.
+type Samples = SmallVec<[f64; 10]>;
 
 /// Nothing to prove.
 const WELL: u8 = 0;
@@ -107,13 +111,13 @@ impl Vitals {
     /// Seconds per token, or to the first token of streams, lately.
     pub fn latency(&self, stream: bool, now: Duration, memory: &Memory) -> Option<f64> {
         let recent = self.recent.lock();
-        let of = |samples: &VecDeque<(Duration, f64)>| -> Vec<f64> {
-            let live = samples.iter().filter(|(at, _)| now.saturating_sub(*at) <= memory.ttl);
-            live.map(|(_, seconds)| *seconds).collect()
+        let live = |samples: &VecDeque<(Duration, f64)>| {
+            let is_live = |(at, _): &(Duration, f64)| now.saturating_sub(*at) <= memory.ttl;
+            samples.iter().copied().filter(is_live).map(|(_, seconds)| seconds).collect::<Samples>()
         };
-        let mut first = if stream { of(&recent.to_first) } else { Vec::new() };
+        let mut first = if stream { live(&recent.to_first) } else { Samples::new() };
         if first.is_empty() {
-            return mean(&of(&recent.per_token));
+            return mean(&live(&recent.per_token));
         }
         let Some(percentile) = memory.percentile else { return mean(&first) };
         first.sort_by(f64::total_cmp);

@@ -14,6 +14,7 @@ use crate::routes::{Found, Operation};
 
 pub mod cache;
 pub mod count;
+pub mod explain;
 pub mod health;
 pub mod info;
 pub mod models;
@@ -88,6 +89,10 @@ where
         Operation::MessagesCountTokens => {
             let body = read(body, table).await?;
             count::messages(table, arrival, body).await
+        }
+        Operation::RouteExplain => {
+            let body = read(body, table).await?;
+            explain::route(gate, table, &principal, arrival, body).await
         }
         Operation::TransformRequest => {
             let body = read(body, table).await?;

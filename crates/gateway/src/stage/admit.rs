@@ -20,6 +20,7 @@ use crate::routes::Operation;
 use crate::stage::account;
 use crate::stage::identify::Principal;
 use crate::stage::lookup::{Keep, Looked};
+use crate::stage::plan::Asker;
 use crate::stage::reserve::Forecast;
 use crate::stage::settle::{Recorded, Settler};
 use crate::stage::transcript::Transcript;
@@ -33,6 +34,8 @@ pub struct Admitted {
     pub principal: Principal,
     /// What it holds in limits.
     pub held: Option<Held>,
+    /// Rates of requests that have counted it, in holds it has let go of.
+    pub counted: Vec<Limit>,
     /// Its place in the journal.
     pub slot: Option<Slot>,
     /// What keeps its answer for the next one who asks the same.
@@ -55,8 +58,6 @@ pub struct Held {
     pub is_watched: bool,
     /// True if nobody has more to give.
     pub exhausted: bool,
-    /// Limits of requests that count this one already, in holds before this.
-    pub counted: Vec<Limit>,
 }
 
 /// What came of a call.
@@ -78,7 +79,7 @@ pub enum How<'a> {
 impl Held {
     /// A hold that bounds nothing yet.
     pub fn new(hold: Hold, forecast: Forecast) -> Self {
-        Self { hold, forecast, longest: None, is_watched: false, exhausted: false, counted: Vec::new() }
+        Self { hold, forecast, longest: None, is_watched: false, exhausted: false }
     }
 
     /// Makes the hold follow an answer that has grown to `output` tokens: what is held stays a slice ahead.
@@ -211,12 +212,19 @@ impl Admitted {
             },
             principal,
             held: None,
+            counted: Vec::new(),
             slot: None,
             keep: None,
             ticket: None,
             settler,
             settled: false,
         }
+    }
+
+    /// Who asks, for routing.
+    pub fn asker(&self) -> Asker<'_> {
+        let Meter { account, input_bytes, .. } = &self.meter;
+        Asker { principal: &self.principal, account, input_bytes: *input_bytes }
     }
 
     /// Notes in the journal that a provider is about to be called.
@@ -317,12 +325,15 @@ impl Admitted {
     }
 
     /// The call that answered is over, and everything it used is known.
-    pub(crate) fn measured(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
+    /// True if somebody minds how much that was.
+    pub(crate) fn measured(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return false };
+        let is_expected = ticket.expects();
         if self.meter.ending == Ending::Complete {
             let first = self.meter.ttft.and_then(|ttft| self.meter.arrival.at.checked_add(ttft));
             ticket.answered(&Measured { first, usage: &self.meter.usage });
         }
+        is_expected
     }
 }
 

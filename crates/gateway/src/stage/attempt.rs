@@ -70,12 +70,14 @@ pub(super) async fn group(
 ) -> Result<Answer, Refusal> {
     let (gate, table) = (tour.gate, tour.table);
     let plan = planned.plan.as_ref().map_err(Clone::clone)?;
-    let mut rule = tour.rule(call, planned);
+    let mut rule = tour.rule(call, planned, admitted);
     let mut walk = Walk::new(plan.level(level));
     let mut retried = 0;
     let mut last = None;
     let since_asked = Instant::now();
     let mut is_busy = false;
+    // The deployment whose price the hold is made for.
+    let mut fitted = planned.first().filter(|_| level == 0);
     admitted.meter.retries = 0;
     loop {
         let now = Now::of(&gate.health, table, planned.expected.total());
@@ -99,8 +101,11 @@ pub(super) async fn group(
                 continue;
             }
         };
-        if admitted.meter.destination.is_some() {
-            reserve::refit(gate, table, call, planned, &destination, admitted).await?;
+        if fitted != Some(index) {
+            if let Err(refused) = reserve::refit(gate, table, call, planned, &destination, admitted).await {
+                return Err(last.unwrap_or(refused));
+            }
+            fitted = Some(index);
         }
         tracing::debug!(deployment = %destination.deployment, reason = plan.reason, retried, "attempt");
         let since = Instant::now();
@@ -136,7 +141,7 @@ pub(super) async fn group(
         if is_refusal(fault.class) {
             walk.refuses(index);
         }
-        rule.retries = tour.retries(call, deployment);
+        rule.retries = tour.retries(call, admitted, deployment);
         admitted.meter.max_retries = rule.retries;
         let now = Now::of(&gate.health, table, planned.expected.total());
         let standing = Standing { retried, is_anybody_well: walk.has_more(&now) };
@@ -169,12 +174,16 @@ impl<'a> Tour<'a> {
         self.deadline.map_or(end, |deadline| deadline.min(end))
     }
 
-    fn rule(&self, call: &Call, planned: &Planned) -> RetryRule {
+    fn rule(&self, call: &Call, planned: &Planned, admitted: &Admitted) -> RetryRule {
         let routing = &self.table.routing;
         // A client that wants no retries gets none, whatever a policy says. Source: compat, behaviour §9.
         let policy = match call.options.num_retries {
             Some(0) => ByClass::default(),
-            _ => routing.policy(planned.resolved.group.as_str()),
+            _ => {
+                let group = planned.resolved.group.as_str();
+                let own = admitted.principal.preferences().and_then(|preferences| preferences.policy(group));
+                own.unwrap_or_else(|| routing.policy(group))
+            }
         };
         RetryRule {
             siblings: planned.resolved.members.len(),
@@ -184,10 +193,11 @@ impl<'a> Tour<'a> {
         }
     }
 
-    /// The client's number, else the deployment's, else the router's.
-    fn retries(&self, call: &Call, deployment: &Deployment) -> u32 {
+    /// The client's number, else its key's or team's, else the deployment's, else the router's.
+    fn retries(&self, call: &Call, admitted: &Admitted, deployment: &Deployment) -> u32 {
+        let preferred = admitted.principal.preferences().and_then(|preferences| preferences.num_retries);
         let own = deployment.config.params.num_retries.and_then(|number| u32::try_from(number).ok());
-        call.options.num_retries.or(own).unwrap_or(self.table.settings.num_retries)
+        call.options.num_retries.or(preferred).or(own).unwrap_or(self.table.settings.num_retries)
     }
 
     /// Holds the call in the deployment's own limits, `None` if it has none; or tells which kind refuses.
@@ -200,11 +210,9 @@ impl<'a> Tour<'a> {
         if deployment.limits.is_empty() {
             return Ok(None);
         }
-        let estimate = Estimate {
-            input_tokens: planned.expected.input,
-            output_tokens: planned.expected.output,
-            ..Estimate::default()
-        };
+        let expected = planned.expected.within(deployment.config.params.tpm);
+        let estimate =
+            Estimate { input_tokens: expected.input, output_tokens: expected.output, ..Estimate::default() };
         let limits = &self.gate.services.limits;
         let held = limits.reserve(&deployment.limits, &estimate, call.arrival.id.clone()).await;
         held.map(Some).map_err(|denied| denied.standing.limit.meter())

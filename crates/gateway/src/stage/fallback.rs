@@ -12,10 +12,11 @@ use crate::metrics::Outcome;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
 use crate::stage::attempt::{Tour, group};
+use crate::stage::identify::Principal;
 use crate::stage::plan::{Planned, Replanned, plan};
 use crate::stage::send::Answer;
 use crate::stage::{access, reserve};
-use crate::steering::{Chains, Target};
+use crate::steering::{Chains, Own, Target};
 
 /// True if another group may do better.
 pub(super) fn helps(failed: &Refusal) -> bool {
@@ -61,7 +62,10 @@ pub(super) async fn fall_back(
     }
     let mut waiting: Vec<Target> = Vec::new();
     if is_wanted {
-        line_up(&mut waiting, chain(table, &asked, &asked.model, own_group.as_str(), &why));
+        line_up(
+            &mut waiting,
+            chain(table, &asked, &admitted.principal, &asked.model, own_group.as_str(), &why),
+        );
     }
     let mut list: Vec<String> = waiting.iter().rev().map(|target| target.group.clone()).collect();
     let mut last_words = None;
@@ -101,7 +105,7 @@ pub(super) async fn fall_back(
             Err(refused) => {
                 admitted.fell_back(&failed, &target.group, Outcome::Failed);
                 let names = (target.group.as_str(), next.planned.resolved.group.as_str());
-                let more = chain(table, &asked, names.0, names.1, &refused);
+                let more = chain(table, &asked, &admitted.principal, names.0, names.1, &refused);
                 line_up(&mut waiting, more.filter(|_| helps(&refused)));
                 for target in waiting.iter().rev() {
                     if !list.contains(&target.group) {
@@ -156,7 +160,7 @@ async fn redirect(
     dice: &mut (dyn Dice + Send),
 ) -> Result<Replanned, Refusal> {
     let call = Arc::new(asked.redirected(&target.group, &target.overrides)?);
-    let planned = plan(tour.gate, tour.table, &call, admitted, dice).await?;
+    let planned = plan(tour.gate, tour.table, &call, admitted.asker(), dice).await?;
     if let Err(refused) = &planned.plan {
         return Err(refused.clone());
     }
@@ -171,27 +175,49 @@ fn class(refusal: &Refusal) -> Option<FaultClass> {
     }
 }
 
-/// The groups to try after `group`, which the client may have called `name`, failed so.
-fn chain(table: &Table, call: &Call, name: &str, group: &str, why: &Refusal) -> Option<Arc<[Target]>> {
-    let (book, steering) = (&table.routing.fallbacks, call.options.steering.as_deref());
-    if let Some(list) = steering.and_then(|steering| steering.list.as_ref()) {
+/// The groups to try after `group`, which the client may have called `name`, failed so: by the request, else its
+/// key or team, else the configuration.
+fn chain(
+    table: &Table,
+    call: &Call,
+    principal: &Principal,
+    name: &str,
+    group: &str,
+    why: &Refusal,
+) -> Option<Arc<[Target]>> {
+    chain_after(table, call, principal, name, group, class(why))
+}
+
+/// The same by the class of a provider's failure.
+pub(crate) fn chain_after(
+    table: &Table,
+    call: &Call,
+    principal: &Principal,
+    name: &str,
+    group: &str,
+    class: Option<FaultClass>,
+) -> Option<Arc<[Target]>> {
+    let book = &table.routing.fallbacks;
+    let preferences = principal.preferences();
+    let own = [
+        call.options.steering.as_deref().map(|steering| &steering.fallbacks),
+        preferences.map(|preferences| &preferences.fallbacks),
+    ];
+    let own = || own.into_iter().flatten();
+    if let Some(list) = own().find_map(|own| own.list.as_ref()) {
         return Some(Arc::clone(list));
     }
-    let of = |own: Option<&Chains>, configured: &Chains| {
-        let chains = own.unwrap_or(configured);
+    let of = |pick: fn(&Own) -> Option<&Chains>, configured: &Chains| {
+        let chains = own().find_map(pick).unwrap_or(configured);
         (!chains.is_empty()).then(|| look_up(table, chains, name, group))
     };
-    let special = match class(why) {
-        Some(FaultClass::ContextWindow) => {
-            of(steering.and_then(|it| it.context_window.as_ref()), &book.context_window)
-        }
-        Some(FaultClass::ContentPolicy) => {
-            of(steering.and_then(|it| it.content_policy.as_ref()), &book.content_policy)
-        }
+    let special = match class {
+        Some(FaultClass::ContextWindow) => of(|own| own.context_window.as_ref(), &book.context_window),
+        Some(FaultClass::ContentPolicy) => of(|own| own.content_policy.as_ref(), &book.content_policy),
         _ => None,
     };
     // Where there are groups for such a failure, the others are not for it.
-    special.unwrap_or_else(|| of(steering.and_then(|it| it.general.as_ref()), &book.general).flatten())
+    special.unwrap_or_else(|| of(|own| own.general.as_ref(), &book.general).flatten())
 }
 
 /// By the name, the group, both without their provider, or with the one they imply.
@@ -243,10 +269,10 @@ impl Tried {
 ///
 /// # Errors
 /// 403 and 401.
-pub(crate) fn check(table: &Table, call: &Call, admitted: &Admitted) -> Result<(), Refusal> {
+pub(crate) fn check_groups(table: &Table, call: &Call, principal: &Principal) -> Result<(), Refusal> {
     let Some(steering) = call.options.steering.as_deref() else { return Ok(()) };
     if let Some(member) = steering.banned() {
         return Err(Refusal::BannedMember(member.to_owned()));
     }
-    steering.groups().try_for_each(|group| access::model(table, &admitted.principal, group))
+    steering.groups().try_for_each(|group| access::model(table, principal, group))
 }

@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::gate::{Gate, Table};
 use crate::refusal::Refusal;
 use crate::routes::Operation;
+use crate::steering::Preferences;
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -43,6 +44,11 @@ impl Principal {
             Self::Key(caller) => Some(caller),
             Self::Master | Self::Anonymous => None,
         }
+    }
+
+    /// What the key or team says of routing.
+    pub fn preferences(&self) -> Option<&Preferences> {
+        self.caller()?.preferences.as_deref()
     }
 
     /// True for callers who see and may do everything.

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faregate_router::{Dice, Excluded, Nobody, Plan, Resolved, Team, Wish};
-use faregate_terms::{Fault, FaultClass};
+use faregate_terms::{Account, Fault, FaultClass};
 
 use crate::call::Call;
 use crate::gate::{Gate, Table};
 use crate::health::Now;
 use crate::operation::count;
+use crate::ports::Which;
 use crate::refusal::{Nowhere, Refusal};
-use crate::stage::admit::{Admitted, BYTES_PER_TOKEN};
+use crate::stage::admit::BYTES_PER_TOKEN;
 use crate::stage::identify::Principal;
 use crate::stage::reserve;
 
@@ -35,9 +36,24 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// Nothing where nobody minds.
+    pub fn of(gate: &Gate, table: &Table, call: &Call, resolved: &Resolved, asker: Asker<'_>) -> Self {
+        if table.routing.minds_rates {
+            reserve::expected(gate, call, resolved.group.as_str(), asker)
+        } else {
+            Self::default()
+        }
+    }
+
     /// Both.
     pub fn total(self) -> u64 {
         self.input.saturating_add(self.output)
+    }
+
+    /// The same, but no more than a deployment of so many tokens per minute could ever give.
+    pub fn within(self, tpm: Option<u64>) -> Self {
+        let most = tpm.map_or(u64::MAX, |tpm| tpm.saturating_sub(self.input));
+        Self { output: self.output.min(most), ..self }
     }
 }
 
@@ -45,6 +61,51 @@ impl Planned {
     /// The deployment tried first.
     pub fn first(&self) -> Option<usize> {
         self.plan.as_ref().ok()?.all().first().copied()
+    }
+}
+
+/// Who asks, as far as routing minds.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// The caller.
+    pub principal: &'a Principal,
+    /// Whom the request is booked on.
+    pub account: &'a Account,
+    /// Bytes of the request.
+    pub input_bytes: u64,
+}
+
+/// What a request asks of a deployment, owned.
+pub struct Wanted {
+    region: Option<String>,
+    input_tokens: u64,
+}
+
+impl Wanted {
+    /// Looks at the request as closely as the checks that are on need it.
+    ///
+    /// # Errors
+    /// If the body has to be read for that and cannot be.
+    pub async fn of(
+        gate: &Gate,
+        table: &Table,
+        call: &Call,
+        resolved: &Resolved,
+        asker: Asker<'_>,
+    ) -> Result<Self, Refusal> {
+        let region = region(gate, call, asker).await;
+        Ok(Self { region, input_tokens: prompt(table, call, resolved, asker).await? })
+    }
+
+    /// The same for the router.
+    pub fn wish<'a>(&'a self, call: &Call, asker: Asker<'a>) -> Wish<'a> {
+        Wish {
+            stream: call.stream,
+            input_tokens: self.input_tokens,
+            tags: &asker.account.tags,
+            region: self.region.as_deref(),
+            team: team(asker.principal),
+        }
     }
 }
 
@@ -56,24 +117,14 @@ pub async fn plan(
     gate: &Gate,
     table: &Table,
     call: &Call,
-    admitted: &Admitted,
+    asker: Asker<'_>,
     dice: &mut (dyn Dice + Send),
 ) -> Result<Planned, Refusal> {
-    let team = team(&admitted.principal);
+    let team = team(asker.principal);
     let resolved = resolve(table, call.arrival.found.route, &call.model, team)?;
-    let expected = if table.routing.minds_rates {
-        reserve::expected(gate, call, resolved.group.as_str(), admitted)
-    } else {
-        Expected::default()
-    };
-    let steering = call.options.steering.as_deref();
-    let wish = Wish {
-        stream: call.stream,
-        input_tokens: prompt(table, call, &resolved, admitted).await?,
-        tags: &admitted.meter.account.tags,
-        region: steering.and_then(|steering| steering.region.as_deref()),
-        team,
-    };
+    let expected = Expected::of(gate, table, call, &resolved, asker);
+    let wanted = Wanted::of(gate, table, call, &resolved, asker).await?;
+    let wish = wanted.wish(call, asker);
     let now = Now::of(&gate.health, table, expected.total());
     let plan = match table.router.plan(&resolved, &wish, &now, dice) {
         Ok(plan) => Ok(plan),
@@ -83,6 +134,17 @@ pub async fn plan(
         Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody)),
     };
     Ok(Planned { resolved, plan, expected })
+}
+
+/// The only region the request may be served in: the end user's, else what the request asks for.
+async fn region(gate: &Gate, call: &Call, asker: Asker<'_>) -> Option<String> {
+    if let (Some(principals), Some(id)) = (&gate.services.principals, &asker.account.end_user)
+        && let Ok(Some(subject)) = principals.subject(&Which::EndUser(id.as_str().into())).await
+        && subject.region.is_some()
+    {
+        return subject.region.clone();
+    }
+    call.options.steering.as_deref()?.region.clone()
 }
 
 /// What a model name means.
@@ -112,13 +174,8 @@ pub(crate) fn team(principal: &Principal) -> Team<'_> {
 }
 
 /// The tokens of the prompt, as exactly as it matters: a token has a byte at least.
-async fn prompt(
-    table: &Table,
-    call: &Call,
-    resolved: &Resolved,
-    admitted: &Admitted,
-) -> Result<u64, Refusal> {
-    let bytes = admitted.meter.input_bytes;
+async fn prompt(table: &Table, call: &Call, resolved: &Resolved, asker: Asker<'_>) -> Result<u64, Refusal> {
+    let bytes = asker.input_bytes;
     let rough = bytes / BYTES_PER_TOKEN;
     if !table.router.checks().pre_call {
         return Ok(rough);

@@ -12,7 +12,7 @@ use crate::ports::Which;
 use crate::refusal::{Limited, Refusal};
 use crate::stage::admit::{Admitted, Held};
 use crate::stage::identify::Principal;
-use crate::stage::plan::{Expected, Planned};
+use crate::stage::plan::{Asker, Expected, Planned};
 use crate::stage::send::via;
 
 /// Output with which an answer begins to make sense, in tokens.
@@ -73,7 +73,7 @@ pub async fn reserve(
         let model = planned.resolved.upstream_model(&deployment.upstream_model);
         deployment.destination(&model, via(call.dialect), table).ok()
     });
-    hold(gate, table, call, planned, destination.as_deref(), admitted, Vec::new()).await
+    hold(gate, table, call, planned, destination.as_deref(), admitted).await
 }
 
 /// Reserves for another group in place of the client's own. The request itself counts once in each rate.
@@ -92,8 +92,8 @@ pub(super) async fn again(
         let model = planned.resolved.upstream_model(&deployment.upstream_model);
         deployment.destination(&model, via(call.dialect), table).ok()
     });
-    let counted = admitted.held.take().map_or_else(Vec::new, Held::counted);
-    hold(gate, table, call, planned, destination.as_deref(), admitted, counted).await
+    let_go(admitted);
+    hold(gate, table, call, planned, destination.as_deref(), admitted).await
 }
 
 /// Makes the hold fit another deployment of the same group, which may cost more.
@@ -113,11 +113,18 @@ pub(super) async fn refit(
     if next.input_cost <= held.forecast.input_cost && next.per_token <= held.forecast.per_token {
         return Ok(());
     }
-    let counted = admitted.held.take().map_or_else(Vec::new, Held::counted);
-    hold(gate, table, call, planned, Some(destination), admitted, counted).await
+    let_go(admitted);
+    hold(gate, table, call, planned, Some(destination), admitted).await
 }
 
-/// Holds all limits but those that have `counted` the request already.
+/// Lets go of what is held, but for rates of requests, which have counted it.
+fn let_go(admitted: &mut Admitted) {
+    let Some(held) = admitted.held.take() else { return };
+    let rates = held.hold.limits().filter(|limit| limit.meter() == Meter::Requests).cloned();
+    admitted.counted.extend(rates);
+}
+
+/// Holds all limits but those that have counted the request already.
 async fn hold(
     gate: &Gate,
     table: &Table,
@@ -125,10 +132,9 @@ async fn hold(
     planned: &Planned,
     destination: Option<&Destination>,
     admitted: &mut Admitted,
-    counted: Vec<Limit>,
 ) -> Result<(), Refusal> {
     let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
-    limits.retain(|limit| !counted.iter().any(|known| known.name() == limit.name()));
+    limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
     if limits.is_empty() {
         return Ok(());
     }
@@ -149,7 +155,6 @@ async fn hold(
     match held {
         Ok(hold) => {
             let mut held = Held::new(hold, forecast);
-            held.counted = counted;
             held.bound(call.stream);
             admitted.held = Some(held);
             Ok(())
@@ -191,15 +196,15 @@ pub async fn count(
 }
 
 /// The tokens a call is expected to use.
-pub(super) fn expected(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> Expected {
-    let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN);
+pub(super) fn expected(gate: &Gate, call: &Call, group: &str, asker: Asker<'_>) -> Expected {
+    let input = asker.input_bytes.div_ceil(BYTES_PER_TOKEN);
     let most = call.max_output().unwrap_or(LONGEST_ANSWER);
-    Expected { input, output: usual(gate, admitted, group, most) }
+    Expected { input, output: usual(gate, asker.principal, group, most) }
 }
 
 /// How long answers of this group usually get for this caller, in tokens.
-fn usual(gate: &Gate, admitted: &Admitted, group: &str, longest: u64) -> u64 {
-    let (key, estimates) = (admitted.principal.label(), &gate.services.estimates);
+fn usual(gate: &Gate, principal: &Principal, group: &str, longest: u64) -> u64 {
+    let (key, estimates) = (principal.label(), &gate.services.estimates);
     // A key that is new to a model is taken to want what others want of it.
     let learned = estimates.seen(key, group).or_else(|| estimates.seen(ANYBODY, group));
     learned.map_or_else(|| estimates.expect(key, group, Some(longest)), |it| it.clamp(1, longest.max(1)))
@@ -265,7 +270,7 @@ fn forecast(
     let input = admitted.meter.input_bytes.div_ceil(BYTES_PER_TOKEN).min(window);
     let most = info.and_then(|info| info.max_output_tokens).unwrap_or(LONGEST_ANSWER);
     let longest = call.max_output().map_or(most, |asked| asked.min(most));
-    let expected = usual(gate, admitted, planned.resolved.group.as_str(), longest);
+    let expected = usual(gate, &admitted.principal, planned.resolved.group.as_str(), longest);
     let cost = |output: u64| {
         let usage = Usage { input, output, ..Usage::default() };
         destination.and_then(|destination| destination.cost(&usage)).unwrap_or(PicoUsd::ZERO)
@@ -283,13 +288,6 @@ fn forecast(
 }
 
 impl Held {
-    /// Lets go; what comes back are the limits that have counted the request.
-    fn counted(self) -> Vec<Limit> {
-        let mut counted = self.counted;
-        counted.extend(self.hold.limits().filter(|limit| limit.meter() == Meter::Requests).cloned());
-        counted
-    }
-
     /// Decides how long the answer may get under budgets that must hold: as long as asked if that is a modest
     /// part of what is left, else what is held pays, or, for a stream, what it may come to hold.
     fn bound(&mut self, stream: bool) {

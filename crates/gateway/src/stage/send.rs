@@ -328,11 +328,12 @@ fn merge_betas(from: &HeaderMap, into: &mut HeaderMap) {
     }
 }
 
-/// How long a call may take: what the client says, else the deployment, else the router, and never longer than
+/// How long a call may take: what the client says, else its key or team, the deployment, the router, and never longer than
 /// what is `left` of the request's time.
 fn timeouts(call: &Call, destination: &Destination, left: Option<Duration>) -> Timeouts {
     let within = |time: Duration| left.map_or(time, |left| time.min(left));
-    let overall = within(call.options.timeout.unwrap_or(destination.timeout));
+    let overall =
+        within(call.options.timeout.or(call.options.preferred_timeout).unwrap_or(destination.timeout));
     if !call.stream {
         return Timeouts { first_byte: None, idle: None, total: Some(overall) };
     }

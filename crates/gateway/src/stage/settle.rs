@@ -128,23 +128,24 @@ impl Settler {
     /// One admitted request is over.
     pub(crate) fn settle(&self, admitted: &mut Admitted) -> Recorded {
         estimate(&mut admitted.meter);
-        admitted.measured();
+        let is_expected = admitted.measured();
         let Admitted { meter, principal, held, slot, .. } = admitted;
         let key = series(meter, principal, meter.destination.as_deref(), meter.status, meter.class);
         let receipt = meter.receipt(self.now());
+        // Nobody generated what the cache gave.
+        let is_fresh = receipt.log.cache_hit != Some(true);
+        let learns = is_fresh && (held.is_some() || is_expected);
         if let Some(held) = held.take() {
-            // Nobody generated what the cache gave.
-            let is_fresh = receipt.log.cache_hit != Some(true);
             let tokens = |count: u64| if is_fresh { count } else { 0 };
             held.hold.settle(&Actual {
                 cost: receipt.cost.unwrap_or(PicoUsd::ZERO),
                 input_tokens: tokens(receipt.usage.input),
                 output_tokens: tokens(receipt.usage.output),
             });
-            if let (Some(group), true) = (&receipt.model_group, is_fresh && receipt.usage.output > 0) {
-                for subject in [principal.label(), ANYBODY] {
-                    self.estimates.learn(subject, group.as_str(), receipt.usage.output);
-                }
+        }
+        if let (Some(group), true) = (&receipt.model_group, learns && receipt.usage.output > 0) {
+            for subject in [principal.label(), ANYBODY] {
+                self.estimates.learn(subject, group.as_str(), receipt.usage.output);
             }
         }
         let overhead = receipt.duration.saturating_sub(receipt.upstream_time);

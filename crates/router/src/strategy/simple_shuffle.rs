@@ -1,6 +1,6 @@
 use crate::{Deployment, Dice, Scene};
 
-use super::Strategy;
+use super::{RANKED, Strategy};
 
 /// Random order; a deployment's chance to come next is its share among those left.
 ///
@@ -13,9 +13,9 @@ impl Strategy for SimpleShuffle {
     fn rank(&self, order: &mut [usize], scene: &Scene<'_>, dice: &mut dyn Dice) {
         let deployments = scene.deployments;
         let share = shares(order, deployments);
-        for place in 0..order.len().saturating_sub(1) {
+        let mut total: f64 = order.iter().map(|&index| share(&deployments[index])).sum();
+        for place in 0..order.len().saturating_sub(1).min(RANKED) {
             let rest = &order[place..];
-            let total: f64 = rest.iter().map(|&index| share(&deployments[index])).sum();
             let chosen = if total > 0.0 {
                 let mut point = dice.roll() * total;
                 rest.iter().position(|&index| {
@@ -26,6 +26,7 @@ impl Strategy for SimpleShuffle {
                 Some((dice.roll() * rest.len() as f64) as usize)
             };
             let offset = chosen.unwrap_or(rest.len() - 1).min(rest.len() - 1);
+            total -= share(&deployments[order[place + offset]]);
             order.swap(place, place + offset);
         }
     }

@@ -103,6 +103,20 @@ async fn no_deployment_has_more_in_flight_than_it_may_and_the_rest_waits() {
 }
 
 #[tokio::test]
+async fn a_small_tpm_admits_what_may_fit_and_counts_what_was_used() {
+    let provider = FakeProvider::start().await;
+    // Each request is taken to need far more until its few tokens are known.
+    let entries = [entry(&provider, "a", "up-1", json!({"tpm": 60}))];
+    let gateway = start(entries, json!({"routing_strategy": "usage-based-routing-v2"})).await;
+    let mut answers = 0;
+    while chat(&gateway, "a", json!({})).await.status == 200 {
+        answers += 1;
+        assert!(answers < 60, "nobody counts");
+    }
+    assert!(answers >= 2, "{answers}");
+}
+
+#[tokio::test]
 async fn tags_lead_to_the_deployments_that_have_them() {
     let provider = FakeProvider::start().await;
     let entries = [("up-1", "free"), ("up-2", "paid"), ("up-3", "default")]

@@ -8,6 +8,7 @@ use faregate_gateway::caller::{Caller, Grant, Granter, ModelLimit, Subject};
 use faregate_gateway::gate::Services;
 use faregate_gateway::ports::{PrincipalSource, Then, Which};
 use faregate_gateway::principals::Principals;
+use faregate_gateway::steering::Preferences;
 use faregate_state::limits::{Limit, Limits, Rule, Scope, ScopeKey, Window};
 use faregate_terms::{Account, KeyHash, PicoUsd};
 use faregate_testkit::{Client, Gateway, Reply};
@@ -20,6 +21,7 @@ struct One {
     limits: Vec<Limit>,
     model_limits: Vec<ModelLimit>,
     models: Vec<String>,
+    settings: Value,
 }
 
 impl PrincipalSource for One {
@@ -30,12 +32,15 @@ impl PrincipalSource for One {
             limits: self.limits.clone(),
             model_limits: self.model_limits.clone(),
             grants,
+            preferences: Preferences::read(&self.settings),
             ..Caller::default()
         }))));
     }
 
-    fn subject(&self, _: &Which, then: Then<Subject>) {
-        then(Ok(None));
+    fn subject(&self, which: &Which, then: Then<Subject>) {
+        let european = *which == Which::EndUser("european".into());
+        let subject = || Arc::new(Subject { region: Some("eu".to_owned()), ..Subject::default() });
+        then(Ok(european.then(subject)));
     }
 }
 
@@ -71,7 +76,7 @@ impl Stage {
 }
 
 fn one(limits: Vec<Limit>) -> One {
-    One { limits, model_limits: Vec::new(), models: Vec::new() }
+    One { limits, model_limits: Vec::new(), models: Vec::new(), settings: Value::Null }
 }
 
 fn usd(text: &str) -> PicoUsd {
@@ -135,4 +140,27 @@ async fn configured_fallbacks_are_open_unless_access_is_enforced_and_a_clients_o
             (403, &json!("key_model_access_denied"))
         );
     }
+}
+
+#[tokio::test]
+async fn a_keys_own_settings_come_before_the_routers_and_after_the_requests() {
+    let settings = json!({"num_retries": 2, "fallbacks": []});
+    let stage = Stage::with(One { settings, ..one(Vec::new()) }, json!({})).await;
+    for (more, calls) in [(json!({}), 3), (json!({"num_retries": 1}), 2)] {
+        stage.provider.reset();
+        fails(&stage.provider, "up-a", 500);
+        let mut body = more.clone();
+        body["disable_fallbacks"] = json!(true);
+        assert_eq!(stage.ask(body).await.status, 500);
+        assert_eq!(called(&stage.provider).len(), calls, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_user_is_served_in_its_region_or_not_at_all() {
+    let stage = Stage::with(one(Vec::new()), json!({})).await;
+    let reply = stage.ask(json!({"user": "european", "allowed_model_region": "us"})).await;
+    assert_eq!(reply.status, 400, "{}", reply.json());
+    assert_eq!(called(&stage.provider), Vec::<String>::new(), "no fallback either");
+    assert_eq!(stage.ask(json!({"user": "somebody"})).await.status, 200);
 }

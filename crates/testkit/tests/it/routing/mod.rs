@@ -2,6 +2,7 @@
 
 mod choice;
 mod cooldowns;
+mod explain;
 mod fallbacks;
 mod faults;
 mod limits;
