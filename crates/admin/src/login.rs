@@ -26,6 +26,8 @@ pub(crate) const SESSIONS_TEAM: &str = "litellm-dashboard";
 /// Dollars that a session may spend in all. Source: LiteLLM's max_ui_session_budget.
 const SESSION_BUDGET: &str = "0.25";
 const INVITED_FOR: &str = "7d";
+/// How long one claim of an invitation keeps others out.
+const CLAIM_TURN_MS: i64 = 60_000;
 const ONBOARDING: &str = "litellm_onboarding";
 /// Wrong passwords for one name within five minutes before it has to wait.
 const MOST_WRONG: u32 = 10;
@@ -400,11 +402,19 @@ async fn claim(call: Call) -> Outcome {
     }
     let password = passwords::hash(call.text("password").unwrap_or_default()).await?;
     let now = admin.now();
+    // Of two who claim at the same moment one is first; the other finds it used.
+    let turn = (format!("invitation:{}", row.id), uuid::Uuid::new_v4().to_string());
+    let until = now.plus_millis(CLAIM_TURN_MS);
+    if !admin.store.acquire_lease(&turn.0, &turn.1, now, until).await? {
+        return Err(refused("Invitation link has already been used."));
+    }
+    pending(admin, &row.id).await?;
     let patch = Patch::new().set("is_accepted", true).set("accepted_at", now);
     admin.store.update::<Invitation>(&[&row.id], &patch, now).await?;
     let patch = Patch::new().set("password", password).set("password_reset_required", false);
     let user = admin.store.update::<User>(&[&user.user_id], &patch, now).await?;
     let user = user.ok_or_else(|| refused("User does not exist in db."))?;
+    admin.store.release_lease(&turn.0, &turn.1).await?;
     admin.audit(&call, "updated", INVITATIONS, &row.id, json_of(&row), json!({ "is_accepted": true })).await;
     // Whoever signed in with an older password is out.
     end_sessions(admin, &user.user_id).await?;
