@@ -1,5 +1,7 @@
 //! Holds what a request is expected to use in every limit that applies to it, all at once or not at all.
 
+use std::sync::Arc;
+
 use faregate_state::limits::{Cause, Denied, Estimate, Limit, Meter, Rule, Scope, ScopeKey};
 use faregate_terms::{CallId, PicoUsd, Usage};
 use jiff::tz::TimeZone;
@@ -57,6 +59,13 @@ impl Forecast {
     }
 }
 
+/// Where the first attempt would go, which is what a hold is sized for.
+fn first_destination(table: &Table, call: &Call, planned: &Planned) -> Option<Arc<Destination>> {
+    let deployment = table.deployments.get(planned.first()?)?;
+    let model = planned.resolved.upstream_model(&deployment.upstream_model);
+    deployment.destination(&model, via(call.dialect), table).ok()
+}
+
 /// Reserves; `admitted` then holds it until it is settled.
 ///
 /// # Errors
@@ -68,11 +77,7 @@ pub async fn reserve(
     planned: &Planned,
     admitted: &mut Admitted,
 ) -> Result<(), Refusal> {
-    let destination = planned.first().and_then(|index| {
-        let deployment = table.deployments.get(index)?;
-        let model = planned.resolved.upstream_model(&deployment.upstream_model);
-        deployment.destination(&model, via(call.dialect), table).ok()
-    });
+    let destination = first_destination(table, call, planned);
     hold(gate, table, call, planned, destination.as_deref(), admitted).await
 }
 
@@ -87,11 +92,7 @@ pub(super) async fn again(
     planned: &Planned,
     admitted: &mut Admitted,
 ) -> Result<(), Refusal> {
-    let destination = planned.first().and_then(|index| {
-        let deployment = table.deployments.get(index)?;
-        let model = planned.resolved.upstream_model(&deployment.upstream_model);
-        deployment.destination(&model, via(call.dialect), table).ok()
-    });
+    let destination = first_destination(table, call, planned);
     let_go(admitted);
     hold(gate, table, call, planned, destination.as_deref(), admitted).await
 }
