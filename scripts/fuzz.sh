@@ -6,7 +6,7 @@ scripts/setup.sh rust
 command -v c++ >/dev/null || die "a C++ compiler is missing (libFuzzer): install g++"
 
 seconds="${SECONDS_PER_TARGET:-60}"
-[ $# -gt 0 ] || set -- body sse event_stream yaml
+[ $# -gt 0 ] || set -- body stream sse event_stream yaml
 
 coverage="-C passes=sancov-module -C codegen-units=1 -C debug-assertions --cfg fuzzing"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do

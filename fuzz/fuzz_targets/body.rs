@@ -1,19 +1,47 @@
-//! Request bodies: the index of the fast path, and the decoder of every client dialect.
+//! Request bodies: the index of the fast path, the decoder of every client dialect, and what every provider
+//! dialect makes of a request that could be read.
 #![no_main]
 
 use bytes::Bytes;
-use faregate_wire::dialect::{ClientCall, Dialect, Edit};
+use faregate_wire::dialect::{
+    Abilities, ClientCall, Dialect, Edit, Features, Flavor, Losses, Quirks, Target,
+};
 use faregate_wire::envelope::{Envelope, join};
 use libfuzzer_sys::fuzz_target;
 
 const CLIENTS: [Dialect; 5] =
     [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock];
+const PROVIDERS: [Dialect; 8] = [
+    Dialect::OpenAiChat,
+    Dialect::OpenAiResponses,
+    Dialect::Anthropic,
+    Dialect::Gemini,
+    Dialect::Bedrock,
+    Dialect::Cohere,
+    Dialect::Ollama,
+    Dialect::Replicate,
+];
 
 fuzz_target!(|body: &[u8]| {
     let call = ClientCall { path_model: Some("m"), ..ClientCall::default() };
-    for dialect in CLIENTS {
-        if let Some(client) = dialect.client() {
-            let _ = client.decode(body, &call);
+    let quirks = Quirks::default();
+    for client in CLIENTS.into_iter().filter_map(Dialect::client) {
+        let Ok(request) = client.decode(body, &call) else { continue };
+        for provider in PROVIDERS.into_iter().filter_map(Dialect::provider) {
+            let mut target = Target {
+                provider: "fuzz",
+                model: "anthropic.claude",
+                flavor: Flavor::Plain,
+                abilities: Abilities::default(),
+                quirks: &quirks,
+                may_modify: false,
+                betas: Vec::new(),
+            };
+            let mut losses = Losses::default();
+            target.betas = provider.betas(Features::Request(&request), &[], &target, &mut losses);
+            if let Ok(body) = provider.body(&request, &target, &mut losses) {
+                serde_json::from_slice::<serde_json::Value>(&body).expect("a rendered body is JSON");
+            }
         }
     }
     // What was indexed can be indexed again after a splice, with the change and nothing else.

@@ -12,4 +12,14 @@ pub mod json;
 pub mod opaque;
 
 #[cfg(test)]
+mod answer_tests;
+#[cfg(test)]
+mod fixture_tests;
+#[cfg(test)]
+mod loss_tests;
+#[cfg(test)]
+mod round_tests;
+#[cfg(test)]
 mod stream_tests;
+#[cfg(test)]
+mod testing;

@@ -7,7 +7,7 @@ use crate::dialect::{Abilities, Dialect, Flavor, Framing, ProviderDialect, Quirk
 use crate::frame::{AwsFrames, Frame, NdJsonFrames, SseFrames};
 
 /// What a stream decodes to: its events, how it ended, and the complaint if it could not be read.
-type Read = (Vec<Event>, Option<StreamEnd>, Option<String>);
+pub(crate) type Read = (Vec<Event>, Option<StreamEnd>, Option<String>);
 
 enum Frames {
     Sse(SseFrames),
@@ -16,18 +16,18 @@ enum Frames {
 }
 
 /// A recorded stream and the codec that reads it.
-struct Fixture {
-    path: PathBuf,
-    bytes: Vec<u8>,
+pub(crate) struct Fixture {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
     codec: &'static dyn ProviderDialect,
 }
 
-fn fixtures() -> Vec<Fixture> {
+pub(crate) fn fixtures() -> Vec<Fixture> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fixtures");
     let mut found = Vec::new();
     for dialect in folders(&root) {
         let name = dialect.file_name().unwrap().to_str().unwrap();
-        let codec = codec(name);
+        let codec = self::dialect(name).and_then(Dialect::provider);
         for case in folders(&dialect) {
             for file in std::fs::read_dir(&case).unwrap().map(|entry| entry.unwrap().path()) {
                 if file.file_stem().is_some_and(|stem| stem == "stream") {
@@ -40,7 +40,7 @@ fn fixtures() -> Vec<Fixture> {
     found
 }
 
-fn folders(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders(path: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = std::fs::read_dir(path)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -50,7 +50,8 @@ fn folders(path: &Path) -> Vec<PathBuf> {
     folders
 }
 
-fn codec(name: &str) -> Option<&'static dyn ProviderDialect> {
+/// The dialect whose fixtures are in the folder of this name.
+pub(crate) fn dialect(name: &str) -> Option<Dialect> {
     let all = [
         Dialect::OpenAiChat,
         Dialect::OpenAiResponses,
@@ -61,7 +62,7 @@ fn codec(name: &str) -> Option<&'static dyn ProviderDialect> {
         Dialect::Ollama,
         Dialect::Replicate,
     ];
-    all.into_iter().find(|dialect| dialect.name() == name).and_then(Dialect::provider)
+    all.into_iter().find(|dialect| dialect.name() == name)
 }
 
 fn framing(path: &Path) -> Framing {
@@ -73,7 +74,7 @@ fn framing(path: &Path) -> Framing {
     }
 }
 
-fn read(fixture: &Fixture, chunks: &[&[u8]]) -> Read {
+pub(crate) fn read(fixture: &Fixture, chunks: &[&[u8]]) -> Read {
     let quirks = Quirks::default();
     let target = Target {
         provider: "test",
@@ -82,6 +83,7 @@ fn read(fixture: &Fixture, chunks: &[&[u8]]) -> Read {
         abilities: Abilities::default(),
         quirks: &quirks,
         may_modify: false,
+        betas: Vec::new(),
     };
     let mut decoder = fixture.codec.decoder(&target);
     let mut events = Vec::new();

@@ -95,32 +95,6 @@ pub enum Media {
     },
 }
 
-impl Media {
-    /// What is wrong with inline data, and the remedy; one pass that decodes nothing.
-    ///
-    /// Both alphabets, missing padding and line breaks pass: providers differ in what they take of these.
-    pub fn complaint(&self) -> Option<&'static str> {
-        let Self::Base64 { data, .. } = self else {
-            return None;
-        };
-        let body = data.trim_ascii_end();
-        let body = body.strip_suffix("==").or_else(|| body.strip_suffix('=')).unwrap_or(body);
-        let (mut digits, mut fine) = (0_usize, true);
-        for byte in body.bytes() {
-            let digit = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
-            digits += usize::from(digit);
-            fine &= digit || byte.is_ascii_whitespace();
-        }
-        if digits == 0 {
-            Some("its base64 data is empty; send the bytes of the file")
-        } else if !fine || digits % 4 == 1 {
-            Some("its data is not valid base64; encode the bytes of the file as base64")
-        } else {
-            None
-        }
-    }
-}
-
 /// One piece of a message, in a request or in an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -266,27 +240,20 @@ impl Part {
         }
     }
 
+    /// The loss of a part that a client's dialect has no place for.
+    pub fn loss(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "content.image",
+            Self::Audio { .. } => "content.audio",
+            _ => "content.foreign",
+        }
+    }
+
     /// The text of a text part.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text { text, .. } => Some(text),
             _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inline_data_must_be_base64_of_something() {
-        let of = |data: &str| Media::Base64 { mime: "image/png".into(), data: data.into() }.complaint();
-        for fine in ["QQ==", "QQ", "QUI=", "QUJD", "-_+/", "QUJD\r\nQUJD\n"] {
-            assert_eq!(of(fine), None, "{fine:?}");
-        }
-        for bad in ["", "  ", "=", "QUJDQ", "QQ==QQ==", "{}", "Zürich"] {
-            assert!(of(bad).is_some(), "{bad:?}");
         }
     }
 }

@@ -181,6 +181,9 @@ impl Effort {
 pub struct Reasoning {
     /// As a level.
     pub effort: Option<Effort>,
+    /// The level is for the answer as a whole, and nothing was said about thinking (Anthropic
+    /// `output_config.effort` without `thinking`).
+    pub effort_only: bool,
     /// As a number of tokens (Anthropic `budget_tokens`, Gemini `thinkingBudget`). -1 in Gemini means the
     /// model decides and is carried as `adaptive`.
     pub budget: Option<u64>,
@@ -191,4 +194,11 @@ pub struct Reasoning {
     /// Whether readable thoughts are wanted: OpenAI `summary` word, Gemini `includeThoughts`
     /// (`auto`), Anthropic `display`.
     pub summary: Option<String>,
+}
+
+impl Reasoning {
+    /// A wish for the answer as a whole, which its effort is still to say.
+    pub fn of_the_answer() -> Self {
+        Self { effort_only: true, ..Self::default() }
+    }
 }

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::chat::{Event, PartKind, Signature};
 
+use super::Losses;
+
 /// What a dialect writes for each step of its content blocks.
 pub(in crate::dialect) trait BlockWriter {
     /// Whether clients of this dialect see parts of this kind at all.
@@ -48,6 +50,7 @@ pub(in crate::dialect) struct Blocks {
     waiting: VecDeque<Waiting>,
     /// Text and reasoning parts that gave way.
     parked: Vec<(u32, PartKind)>,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -68,9 +71,13 @@ impl Blocks {
         out: &mut Vec<u8>,
     ) {
         match event {
-            Event::Open { choice: 0, part, kind } if writer.shows(kind) => {
-                self.open(*part, kind.clone(), writer, out);
+            Event::Open { choice: 0, part, kind } => {
+                self.miss(kind, writer);
+                if writer.shows(kind) {
+                    self.open(*part, kind.clone(), writer, out);
+                }
             }
+            Event::Open { .. } => self.losses.note("choices"),
             Event::Text { part, .. }
             | Event::Reasoning { part, .. }
             | Event::Arguments { part, .. }
@@ -89,6 +96,21 @@ impl Blocks {
         }
         self.end_live(writer, out);
         self.advance(writer, out);
+    }
+
+    /// Takes what the clients do not get.
+    pub(in crate::dialect) fn losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
+    }
+
+    fn miss(&mut self, kind: &PartKind, writer: &impl BlockWriter) {
+        match kind {
+            // What is said in it is shown as text.
+            PartKind::Audio { .. } => self.losses.note("content.audio"),
+            _ if writer.shows(kind) => {}
+            PartKind::Image { .. } => self.losses.note("content.image"),
+            _ => self.losses.note("content.foreign"),
+        }
     }
 
     fn open(&mut self, part: u32, kind: PartKind, writer: &mut impl BlockWriter, out: &mut Vec<u8>) {

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::BadRequest;
+use crate::chat::Reasoning;
+use crate::json;
+
+use super::{BadRequest, ClientCall};
 
 /// An object under reading, and where it stands in the body.
 #[derive(Debug)]
@@ -129,6 +132,33 @@ impl Members {
     pub(in crate::dialect) fn rest(self) -> Map<String, Value> {
         self.map
     }
+}
+
+/// A whole body.
+pub(in crate::dialect) fn document(body: &[u8]) -> Result<Value, BadRequest> {
+    json::read(body)
+        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })
+}
+
+/// The model a request names, in its path or its body.
+pub(in crate::dialect) fn model(call: &ClientCall<'_>, body: &mut Members) -> Result<String, BadRequest> {
+    match (call.path_model, body.text("model")?) {
+        (Some(model), _) => Ok(model.to_owned()),
+        (None, Some(model)) => Ok(model),
+        (None, None) => Err(BadRequest::new("model", "model: this member is required")),
+    }
+}
+
+/// Anthropic's `thinking` object, in whatever body it stands.
+pub(in crate::dialect) fn thinking(mut thinking: Members) -> Result<Reasoning, BadRequest> {
+    let kind = thinking.need_text("type")?;
+    Ok(Reasoning {
+        budget: thinking.count("budget_tokens")?,
+        adaptive: kind == "adaptive",
+        disabled: kind == "disabled",
+        summary: thinking.text("display")?,
+        ..Reasoning::default()
+    })
 }
 
 /// A complaint about a member of the wrong kind; names the kind met, never the content.

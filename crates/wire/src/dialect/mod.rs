@@ -6,8 +6,10 @@
 
 mod blocks;
 mod client;
+mod media;
 mod members;
 mod provider;
+mod render;
 mod results;
 mod target;
 
@@ -22,8 +24,8 @@ pub mod replicate;
 
 pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
 pub use provider::{
-    Edit, FollowUp, Framing, Glance, Head, Malformed, ProviderDialect, Route, StreamDecoder, StreamEnd,
-    Unsupported,
+    Edit, Features, FollowUp, Framing, Glance, Head, Malformed, ProviderDialect, Route, StreamDecoder,
+    StreamEnd, Unsupported,
 };
 pub use target::{Abilities, Flavor, Losses, Quirks, Target};
 

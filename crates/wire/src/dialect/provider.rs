@@ -5,6 +5,7 @@ use http::HeaderMap;
 use faregate_terms::{Fault, Usage};
 
 use crate::chat::{ChatRequest, ChatResponse, Event, Family, Tool};
+use crate::envelope::Envelope;
 use crate::frame::Frame;
 
 use super::{Losses, Target};
@@ -13,6 +14,18 @@ use super::{Losses, Target};
 pub trait ProviderDialect: Send + Sync {
     /// The family whose private members go through unchanged.
     fn family(&self) -> Family;
+
+    /// Anthropic's beta features to switch on: what the client `asked` for (header values) and what the
+    /// request itself needs. Belongs into [`Target::betas`] before anything else is rendered.
+    fn betas(
+        &self,
+        _features: Features<'_>,
+        _asked: &[&str],
+        _target: &Target<'_>,
+        _losses: &mut Losses,
+    ) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Where to send a request, and how its answer is framed.
     fn route(&self, target: &Target<'_>, stream: bool) -> Route;
@@ -69,6 +82,15 @@ pub trait ProviderDialect: Send + Sync {
     fn follow_up(&self, _body: &[u8]) -> FollowUp {
         FollowUp::Done
     }
+}
+
+/// What tells which features a request uses.
+#[derive(Debug, Clone, Copy)]
+pub enum Features<'a> {
+    /// A request that is translated.
+    Request(&'a ChatRequest),
+    /// A body of the provider's own dialect that goes through as bytes.
+    Bytes(&'a Envelope),
 }
 
 /// What the receipt needs of an answer.
@@ -175,6 +197,13 @@ pub struct Unsupported {
     pub why: String,
 }
 
+impl Unsupported {
+    /// A complaint about `what`.
+    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
 /// Leaves out a tool that the target cannot run, as a named loss.
 ///
 /// Coding agents always offer a few of those beside their functions and do without them; a request that offers
@@ -190,7 +219,7 @@ pub(crate) fn leave_out(
     losses: &mut Losses,
 ) -> Result<(), Unsupported> {
     if !request.tools.iter().any(|tool| matches!(tool, Tool::Function { .. })) {
-        return Err(Unsupported { what: format!("tools[{index}]"), why: remedy.into() });
+        return Err(Unsupported::new(format!("tools[{index}]"), remedy));
     }
     losses.note(match request.tools.get(index) {
         Some(Tool::WebSearch { .. }) => "tool.web_search",

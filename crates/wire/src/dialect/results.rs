@@ -2,8 +2,28 @@
 
 use crate::chat::{Message, Part, Role};
 
+use super::BadRequest;
+
+/// Adds the turn of a speaker; `at` is the place of the role's word.
+pub(in crate::dialect) fn turn(
+    role: &str,
+    parts: Vec<Part>,
+    at: &str,
+    messages: &mut Vec<Message>,
+) -> Result<(), BadRequest> {
+    match role {
+        "user" => user_turn(parts, messages),
+        "assistant" => messages.push(Message::new(Role::Assistant, parts)),
+        "system" => messages.push(Message::new(Role::System, parts)),
+        _ => {
+            return Err(BadRequest::new(at, format!("{at}: must be `user`, `assistant` or `system`")));
+        }
+    }
+    Ok(())
+}
+
 /// Adds a user's turn to `messages`: tool results are turns of their own in the canonical form.
-pub(in crate::dialect) fn user_turn(parts: Vec<Part>, messages: &mut Vec<Message>) {
+fn user_turn(parts: Vec<Part>, messages: &mut Vec<Message>) {
     if parts.is_empty() {
         messages.push(Message::new(Role::User, parts));
         return;

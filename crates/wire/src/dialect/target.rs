@@ -1,5 +1,7 @@
 //! What a provider codec is told about where a request goes.
 
+use crate::chat::Effort;
+
 /// Where a request goes, as far as a codec must know.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
@@ -15,6 +17,8 @@ pub struct Target<'a> {
     pub quirks: &'a Quirks,
     /// True if invalid requests may be mended (`modify_params`): dummy messages, dropped content.
     pub may_modify: bool,
+    /// Anthropic's beta features to switch on, in the target's words; see [`super::ProviderDialect::betas`].
+    pub betas: Vec<String>,
 }
 
 /// The shape of the URL, where one dialect is served in several.
@@ -65,12 +69,38 @@ pub struct Abilities {
     pub effort_config: bool,
     /// Still takes `thinking.budget_tokens` although adaptive is preferred.
     pub legacy_thinking: bool,
+    /// Thinks whatever it is told, and refuses to be told not to.
+    pub always_thinks: bool,
+    /// Takes the effort `xhigh`.
+    pub xhigh_effort: Option<bool>,
+    /// Takes the effort `max`.
+    pub max_effort: Option<bool>,
+    /// Takes temperature and the like.
+    pub sampling: Option<bool>,
+    /// Takes a tool choice that forces a call.
+    pub forced_tools: Option<bool>,
     /// Takes pictures.
     pub vision: Option<bool>,
     /// Takes a system role.
     pub system_messages: Option<bool>,
     /// Takes tools.
     pub tools: Option<bool>,
+}
+
+impl Abilities {
+    /// The highest effort up to `wish` that the model takes.
+    pub fn effort(&self, wish: Effort, losses: &mut Losses) -> Effort {
+        let fits = match wish {
+            Effort::Max if self.max_effort == Some(true) => Effort::Max,
+            Effort::Max | Effort::Xhigh if self.xhigh_effort == Some(true) => Effort::Xhigh,
+            Effort::Max | Effort::Xhigh => Effort::High,
+            ref other => other.clone(),
+        };
+        if fits != wish {
+            losses.note("reasoning.effort");
+        }
+        fits
+    }
 }
 
 /// How a provider departs from its dialect. Made from the catalog's rows; all off for a faithful one.
@@ -118,6 +148,8 @@ pub struct Quirks {
     pub schema_by_tool: bool,
     /// Service tiers that OpenAI does not have are reported as `auto`.
     pub unknown_tier_as_auto: bool,
+    /// The body of an answer says in `cost` what it costs, and that counts.
+    pub cost_in_body: bool,
     /// Developer messages are sent with the system role.
     pub developer_as_system: bool,
     /// `max_tokens` is sent as `max_completion_tokens` (OpenAI reasoning families).
@@ -137,6 +169,11 @@ impl Losses {
         if !self.0.contains(&what) {
             self.0.push(what);
         }
+    }
+
+    /// Remembers those of another part of the work.
+    pub fn absorb(&mut self, others: Self) {
+        others.0.into_iter().for_each(|what| self.note(what));
     }
 
     /// The losses, in the order met.

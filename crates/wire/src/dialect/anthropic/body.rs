@@ -3,13 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Family, OutputFormat, Tool, ToolChoice};
-use crate::dialect::{Losses, Target, Unsupported};
+use crate::dialect::render::{lose, merge, object_schema, one_answer, schema_of_output, stops};
+use crate::dialect::{Flavor, Losses, Target, Unsupported};
 use crate::json as wire_json;
 
 use super::provider::address;
-use super::thinking::{Plan, plan};
+use super::thinking::{Plan, check_forced, plan};
 use super::types::put_cache;
-use super::{JSON_TOOL, turns};
+use super::{JSON_TOOL, betas, turns};
 
 /// The body of a messages call.
 pub(super) fn render(
@@ -17,12 +18,8 @@ pub(super) fn render(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Vec<u8>, Unsupported> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        return Err(Unsupported {
-            what: "n".to_owned(),
-            why: "Anthropic models give one answer per call; send `n: 1` or call several times".to_owned(),
-        });
-    }
+    one_answer(request, "Anthropic models give")?;
+    check_forced(request, target)?;
     let plan = plan(request, target, losses);
     let mut body = Map::new();
     for (key, value) in address(target, request.stream) {
@@ -51,26 +48,34 @@ pub(super) fn render(
         }
     }
     for (key, value) in request.extra.of(Family::Anthropic).into_iter().flatten() {
-        if key != "anthropic_version" {
+        if !matches!(key.as_str(), "anthropic_version" | betas::MEMBER) {
             merge(&mut body, key, value);
         }
+    }
+    if target.flavor == Flavor::BedrockInvoke {
+        sort_edits(&mut body, losses);
     }
     note_losses(request, losses);
     Ok(wire_json::write(&body))
 }
 
-/// Objects of which we render a part keep the client's other members.
-fn merge(body: &mut Map<String, Value>, key: &str, value: &Value) {
-    match (body.get_mut(key).and_then(Value::as_object_mut), value.as_object()) {
-        (Some(mine), Some(theirs)) => {
-            for (key, value) in theirs {
-                mine.entry(key.clone()).or_insert_with(|| value.clone());
-            }
+/// Leaves those edits of the context in that InvokeModel knows; it refuses the others.
+///
+/// Source: Amazon Bedrock user guide, "Anthropic Claude Messages API: tool use" and "Compaction".
+fn sort_edits(body: &mut Map<String, Value>, losses: &mut Losses) {
+    const KNOWN: &[&str] = &["clear_tool_uses_20250919", "compact_20260112"];
+    let Some(management) = body.get_mut("context_management") else { return };
+    let edits = management.get_mut("edits").and_then(Value::as_array_mut);
+    let left = edits.map_or(0, |edits| {
+        let all = edits.len();
+        edits.retain(|edit| edit["type"].as_str().is_some_and(|kind| KNOWN.contains(&kind)));
+        if edits.len() < all {
+            losses.note("context_management.edits");
         }
-        (None, _) => {
-            body.entry(key.to_owned()).or_insert_with(|| value.clone());
-        }
-        _ => {}
+        edits.len()
+    });
+    if left == 0 {
+        body.shift_remove("context_management");
     }
 }
 
@@ -91,11 +96,7 @@ fn sampling(request: &ChatRequest, plan: &Plan, body: &mut Map<String, Value>, l
     if let Some(top_k) = plan.top_k {
         body.insert("top_k".to_owned(), json!(top_k));
     }
-    // The API refuses stop texts of white space alone.
-    let stop: Vec<&String> = request.sampling.stop.iter().filter(|text| !text.trim().is_empty()).collect();
-    if stop.len() < request.sampling.stop.len() {
-        losses.note("sampling.stop");
-    }
+    let stop = stops(&request.sampling, losses);
     if !stop.is_empty() {
         body.insert("stop_sequences".to_owned(), json!(stop));
     }
@@ -121,12 +122,10 @@ fn tools(
         }
         output => {
             // A tool that must be called stands in: its arguments are the answer.
-            let schema = match output {
-                OutputFormat::JsonSchema { schema, .. } => schema.clone(),
-                _ => json!({ "type": "object", "additionalProperties": true, "properties": {} }),
-            };
+            let schema = schema_of_output(output);
             tools.push(json!({ "name": JSON_TOOL, "input_schema": schema }));
-            if choice.is_none() && request.tools.is_empty() && !plan.thinks() {
+            let may_force = !plan.thinks() && target.abilities.forced_tools != Some(false);
+            if choice.is_none() && request.tools.is_empty() && may_force {
                 choice = Some(json!({ "type": "tool", "name": JSON_TOOL }));
             } else {
                 choice.get_or_insert_with(|| json!({ "type": "auto" }));
@@ -156,7 +155,7 @@ fn tool(tool: &Tool, losses: &mut Losses) -> Option<Value> {
             if let Some(description) = description {
                 out.insert("description".to_owned(), json!(description));
             }
-            out.insert("input_schema".to_owned(), schema(parameters.as_ref()));
+            out.insert("input_schema".to_owned(), object_schema(parameters.as_ref()));
             if strict.is_some() {
                 losses.note("tool.strict");
             }
@@ -200,16 +199,6 @@ fn tool(tool: &Tool, losses: &mut Losses) -> Option<Value> {
     }
 }
 
-/// The API wants an object schema in any case.
-fn schema(parameters: Option<&Value>) -> Value {
-    let mut schema = parameters.and_then(Value::as_object).cloned().unwrap_or_default();
-    if schema.get("type").and_then(Value::as_str) != Some("object") {
-        schema.insert("type".to_owned(), json!("object"));
-    }
-    schema.entry("properties".to_owned()).or_insert_with(|| json!({}));
-    Value::Object(schema)
-}
-
 fn tool_choice(request: &ChatRequest, losses: &mut Losses) -> Option<Value> {
     Some(match request.tool_choice.as_ref()? {
         ToolChoice::Auto => json!({ "type": "auto" }),
@@ -229,18 +218,14 @@ fn tool_choice(request: &ChatRequest, losses: &mut Losses) -> Option<Value> {
 
 /// Wishes the dialect has no word for.
 fn note_losses(request: &ChatRequest, losses: &mut Losses) {
-    let sampling = &request.sampling;
-    for (name, is_set) in [
-        ("sampling.seed", sampling.seed.is_some()),
-        ("sampling.presence_penalty", sampling.presence_penalty.is_some()),
-        ("sampling.frequency_penalty", sampling.frequency_penalty.is_some()),
-        ("sampling.logprobs", sampling.logprobs == Some(true) || sampling.top_logprobs.is_some()),
-        ("sampling.logit_bias", sampling.logit_bias.is_some()),
-        ("metadata", !request.metadata.is_empty()),
-        ("audio", request.audio.is_some()),
-    ] {
-        if is_set {
-            losses.note(name);
-        }
-    }
+    let wishes = [
+        "sampling.seed",
+        "sampling.presence_penalty",
+        "sampling.frequency_penalty",
+        "sampling.logprobs",
+        "sampling.logit_bias",
+        "metadata",
+        "audio",
+    ];
+    lose(request, &wishes, losses);
 }

@@ -121,11 +121,7 @@ fn block(part: &Part, losses: &mut Losses) -> Option<Value> {
         }
         Part::Foreign { family: Family::Anthropic, value } => Some(value.clone()),
         other => {
-            losses.note(match other {
-                Part::Image { .. } => "content.image",
-                Part::Audio { .. } => "content.audio",
-                _ => "content.foreign",
-            });
+            losses.note(other.loss());
             None
         }
     }

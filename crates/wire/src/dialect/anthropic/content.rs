@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::chat::{Extra, Family, Media, Part};
-use crate::dialect::BadRequest;
 use crate::dialect::members::{Members, wrong};
+use crate::dialect::{BadRequest, media};
 use crate::{json, opaque};
 
 use super::citations;
@@ -104,7 +104,8 @@ fn source(mut source: Members) -> Result<Media, BadRequest> {
     let kind = source.need_text("type")?;
     match kind.as_str() {
         "base64" => {
-            Ok(Media::Base64 { mime: source.need_text("media_type")?, data: source.need_text("data")? })
+            let (mime, data) = (source.need_text("media_type")?, source.need_text("data")?);
+            media::inline(mime, data, &source.at("data"))
         }
         "text" => {
             let mime = source.text("media_type")?.unwrap_or_else(|| "text/plain".to_owned());

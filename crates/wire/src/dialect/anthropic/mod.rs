@@ -2,6 +2,8 @@
 //!
 //! Source: Anthropic Messages API reference and the types of the official SDK.
 
+mod beta_table;
+pub(in crate::dialect) mod betas;
 mod body;
 mod citations;
 mod client;

@@ -7,11 +7,12 @@ use faregate_terms::Fault;
 
 use crate::chat::{ChatRequest, ChatResponse, Family};
 use crate::dialect::{
-    Edit, Flavor, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target,
+    Edit, Features, Flavor, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target,
     Unsupported,
 };
 use crate::json as wire_json;
 
+use super::betas::{self, Cloud};
 use super::stream::Decoder;
 use super::{body, fault, response};
 
@@ -30,6 +31,16 @@ impl ProviderDialect for Provider {
         Family::Anthropic
     }
 
+    fn betas(
+        &self,
+        features: Features<'_>,
+        asked: &[&str],
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Vec<String> {
+        betas::settle(features, asked, Cloud::of(target.flavor), target, losses)
+    }
+
     fn route(&self, target: &Target<'_>, stream: bool) -> Route {
         let model = utf8_percent_encode(target.model, SEGMENT);
         match target.flavor {
@@ -40,7 +51,7 @@ impl ProviderDialect for Provider {
                 let path = format!(
                     "/{version}/projects/{project}/locations/{location}/publishers/anthropic/models/{model}:{verb}"
                 );
-                Route { path, headers: Vec::new(), framing: Framing::Sse }
+                Route { path, headers: beta_header(target).collect(), framing: Framing::Sse }
             }
             Flavor::BedrockInvoke => {
                 let verb = if stream { "invoke-with-response-stream" } else { "invoke" };
@@ -52,7 +63,9 @@ impl ProviderDialect for Provider {
             }
             _ => Route {
                 path: "/v1/messages".to_owned(),
-                headers: vec![("anthropic-version", VERSION.to_owned())],
+                headers: std::iter::once(("anthropic-version", VERSION.to_owned()))
+                    .chain(beta_header(target))
+                    .collect(),
                 framing: Framing::Sse,
             },
         }
@@ -69,10 +82,22 @@ impl ProviderDialect for Provider {
 
     fn edits(&self, target: &Target<'_>, _stream: bool, _include_usage: bool) -> Vec<Edit> {
         match platform_version(target.flavor) {
-            None => vec![Edit::Set("model", wire_json::write(target.model))],
+            None => {
+                let mut edits = vec![Edit::Set("model", wire_json::write(target.model))];
+                if !target.betas.is_empty() {
+                    // The header says it.
+                    edits.push(Edit::Remove(betas::MEMBER));
+                }
+                edits
+            }
             Some(version) => {
                 let mut edits =
                     vec![Edit::Remove("model"), Edit::Set("anthropic_version", wire_json::write(version))];
+                edits.push(if target.betas.is_empty() {
+                    Edit::Remove(betas::MEMBER)
+                } else {
+                    Edit::Set(betas::MEMBER, wire_json::write(&target.betas))
+                });
                 if target.flavor == Flavor::BedrockInvoke {
                     edits.push(Edit::Remove("stream"));
                 }
@@ -94,6 +119,11 @@ impl ProviderDialect for Provider {
     }
 }
 
+/// The header that names the betas; Bedrock has none.
+fn beta_header(target: &Target<'_>) -> impl Iterator<Item = (&'static str, String)> {
+    (!target.betas.is_empty()).then(|| ("anthropic-beta", target.betas.join(","))).into_iter()
+}
+
 /// `anthropic_version` of the clouds that serve the dialect without a header for it.
 pub(super) fn platform_version(flavor: Flavor<'_>) -> Option<&'static str> {
     match flavor {
@@ -109,6 +139,9 @@ pub(super) fn address(target: &Target<'_>, stream: bool) -> Vec<(&'static str, s
         None => vec![("model", json!(target.model))],
         Some(version) => vec![("anthropic_version", json!(version))],
     };
+    if platform_version(target.flavor).is_some() && !target.betas.is_empty() {
+        members.push((betas::MEMBER, json!(target.betas)));
+    }
     if stream && target.flavor != Flavor::BedrockInvoke {
         members.push(("stream", json!(true)));
     }

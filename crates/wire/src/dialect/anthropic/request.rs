@@ -5,24 +5,18 @@ use serde_json::{Map, Value};
 use crate::chat::{
     ChatRequest, Effort, Extra, Family, Message, OutputFormat, Reasoning, Role, Tool, ToolChoice,
 };
-use crate::dialect::members::Members;
-use crate::dialect::results::user_turn;
+use crate::dialect::members::{self, Members};
+use crate::dialect::results;
 use crate::dialect::{BadRequest, ClientCall};
-use crate::json;
 
 use super::content;
 use super::types::cache_hint;
 
 /// Reads the body of `POST /v1/messages`.
 pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value: Value = json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let value = members::document(body)?;
     let mut body = Members::of(value, "")?;
-    let model = match (call.path_model, body.text("model")?) {
-        (Some(model), _) => model.to_owned(),
-        (None, Some(model)) => model,
-        (None, None) => return Err(BadRequest::new("model", "model: this member is required")),
-    };
+    let model = members::model(call, &mut body)?;
     let mut request = ChatRequest { model, ..ChatRequest::default() };
     let stream = body.flag("stream")?;
     request.stream = call.path_stream.or(stream).unwrap_or(false);
@@ -63,16 +57,7 @@ fn messages(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequ
         let role = message.need_text("role")?;
         let at = message.at("content");
         let parts = content::parts(message.need("content")?, &at)?;
-        match role.as_str() {
-            "user" => user_turn(parts, &mut request.messages),
-            "assistant" => request.messages.push(Message::new(Role::Assistant, parts)),
-            "system" => request.messages.push(Message::new(Role::System, parts)),
-            _ => {
-                let at = message.at("role");
-                let text = format!("{at}: must be `user`, `assistant` or `system`");
-                return Err(BadRequest::new(at, text));
-            }
-        }
+        results::turn(&role, parts, &message.at("role"), &mut request.messages)?;
     }
     Ok(())
 }
@@ -147,24 +132,18 @@ fn thinking(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequ
         // A kind we do not know stays in the body and travels as it is.
         return Ok(());
     }
-    let Some(mut thinking) = body.object("thinking")? else {
+    let Some(thinking) = body.object("thinking")? else {
         return Ok(());
     };
-    let kind = thinking.need_text("type")?;
-    request.reasoning = Some(Reasoning {
-        budget: thinking.count("budget_tokens")?,
-        adaptive: kind == "adaptive",
-        disabled: kind == "disabled",
-        summary: thinking.text("display")?,
-        effort: None,
-    });
+    request.reasoning = Some(members::thinking(thinking)?);
     Ok(())
 }
 
 fn output(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequest> {
     if let Some(mut config) = body.object("output_config")? {
         if let Some(effort) = config.text("effort")? {
-            request.reasoning.get_or_insert_default().effort = Some(Effort::of_word(&effort));
+            request.reasoning.get_or_insert_with(Reasoning::of_the_answer).effort =
+                Some(Effort::of_word(&effort));
         }
         if let Some(format) = config.object("format")? {
             request.output = format_of(format)?;

@@ -129,7 +129,9 @@ impl StreamEncoder for Encoder {
     }
 
     fn losses(&mut self) -> Losses {
-        std::mem::take(&mut self.pack.losses)
+        let mut losses = std::mem::take(&mut self.pack.losses);
+        losses.absorb(self.blocks.losses());
+        losses
     }
 }
 

@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::chat::{
-    ChatRequest, ChatResponse, Event, Family, FinishReason, Folder, Media, Message, Part, PartKind, Role,
-    Signature,
-};
-use crate::dialect::{
-    Abilities, ClientDialect, Flavor, Losses, ProviderDialect, Quirks, Reply, StreamEnd, Target,
-};
-use crate::frame::SseFrames;
+use crate::chat::{ChatRequest, Event, Family, FinishReason, Part, PartKind, Signature};
+use crate::dialect::{ClientDialect, Framing, ProviderDialect, Quirks, Reply, StreamEnd, Target};
+use crate::testing::{self, folded};
 
 use super::{Client, Provider};
 
@@ -18,29 +13,11 @@ const SEARCH: &[u8] = include_bytes!("../../fixtures/anthropic/cited_search_stre
 const OVERLOADED: &[u8] = include_bytes!("../../fixtures/anthropic/overloaded_stream/stream.sse");
 
 fn on<R>(run: impl FnOnce(&Target<'_>) -> R) -> R {
-    let (quirks, abilities) = (Quirks::default(), Abilities::default());
-    let model = "claude-sonnet-4-5";
-    let flavor = Flavor::Plain;
-    run(&Target { provider: "anthropic", model, flavor, abilities, quirks: &quirks, may_modify: false })
+    run(&testing::target("anthropic", "claude-sonnet-4-5", &Quirks::default()))
 }
 
 fn decode(stream: &[u8]) -> (Vec<Event>, StreamEnd) {
-    on(|target| {
-        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        assert!(frames.push(stream));
-        while let Some(frame) = frames.next_frame() {
-            decoder.frame(frame, &mut events).unwrap();
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
-    })
-}
-
-fn folded(events: &[Event]) -> ChatResponse {
-    let mut folder = Folder::new();
-    events.iter().for_each(|event| folder.add(event));
-    folder.finish()
+    on(|target| testing::read(Framing::Sse, &[stream], Provider.decoder(target)))
 }
 
 fn reply() -> Reply {
@@ -118,20 +95,6 @@ fn an_error_midway_is_a_fault_and_no_end() {
     let (events, end) = decode(OVERLOADED);
     assert!(matches!(events.last(), Some(Event::Error(fault)) if fault.message.contains("Overloaded")));
     assert_eq!(end, StreamEnd::Truncated);
-}
-
-#[test]
-fn a_picture_that_is_not_base64_is_refused_by_its_place() {
-    let with = |data: &str| {
-        let png = Part::image(Media::Base64 { mime: "image/png".into(), data: data.into() });
-        let messages = vec![Message::new(Role::User, vec![Part::text("See"), png])];
-        let request = ChatRequest { messages, ..ChatRequest::default() };
-        on(|target| Provider.body(&request, target, &mut Losses::default()))
-    };
-    let refused = with("not base64!").unwrap_err();
-    assert_eq!(refused.what, "messages[0].content[1]");
-    assert!(refused.why.contains("base64"));
-    assert!(with("AAAA").is_ok());
 }
 
 #[test]

@@ -5,7 +5,10 @@
 use serde_json::{Map, Number, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Message, Part, Reasoning, Role, ToolChoice};
-use crate::dialect::{Losses, Target};
+use crate::dialect::{Losses, Target, Unsupported};
+
+#[cfg(test)]
+mod tests;
 
 /// The least budget the API takes, tokens.
 const LEAST_BUDGET: u64 = 1024;
@@ -13,6 +16,9 @@ const LEAST_BUDGET: u64 = 1024;
 ///
 /// Source: LiteLLM, `DEFAULT_ANTHROPIC_CHAT_MAX_TOKENS`.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
+
+/// The least `top_p` while a model thinks.
+const LEAST_TOP_P: f64 = 0.95;
 
 /// What to send for reasoning and for the parameters reasoning restricts.
 #[derive(Debug, Default)]
@@ -52,10 +58,13 @@ pub(in crate::dialect) fn plan(request: &ChatRequest, target: &Target<'_>, losse
         ..Plan::default()
     };
     if let Some(reasoning) = &request.reasoning {
-        choose(reasoning, request, target, &mut plan, losses);
+        plan.effort = effort(reasoning, target, losses);
+        plan.thinking = thinking(reasoning, request, target, &mut plan, losses);
     }
-    if plan.thinks() {
-        restrict(&mut plan, losses);
+    if target.abilities.sampling == Some(false) {
+        restrict(&mut plan, f64::INFINITY, losses);
+    } else if plan.thinks() {
+        restrict(&mut plan, LEAST_TOP_P, losses);
     } else if plan.temperature.as_ref().and_then(Number::as_f64).is_some_and(|it| it > 1.0) {
         // OpenAI's scale ends at 2, this one at 1.
         losses.note("sampling.temperature");
@@ -64,59 +73,80 @@ pub(in crate::dialect) fn plan(request: &ChatRequest, target: &Target<'_>, losse
     plan
 }
 
-fn choose(
+/// `output_config.effort`, for models that have it. A wish in OpenAI's words is one for thinking, which
+/// models without the adaptive kind answer with a budget; a budget becomes an effort only where it must.
+fn effort(reasoning: &Reasoning, target: &Target<'_>, losses: &mut Losses) -> Option<String> {
+    let abilities = &target.abilities;
+    let in_our_words = reasoning.effort_only || reasoning.adaptive || reasoning.budget.is_some();
+    let wish = match (&reasoning.effort, reasoning.budget) {
+        (Some(Effort::None), _) => return None,
+        (Some(effort), _) if abilities.adaptive_thinking || in_our_words || reasoning.disabled => {
+            effort.clone()
+        }
+        (None, Some(budget)) if budget > 0 && takes_no_budget(target) => Effort::of_budget(budget),
+        _ => return None,
+    };
+    if !abilities.effort_config {
+        if reasoning.effort_only {
+            losses.note("reasoning.effort");
+        }
+        return None;
+    }
+    let wish = match wish {
+        Effort::Minimal => Effort::Low,
+        wish => abilities.effort(wish, losses),
+    };
+    Some(wish.word().to_owned())
+}
+
+fn takes_no_budget(target: &Target<'_>) -> bool {
+    target.abilities.adaptive_thinking && !target.abilities.legacy_thinking
+}
+
+fn thinking(
     reasoning: &Reasoning,
     request: &ChatRequest,
     target: &Target<'_>,
     plan: &mut Plan,
     losses: &mut Losses,
-) {
+) -> Option<Value> {
     let abilities = &target.abilities;
-    if reasoning.disabled || reasoning.budget == Some(0) {
-        plan.thinking = (abilities.reasoning != Some(false)).then(|| json!({"type": "disabled"}));
-        return;
+    let off = reasoning.disabled || reasoning.budget == Some(0);
+    // OpenAI's `none` is the default of models that think with a budget only.
+    if off || (reasoning.effort == Some(Effort::None) && abilities.adaptive_thinking) {
+        if abilities.always_thinks {
+            losses.note("reasoning.disabled");
+            return None;
+        }
+        return (abilities.reasoning != Some(false)).then(|| json!({"type": "disabled"}));
     }
-    if reasoning.effort == Some(Effort::None) {
-        return;
+    let asked = reasoning.adaptive || reasoning.budget.is_some() || reasoning.effort.is_some();
+    if !asked || reasoning.effort_only || reasoning.effort == Some(Effort::None) {
+        return None;
     }
     if abilities.reasoning == Some(false) {
         losses.note("reasoning");
-        return;
-    }
-    if abilities.effort_config {
-        plan.effort = effort_word(reasoning);
-    }
-    let asked = reasoning.adaptive || reasoning.budget.is_some() || reasoning.effort.is_some();
-    let from_anthropic = reasoning.effort.is_some() && reasoning.budget.is_none() && !reasoning.adaptive;
-    if !asked {
-        return;
-    }
-    if from_anthropic && abilities.effort_config && !abilities.adaptive_thinking && !abilities.legacy_thinking
-    {
-        // The effort alone says it.
-        return;
+        return None;
     }
     if forced(request) {
         // The API refuses both at once; the tool is the stricter wish.
         losses.note("reasoning");
-        return;
+        return None;
     }
     let prefers_budget = reasoning.budget.is_some() && abilities.legacy_thinking;
     if abilities.adaptive_thinking && !prefers_budget {
         if reasoning.budget.is_some() {
             losses.note("reasoning.budget");
         }
-        plan.thinking = Some(with_display(json!({"type": "adaptive"}), reasoning, true));
-        return;
+        return Some(with_display(json!({"type": "adaptive"}), reasoning, true));
     }
     if unsigned_tool_turn(&request.messages) {
         losses.note("reasoning.signature");
-        return;
+        return None;
     }
-    if let Some(budget) = budget(reasoning, request, plan, losses) {
-        let thinking = json!({"type": "enabled", "budget_tokens": budget});
-        plan.thinking = Some(with_display(thinking, reasoning, false));
-    }
+    let budget = budget(reasoning, request, plan, losses)?;
+    let thinking = json!({"type": "enabled", "budget_tokens": budget});
+    Some(with_display(thinking, reasoning, false))
 }
 
 /// The budget, which must be below `max_tokens`; `None` if there is no room for the least one.
@@ -135,18 +165,6 @@ fn budget(reasoning: &Reasoning, request: &ChatRequest, plan: &mut Plan, losses:
     (plan.max_tokens > LEAST_BUDGET).then(|| (plan.max_tokens / 2).max(LEAST_BUDGET))
 }
 
-fn effort_word(reasoning: &Reasoning) -> Option<String> {
-    let effort = match (&reasoning.effort, reasoning.budget) {
-        (Some(effort), _) => effort.clone(),
-        (None, Some(budget)) if !reasoning.adaptive => Effort::of_budget(budget),
-        _ => return None,
-    };
-    Some(match effort {
-        Effort::Minimal | Effort::None => "low".to_owned(),
-        other => other.word().to_owned(),
-    })
-}
-
 fn with_display(thinking: Value, reasoning: &Reasoning, adaptive: bool) -> Value {
     let display = match reasoning.summary.as_deref() {
         Some(word @ ("summarized" | "omitted")) => word,
@@ -160,6 +178,21 @@ fn with_display(thinking: Value, reasoning: &Reasoning, adaptive: bool) -> Value
     };
     members.insert("display".to_owned(), json!(display));
     Value::Object(members)
+}
+
+/// Some models refuse to be forced; answering without the tool would break what the client counts on.
+pub(in crate::dialect) fn check_forced(
+    request: &ChatRequest,
+    target: &Target<'_>,
+) -> Result<(), Unsupported> {
+    if target.abilities.forced_tools != Some(false) || !forced(request) {
+        return Ok(());
+    }
+    Err(Unsupported {
+        what: "tool_choice".to_owned(),
+        why: "it cannot be forced to call a tool; send tool_choice `auto` and ask for the call in the prompt"
+            .to_owned(),
+    })
 }
 
 fn forced(request: &ChatRequest) -> bool {
@@ -185,12 +218,12 @@ fn unsigned_tool_turn(messages: &[Message]) -> bool {
     awaits_tools && calls && !signed
 }
 
-/// While thinking, temperature must be 1, `top_p` at least 0.95, and `top_k` absent.
-fn restrict(plan: &mut Plan, losses: &mut Losses) {
+/// Temperature must be 1, `top_p` at least `least`, and `top_k` absent.
+fn restrict(plan: &mut Plan, least: f64, losses: &mut Losses) {
     if plan.temperature.take_if(|it| it.as_f64() != Some(1.0)).is_some() {
         losses.note("sampling.temperature");
     }
-    if plan.top_p.take_if(|it| it.as_f64().is_none_or(|it| it < 0.95)).is_some() {
+    if plan.top_p.take_if(|it| it.as_f64().is_none_or(|it| it < least)).is_some() {
         losses.note("sampling.top_p");
     }
     if plan.top_k.take().is_some() {

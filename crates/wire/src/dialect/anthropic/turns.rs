@@ -179,9 +179,6 @@ fn finish(
 }
 
 fn source(media: &Media, at: &str) -> Result<Value, Unsupported> {
-    if let Some(why) = media.complaint() {
-        return Err(Unsupported { what: at.to_owned(), why: why.to_owned() });
-    }
     Ok(match media {
         Media::Base64 { mime, data } => json!({ "type": "base64", "media_type": mime, "data": data }),
         Media::Url { url, .. } => json!({ "type": "url", "url": url }),

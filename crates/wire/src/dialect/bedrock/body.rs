@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Family, OutputFormat, Part, Tool, ToolChoice};
-use crate::dialect::anthropic::thinking::{Plan, plan};
+use crate::dialect::anthropic::betas;
+use crate::dialect::anthropic::thinking::{Plan, check_forced, plan};
+use crate::dialect::render::{lose, merge, object_schema, one_answer, schema_of_output, stops};
 use crate::dialect::{Losses, Target, Unsupported};
 use crate::json as wire_json;
 
@@ -16,12 +18,8 @@ pub(super) fn render(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Vec<u8>, Unsupported> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        return Err(Unsupported {
-            what: "n".to_owned(),
-            why: "Bedrock gives one answer per call; send `n: 1` or call several times".to_owned(),
-        });
-    }
+    one_answer(request, "Bedrock gives")?;
+    check_forced(request, target)?;
     let plan = plan(request, target, losses);
     let turns = turns::render(request, losses)?;
     let mut body = Map::new();
@@ -51,10 +49,7 @@ fn inference(request: &ChatRequest, plan: &Plan, body: &mut Map<String, Value>, 
     if let Some(top_p) = &plan.top_p {
         config.insert("topP".to_owned(), json!(top_p));
     }
-    let stop: Vec<&String> = request.sampling.stop.iter().filter(|text| !text.trim().is_empty()).collect();
-    if stop.len() < request.sampling.stop.len() {
-        losses.note("sampling.stop");
-    }
+    let stop = stops(&request.sampling, losses);
     if !stop.is_empty() {
         config.insert("stopSequences".to_owned(), json!(stop));
     }
@@ -80,8 +75,8 @@ fn model_fields(
         if let Some(effort) = &plan.effort {
             fields.insert("output_config".to_owned(), json!({"effort": effort}));
         }
-        if let Some(betas) = request.extra.get(Family::Anthropic, "anthropic_beta") {
-            fields.insert("anthropic_beta".to_owned(), betas.clone());
+        if !target.betas.is_empty() {
+            fields.insert(betas::MEMBER.to_owned(), json!(target.betas));
         }
     } else if let Some(reasoning) = &request.reasoning {
         let effort = reasoning.effort.as_ref().map(|effort| effort.word());
@@ -145,13 +140,10 @@ fn tools(
         }
         output => {
             // A tool that must be called stands in: its arguments are the answer.
-            let schema = match output {
-                OutputFormat::JsonSchema { schema, .. } => schema.clone(),
-                _ => json!({"type": "object", "additionalProperties": true, "properties": {}}),
-            };
+            let schema = schema_of_output(output);
             let alone = tools.is_empty();
             tools.push(json!({"toolSpec": {"name": JSON_TOOL, "inputSchema": {"json": schema}}}));
-            choice = if alone && !plan.thinks() {
+            choice = if alone && !plan.thinks() && target.abilities.forced_tools != Some(false) {
                 Some(json!({"tool": {"name": JSON_TOOL}}))
             } else {
                 choice.or_else(|| Some(json!({"auto": {}})))
@@ -205,7 +197,7 @@ fn tool(tool: &Tool, native: bool, out: &mut Vec<Value>, losses: &mut Losses) {
             if let Some(description) = description.as_deref().filter(|text| !text.is_empty()) {
                 spec.insert("description".to_owned(), json!(description));
             }
-            spec.insert("inputSchema".to_owned(), json!({"json": schema(parameters.as_ref())}));
+            spec.insert("inputSchema".to_owned(), json!({"json": object_schema(parameters.as_ref())}));
             match strict {
                 Some(strict) if native => {
                     spec.insert("strict".to_owned(), json!(strict));
@@ -223,16 +215,6 @@ fn tool(tool: &Tool, native: bool, out: &mut Vec<Value>, losses: &mut Losses) {
         Tool::Foreign { family: Family::Bedrock, value } => out.push(value.clone()),
         Tool::Foreign { .. } => losses.note("tool.foreign"),
     }
-}
-
-/// The API wants an object schema in any case.
-fn schema(parameters: Option<&Value>) -> Value {
-    let mut schema = parameters.and_then(Value::as_object).cloned().unwrap_or_default();
-    if schema.get("type").and_then(Value::as_str) != Some("object") {
-        schema.insert("type".to_owned(), json!("object"));
-    }
-    schema.entry("properties".to_owned()).or_insert_with(|| json!({}));
-    Value::Object(schema)
 }
 
 fn tool_choice(request: &ChatRequest, losses: &mut Losses) -> Option<Value> {
@@ -263,33 +245,14 @@ fn wishes(request: &ChatRequest, body: &mut Map<String, Value>, losses: &mut Los
     if !request.metadata.is_empty() {
         body.insert("requestMetadata".to_owned(), Value::Object(request.metadata.clone()));
     }
-    let sampling = &request.sampling;
-    for (name, is_set) in [
-        ("user", request.user.is_some()),
-        ("sampling.seed", sampling.seed.is_some()),
-        ("sampling.presence_penalty", sampling.presence_penalty.is_some()),
-        ("sampling.frequency_penalty", sampling.frequency_penalty.is_some()),
-        ("sampling.logprobs", sampling.logprobs == Some(true) || sampling.top_logprobs.is_some()),
-        ("sampling.logit_bias", sampling.logit_bias.is_some()),
-        ("audio", request.audio.is_some()),
-    ] {
-        if is_set {
-            losses.note(name);
-        }
-    }
-}
-
-/// Objects of which we render a part keep the client's other members.
-fn merge(body: &mut Map<String, Value>, key: &str, value: &Value) {
-    match (body.get_mut(key).and_then(Value::as_object_mut), value.as_object()) {
-        (Some(mine), Some(theirs)) => {
-            for (key, value) in theirs {
-                mine.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        (None, _) => {
-            body.entry(key.to_owned()).or_insert_with(|| value.clone());
-        }
-        _ => {}
-    }
+    let wishes = [
+        "user",
+        "sampling.seed",
+        "sampling.presence_penalty",
+        "sampling.frequency_penalty",
+        "sampling.logprobs",
+        "sampling.logit_bias",
+        "audio",
+    ];
+    lose(request, &wishes, losses);
 }

@@ -187,11 +187,7 @@ pub(super) fn block(part: &Part, losses: &mut crate::dialect::Losses) -> Option<
         }
         Part::Foreign { family: Family::Bedrock, value } => Some(value.clone()),
         other => {
-            losses.note(match other {
-                Part::Image { .. } => "content.image",
-                Part::Audio { .. } => "content.audio",
-                _ => "content.foreign",
-            });
+            losses.note(other.loss());
             None
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::chat::Media;
+use crate::dialect::media::inline;
 use crate::dialect::members::Members;
 use crate::dialect::{BadRequest, Unsupported};
 
@@ -101,7 +102,7 @@ pub(super) fn read(kind: &str, block: &mut Members) -> Result<Option<Media>, Bad
     );
     let mut source = block.need_object("source")?;
     if let Some(data) = source.text("bytes")? {
-        return Ok(Some(Media::Base64 { mime, data }));
+        return inline(mime, data, &source.at("bytes")).map(Some);
     }
     if let Some(text) = source.text("text")? {
         use base64::Engine;

@@ -5,8 +5,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use faregate_terms::Fault;
 
 use crate::chat::{ChatRequest, ChatResponse, Family};
+use crate::dialect::anthropic::betas::{self, Cloud};
 use crate::dialect::{
-    Edit, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target, Unsupported,
+    Edit, Features, Framing, Head, Losses, Malformed, ProviderDialect, Route, StreamDecoder, Target,
+    Unsupported,
 };
 
 use super::stream::Decoder;
@@ -28,6 +30,22 @@ pub(super) fn signer(model: &str) -> Family {
 impl ProviderDialect for Provider {
     fn family(&self) -> Family {
         Family::Bedrock
+    }
+
+    fn betas(
+        &self,
+        features: Features<'_>,
+        asked: &[&str],
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Vec<String> {
+        match features {
+            Features::Request(_) if is_claude(target.model) => {
+                betas::settle(features, asked, Some(Cloud::Converse), target, losses)
+            }
+            // A body of this dialect names its own, as it does everything else of the model's vendor.
+            _ => Vec::new(),
+        }
     }
 
     fn route(&self, target: &Target<'_>, stream: bool) -> Route {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::chat::{
     ChatRequest, Effort, Extra, Family, Message, OutputFormat, Reasoning, Role, Tool, ToolChoice,
 };
-use crate::dialect::members::Members;
-use crate::dialect::results::user_turn;
+use crate::dialect::members::{self, Members};
+use crate::dialect::results;
 use crate::dialect::{BadRequest, ClientCall};
 use crate::json;
 
@@ -15,8 +15,7 @@ use super::types::cache_hint;
 
 /// Reads the body of `POST /model/{id}/converse`. The path names the model.
 pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value: Value = json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let value = members::document(body)?;
     let mut body = Members::of(value, "")?;
     let mut request = ChatRequest {
         model: call.path_model.unwrap_or_default().to_owned(),
@@ -52,16 +51,7 @@ fn messages(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequ
         let role = message.need_text("role")?;
         let at = message.at("content");
         let parts = content::parts(message.list("content")?, &at)?;
-        match role.as_str() {
-            "user" => user_turn(parts, &mut request.messages),
-            "assistant" => request.messages.push(Message::new(Role::Assistant, parts)),
-            "system" => request.messages.push(Message::new(Role::System, parts)),
-            _ => {
-                let at = message.at("role");
-                let text = format!("{at}: must be `user`, `assistant` or `system`");
-                return Err(BadRequest::new(at, text));
-            }
-        }
+        results::turn(&role, parts, &message.at("role"), &mut request.messages)?;
     }
     Ok(())
 }
@@ -120,15 +110,8 @@ fn tools(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequest
 fn model_fields(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequest> {
     let Some(mut fields) = body.object("additionalModelRequestFields")? else { return Ok(()) };
     request.sampling.top_k = fields.count("top_k")?;
-    if let Some(mut thinking) = fields.object("thinking")? {
-        let kind = thinking.need_text("type")?;
-        request.reasoning = Some(Reasoning {
-            budget: thinking.count("budget_tokens")?,
-            adaptive: kind == "adaptive",
-            disabled: kind == "disabled",
-            summary: thinking.text("display")?,
-            effort: None,
-        });
+    if let Some(thinking) = fields.object("thinking")? {
+        request.reasoning = Some(members::thinking(thinking)?);
     }
     if let Some(effort) = fields.text("reasoning_effort")? {
         request.reasoning.get_or_insert_default().effort = Some(Effort::of_word(&effort));
@@ -136,7 +119,8 @@ fn model_fields(body: &mut Members, request: &mut ChatRequest) -> Result<(), Bad
     if let Some(mut config) = fields.object("output_config")?
         && let Some(effort) = config.text("effort")?
     {
-        request.reasoning.get_or_insert_default().effort = Some(Effort::of_word(&effort));
+        request.reasoning.get_or_insert_with(Reasoning::of_the_answer).effort =
+            Some(Effort::of_word(&effort));
     }
     let rest = fields.rest();
     if !rest.is_empty() {
@@ -148,7 +132,8 @@ fn model_fields(body: &mut Members, request: &mut ChatRequest) -> Result<(), Bad
 fn output(body: &mut Members, request: &mut ChatRequest) -> Result<(), BadRequest> {
     let Some(mut config) = body.object("outputConfig")? else { return Ok(()) };
     if let Some(effort) = config.text("effort")? {
-        request.reasoning.get_or_insert_default().effort = Some(Effort::of_word(&effort));
+        request.reasoning.get_or_insert_with(Reasoning::of_the_answer).effort =
+            Some(Effort::of_word(&effort));
     }
     let Some(mut format) = config.object("textFormat")? else { return Ok(()) };
     let mut structure = format.need_object("structure")?;

@@ -6,7 +6,7 @@ use faregate_terms::Usage;
 
 use crate::chat::{Event, Family, FinishReason, PartKind, Signature};
 use crate::dialect::blocks::{BlockWriter, Blocks, Growth};
-use crate::dialect::{ErrorNote, StreamEncoder};
+use crate::dialect::{ErrorNote, Losses, StreamEncoder};
 use crate::frame::aws_frame;
 use crate::{json as wire_json, opaque};
 
@@ -68,6 +68,12 @@ impl StreamEncoder for Encoder {
         aws_frame(fault::stream_exception(note.status), true, &payload, out);
     }
 
+    fn losses(&mut self) -> Losses {
+        let mut losses = std::mem::take(&mut self.writer.losses);
+        losses.absorb(self.blocks.losses());
+        losses
+    }
+
     fn heartbeat(&mut self, _out: &mut Vec<u8>) {
         // The dialect has no event that clients ignore.
     }
@@ -83,6 +89,7 @@ struct Writer {
     scratch: Vec<u8>,
     /// The block that is open holds reasoning.
     reasons: bool,
+    losses: Losses,
 }
 
 impl Writer {
@@ -142,15 +149,17 @@ impl BlockWriter for Writer {
             Growth::Reasoning(text) => self.delta(index, &["reasoningContent", "text"], text, out),
             Growth::Arguments(text) => self.delta(index, &["toolUse", "input"], text, out),
             // A signed text (Gemini's) has no place for its signature here.
-            Growth::Signature(_) if !self.reasons => {}
+            Growth::Signature(_) if !self.reasons => self.losses.note("content.signature"),
             Growth::Signature(signature) => {
                 self.delta(index, &["reasoningContent", "signature"], &content::seal(signature), out);
             }
             Growth::Annotation(annotation) => {
-                if let Some(citation) = citations::citation(annotation) {
-                    let delta = json!({"contentBlockIndex": index, "delta": {"citation": citation}});
-                    frame("contentBlockDelta", &delta, out);
-                }
+                let Some(citation) = citations::citation(annotation) else {
+                    self.losses.note("content.annotations");
+                    return;
+                };
+                let delta = json!({"contentBlockIndex": index, "delta": {"citation": citation}});
+                frame("contentBlockDelta", &delta, out);
             }
         }
     }

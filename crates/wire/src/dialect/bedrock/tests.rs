@@ -27,6 +27,7 @@ fn with_target<T>(model: &str, abilities: Abilities, then: impl FnOnce(&Target<'
         abilities,
         quirks: &quirks,
         may_modify: false,
+        betas: Vec::new(),
     })
 }
 

@@ -6,6 +6,7 @@ use crate::chat::{
     ChatRequest, Effort, Family, Media, Message, OutputFormat, Part, Reasoning, Role, Tool, ToolChoice,
 };
 use crate::dialect::provider::leave_out;
+use crate::dialect::render::{lose, put};
 use crate::dialect::{Losses, Target, Unsupported};
 
 /// Renders a request.
@@ -54,27 +55,19 @@ fn sampling(request: &ChatRequest, body: &mut Map<String, Value>, losses: &mut L
         ("frequency_penalty", sampling.frequency_penalty.as_ref().map(|number| json!(number))),
         ("logprobs", sampling.logprobs.map(|wanted| json!(wanted))),
     ];
-    for (name, value) in members {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    }
-    let lost = [
-        ("sampling.n", sampling.n.is_some_and(|n| n > 1)),
-        ("sampling.top_logprobs", sampling.top_logprobs.is_some_and(|count| count > 0)),
-        ("sampling.logit_bias", sampling.logit_bias.is_some()),
-        ("parallel_tools", request.parallel_tools == Some(false)),
-        ("service_tier", request.service_tier.is_some()),
-        ("user", request.user.is_some()),
-        ("metadata", !request.metadata.is_empty()),
-        ("modalities", request.modalities.iter().any(|kind| kind != "text")),
-        ("audio", request.audio.is_some()),
+    put(body, members);
+    let wishes = [
+        "sampling.n",
+        "sampling.top_logprobs",
+        "sampling.logit_bias",
+        "parallel_tools",
+        "service_tier",
+        "user",
+        "metadata",
+        "modalities",
+        "audio",
     ];
-    for (name, is_lost) in lost {
-        if is_lost {
-            losses.note(name);
-        }
-    }
+    lose(request, &wishes, losses);
 }
 
 fn thinking(wish: &Reasoning, target: &Target<'_>, losses: &mut Losses) -> Option<Value> {
@@ -216,7 +209,10 @@ fn item(part: &Part, at: &str, losses: &mut Losses) -> Result<Value, Unsupported
                 Media::Base64 { mime, data } => format!("data:{mime};base64,{data}"),
                 Media::Url { url, .. } => url.clone(),
                 Media::FileId { .. } => {
-                    return Err(refused(at, "Cohere has no uploaded pictures; send base64 data or a URL"));
+                    return Err(Unsupported::new(
+                        at,
+                        "Cohere has no uploaded pictures; send base64 data or a URL",
+                    ));
                 }
             };
             Ok(match detail {
@@ -224,16 +220,16 @@ fn item(part: &Part, at: &str, losses: &mut Losses) -> Result<Value, Unsupported
                 None => json!({"type": "image_url", "image_url": {"url": url}}),
             })
         }
-        Part::Audio { .. } => Err(refused(at, "Cohere takes no sound; send a transcript")),
+        Part::Audio { .. } => Err(Unsupported::new(at, "Cohere takes no sound; send a transcript")),
         Part::File { .. } => {
-            Err(refused(at, "Cohere takes no files; send the text, or pictures of the pages"))
+            Err(Unsupported::new(at, "Cohere takes no files; send the text, or pictures of the pages"))
         }
         Part::Foreign { family: Family::Cohere, value } => Ok(value.clone()),
         Part::Foreign { .. } => {
-            Err(refused(at, "this block is known to the provider that made it only; leave it out"))
+            Err(Unsupported::new(at, "this block is known to the provider that made it only; leave it out"))
         }
         Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Reasoning { .. } => {
-            Err(refused(at, "this kind of content does not belong in a turn of this role"))
+            Err(Unsupported::new(at, "this kind of content does not belong in a turn of this role"))
         }
     }
 }
@@ -298,7 +294,7 @@ fn tool_result(
     losses: &mut Losses,
 ) -> Result<Value, Unsupported> {
     let Part::ToolResult { id, content, is_error, cache, .. } = part else {
-        return Err(refused(at, "a tool turn holds tool results only"));
+        return Err(Unsupported::new(at, "a tool turn holds tool results only"));
     };
     if cache.is_some() {
         losses.note("cache_control");
@@ -322,8 +318,4 @@ fn tool_result(
         _ => Value::Array(texts),
     };
     Ok(json!({"role": "tool", "tool_call_id": id, "content": content}))
-}
-
-fn refused(at: &str, why: &str) -> Unsupported {
-    Unsupported { what: at.to_owned(), why: why.to_owned() }
 }

@@ -4,53 +4,21 @@ use serde_json::{Value, json};
 
 use super::Provider;
 use crate::chat::{
-    ChatRequest, ChatResponse, Event, FinishReason, Folder, Media, Message, OutputFormat, Part, Role, Tool,
-    ToolChoice,
+    ChatRequest, Event, FinishReason, Media, Message, OutputFormat, Part, Role, Tool, ToolChoice,
 };
-use crate::dialect::{Abilities, Flavor, Head, Losses, ProviderDialect, Quirks, StreamEnd, Target};
-use crate::frame::SseFrames;
+use crate::dialect::{Framing, Head, Losses, ProviderDialect, Quirks, StreamEnd, Target};
+use crate::testing::{self, folded};
 
 const TEXT: &[u8] = include_bytes!("../../fixtures/cohere/text_stream/stream.sse");
 const TOOLS: &[u8] = include_bytes!("../../fixtures/cohere/tools_stream/stream.sse");
 const WHOLE: &[u8] = include_bytes!("../../fixtures/cohere/whole/answer.json");
 
 fn on<R>(run: impl FnOnce(&Target<'_>) -> R) -> R {
-    let (quirks, abilities) = (Quirks::default(), Abilities::default());
-    let model = "command-a-03-2025";
-    let flavor = Flavor::Plain;
-    run(&Target { provider: "cohere", model, flavor, abilities, quirks: &quirks, may_modify: false })
+    run(&testing::target("cohere", "command-a-03-2025", &Quirks::default()))
 }
 
 fn decode_stream(chunks: &[&[u8]]) -> (Vec<Event>, StreamEnd) {
-    on(|target| {
-        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        for chunk in chunks {
-            assert!(frames.push(chunk));
-            while let Some(frame) = frames.next_frame() {
-                decoder.frame(frame, &mut events).unwrap();
-            }
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
-    })
-}
-
-fn folded(events: &[Event]) -> ChatResponse {
-    let mut folder = Folder::new();
-    events.iter().for_each(|event| folder.add(event));
-    folder.finish()
-}
-
-#[test]
-fn a_stream_cut_anywhere_gives_the_same_events() {
-    for fixture in [TEXT, TOOLS] {
-        let whole = decode_stream(&[fixture]);
-        assert_eq!(whole.1, StreamEnd::Complete);
-        for at in 0..fixture.len() {
-            assert_eq!(decode_stream(&[&fixture[..at], &fixture[at..]]), whole, "cut at {at}");
-        }
-    }
+    on(|target| testing::read(Framing::Sse, chunks, Provider.decoder(target)))
 }
 
 #[test]

@@ -108,6 +108,9 @@ fn candidate(choice: &Choice, extra: &Extra, losses: &mut Losses) -> Value {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
         let cited = annotations(&choice.parts);
+        if !cited.iter().all(is_web) {
+            losses.note("content.annotations");
+        }
         if let Some(metadata) = grounding(&cited) {
             out.entry("groundingMetadata").or_insert(metadata);
         }
@@ -121,6 +124,11 @@ fn annotations(parts: &[Part]) -> Vec<Value> {
         _ => None,
     });
     lists.flatten().cloned().collect()
+}
+
+/// True for a citation of a web page, the only kind the dialect has a place for.
+pub(super) fn is_web(annotation: &Value) -> bool {
+    annotation.get("url_citation").unwrap_or(annotation).get("url").is_some_and(Value::is_string)
 }
 
 /// Web citations as `groundingMetadata`.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::chat::{Extra, Family, Media, Message, Part, Role};
-use crate::dialect::BadRequest;
 use crate::dialect::members::{Members, wrong};
+use crate::dialect::{BadRequest, media};
 use crate::json;
 
 use super::members::object;
@@ -244,7 +244,8 @@ fn outcome(map: Map<String, Value>) -> (String, bool) {
 }
 
 fn inline(blob: &mut Members) -> Result<Media, BadRequest> {
-    Ok(Media::Base64 { mime: blob.need_text("mimeType")?, data: state::standard(&blob.need_text("data")?) })
+    let (mime, data) = (blob.need_text("mimeType")?, blob.need_text("data")?);
+    media::inline(mime, state::standard(&data), &blob.at("data"))
 }
 
 fn file_media(file: &mut Members) -> Result<Media, BadRequest> {

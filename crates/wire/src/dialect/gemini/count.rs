@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::chat::ChatRequest;
+use crate::dialect::members;
 use crate::dialect::{
     BadRequest, ClientCall, Flavor, Framing, Losses, Malformed, Route, Target, Unsupported,
 };
@@ -17,8 +18,7 @@ use super::{body, provider, request};
 /// # Errors
 /// [`BadRequest`] naming the member that is missing or wrong.
 pub fn decode_count_tokens(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value: Value = wire_json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let value = members::document(body)?;
     let mut members = object(value, "")?;
     match members.take("generateContentRequest") {
         Some(whole) => request::read(object(whole, "generateContentRequest")?, call),

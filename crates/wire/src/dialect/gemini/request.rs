@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 use crate::chat::{
     ChatRequest, Effort, Extra, Family, Message, OutputFormat, Part, Reasoning, Role, Tool, ToolChoice,
 };
-use crate::dialect::members::{Members, wrong};
+use crate::dialect::members::{self, Members, wrong};
 use crate::dialect::{BadRequest, ClientCall};
-use crate::json;
 
 use super::contents::{self, Calls};
 use super::members::{camel, object};
@@ -15,8 +14,7 @@ use super::schema;
 
 /// Reads the body of `:generateContent` and `:streamGenerateContent`.
 pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value: Value = json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let value = members::document(body)?;
     read(object(value, "")?, call)
 }
 

@@ -10,7 +10,9 @@ use crate::dialect::{ErrorNote, Losses, Reply, StreamEncoder};
 use crate::frame::sse_data;
 use crate::json as wire_json;
 
-use super::client::{FINISH_WORD, error_value, grounding, of_answer, of_candidate, part_value, response_id};
+use super::client::{
+    FINISH_WORD, error_value, grounding, is_web, of_answer, of_candidate, part_value, response_id,
+};
 use super::state;
 use super::types::{UsageOut, finish_word, logprobs_result};
 
@@ -25,6 +27,7 @@ pub(super) struct Encoder {
     annotations: Vec<Value>,
     usage: Usage,
     extra: Extra,
+    losses: Losses,
 }
 
 struct Open {
@@ -78,6 +81,7 @@ impl Encoder {
             annotations: Vec::new(),
             usage: Usage::default(),
             extra: Extra::default(),
+            losses: Losses::default(),
         }
     }
 
@@ -138,7 +142,7 @@ impl Encoder {
                 self.part(choice, TextPart { text: "", thought: true, thought_signature: sealed }, out);
             }
             PartKind::Foreign { family: Family::Gemini, value } => self.part(choice, value, out),
-            PartKind::Foreign { .. } => {}
+            PartKind::Foreign { .. } => self.losses.note("content.foreign"),
             kind => {
                 let (kind, held) = (kind.clone(), String::new());
                 self.open.push(Open { part, choice, kind, held, signature: None });
@@ -162,7 +166,7 @@ impl Encoder {
             }
             _ => return,
         };
-        if let Some(value) = part_value(&whole, &mut Losses::default()) {
+        if let Some(value) = part_value(&whole, &mut self.losses) {
             self.part(choice, value, out);
         }
     }
@@ -251,7 +255,10 @@ impl StreamEncoder for Encoder {
                     open.held.push_str(data);
                 }
             }
-            Event::Annotation { annotation, .. } => self.annotations.push(annotation.clone()),
+            Event::Annotation { annotation, .. } if is_web(annotation) => {
+                self.annotations.push(annotation.clone());
+            }
+            Event::Annotation { .. } => self.losses.note("content.annotations"),
             Event::Logprobs { choice, value } => self.add_logprobs(*choice, value),
             Event::Close { part } => self.close(*part, out),
             Event::Usage(usage) => self.usage.absorb(usage),
@@ -276,6 +283,10 @@ impl StreamEncoder for Encoder {
         if !self.reply.alt_sse {
             out.push(b']');
         }
+    }
+
+    fn losses(&mut self) -> Losses {
+        std::mem::take(&mut self.losses)
     }
 
     /// Not a comment, which the SDKs' line readers take for the beginning of an error, nor a chunk without

@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::{Client, Provider, count_tokens_answer, count_tokens_request, decode_count_tokens};
 use crate::chat::{
-    ChatRequest, ChatResponse, Choice, Effort, Event, Family, FinishReason, Folder, Media, Message,
-    OutputFormat, Part, PartKind, Reasoning, Role, Signature, Tool, ToolChoice, unfold,
+    ChatRequest, ChatResponse, Choice, Effort, Event, Family, FinishReason, Media, Message, OutputFormat,
+    Part, PartKind, Reasoning, Role, Signature, Tool, ToolChoice, unfold,
 };
 use crate::dialect::{
-    Abilities, ClientCall, ClientDialect, ErrorNote, Flavor, Head, Losses, ProviderDialect, Quirks, Reply,
-    StreamEnd, Target,
+    Abilities, ClientCall, ClientDialect, ErrorNote, Flavor, Framing, Head, Losses, ProviderDialect, Quirks,
+    Reply, StreamEnd, Target,
 };
 use crate::frame::SseFrames;
+use crate::testing::{self, folded};
 
 const TOOLS: &[u8] = include_bytes!("../../fixtures/gemini/tools_stream/stream.sse");
 const GROUNDED: &[u8] = include_bytes!("../../fixtures/gemini/grounded_stream/stream.sse");
@@ -24,28 +25,21 @@ const TURNS: &[u8] = include_bytes!("../../fixtures/gemini/client_turns/in.json"
 fn on<R>(model: &str, flavor: Flavor<'_>, run: impl FnOnce(&Target<'_>) -> R) -> R {
     let quirks = Quirks::default();
     let abilities = Abilities::default();
-    run(&Target { provider: "gemini", model, flavor, abilities, quirks: &quirks, may_modify: false })
+    run(&Target {
+        provider: "gemini",
+        model,
+        flavor,
+        abilities,
+        quirks: &quirks,
+        may_modify: false,
+        betas: Vec::new(),
+    })
 }
 
 fn decode_stream(chunks: &[&[u8]]) -> (Vec<Event>, StreamEnd) {
     on("gemini-3-pro-preview", Flavor::Plain, |target| {
-        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        for chunk in chunks {
-            assert!(frames.push(chunk));
-            while let Some(frame) = frames.next_frame() {
-                decoder.frame(frame, &mut events).unwrap();
-            }
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
+        testing::read(Framing::Sse, chunks, Provider.decoder(target))
     })
-}
-
-fn folded(events: &[Event]) -> ChatResponse {
-    let mut folder = Folder::new();
-    events.iter().for_each(|event| folder.add(event));
-    folder.finish()
 }
 
 fn reply(alt_sse: bool) -> Reply {
@@ -64,17 +58,6 @@ fn body(request: &ChatRequest, model: &str, flavor: Flavor<'_>) -> (Value, Vec<S
 fn turns() -> ChatRequest {
     let call = ClientCall { path_model: Some("gemini-3-pro-preview"), ..ClientCall::default() };
     Client.decode(TURNS, &call).unwrap()
-}
-
-#[test]
-fn a_stream_cut_anywhere_gives_the_same_events() {
-    for fixture in [TOOLS, GROUNDED] {
-        let whole = decode_stream(&[fixture]);
-        assert_eq!(whole.1, StreamEnd::Complete);
-        for at in 0..fixture.len() {
-            assert_eq!(decode_stream(&[&fixture[..at], &fixture[at..]]), whole, "cut at {at}");
-        }
-    }
 }
 
 #[test]

@@ -190,9 +190,11 @@ impl Writer<'_> {
             Part::Foreign { family: Family::Gemini, value } => return Ok(Some(value.clone())),
             Part::Foreign { .. } => {
                 let why = "this block is known to the provider that made it only; leave it out";
-                return Err(refused(at, why));
+                return Err(Unsupported::new(at, why));
             }
-            Part::ToolResult { .. } => return Err(refused(at, "tool results belong in a tool turn")),
+            Part::ToolResult { .. } => {
+                return Err(Unsupported::new(at, "tool results belong in a tool turn"));
+            }
         };
         match signature {
             Some(state) if state.family == Family::Gemini => {
@@ -238,14 +240,14 @@ impl Writer<'_> {
         shown: &mut Vec<Value>,
     ) -> Result<(usize, Value), Unsupported> {
         let Part::ToolResult { id, name, content, is_error, extra, .. } = part else {
-            return Err(refused(at, "a tool turn holds tool results only"));
+            return Err(Unsupported::new(at, "a tool turn holds tool results only"));
         };
         self.note_cache(part);
         let known = self.calls.get(id).cloned();
         let order = known.as_ref().map_or(usize::MAX, |(_, order)| *order);
         let Some(name) = name.clone().or(known.map(|(name, _)| name)) else {
             let why = format!("no tool call before it has the id `{id}`; Gemini wants the tool's name");
-            return Err(refused(at, &why));
+            return Err(Unsupported::new(at, &why));
         };
         let (mut texts, mut media) = (Vec::new(), Vec::new());
         for (index, part) in content.iter().enumerate() {
@@ -276,9 +278,6 @@ impl Writer<'_> {
     }
 
     fn media(&mut self, media: &Media, kind: &str, at: &str) -> Result<Map<String, Value>, Unsupported> {
-        if let Some(why) = media.complaint() {
-            return Err(refused(at, why));
-        }
         let (key, value) = match media {
             Media::Base64 { mime, data } => {
                 let mime = google_mime(mime);
@@ -295,13 +294,16 @@ impl Writer<'_> {
                     (None, false) => {
                         let why =
                             "the media type cannot be told from the address; say it, or send base64 data";
-                        return Err(refused(at, why));
+                        return Err(Unsupported::new(at, why));
                     }
                 }
             }
             Media::FileId { id, family: Family::Gemini } => ("fileData", json!({ "fileUri": id })),
             Media::FileId { .. } => {
-                return Err(refused(at, "the file was uploaded to another provider; send its bytes"));
+                return Err(Unsupported::new(
+                    at,
+                    "the file was uploaded to another provider; send its bytes",
+                ));
             }
         };
         Ok(Map::from_iter([(key.to_owned(), value)]))
@@ -381,8 +383,4 @@ fn mime_of(url: &str, kind: &str) -> Option<String> {
         _ => return None,
     };
     Some(mime.to_owned())
-}
-
-fn refused(at: &str, why: &str) -> Unsupported {
-    Unsupported { what: at.to_owned(), why: why.to_owned() }
 }

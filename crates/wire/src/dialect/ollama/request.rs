@@ -8,6 +8,7 @@ use crate::chat::{
     ChatRequest, Effort, Family, Media, Message, OutputFormat, Part, Reasoning, Role, Tool, ToolChoice,
 };
 use crate::dialect::provider::leave_out;
+use crate::dialect::render::{lose, put};
 use crate::dialect::{Losses, Target, Unsupported};
 use crate::json as wire_json;
 
@@ -64,11 +65,7 @@ fn options(request: &ChatRequest, losses: &mut Losses) -> Map<String, Value> {
         ("frequency_penalty", sampling.frequency_penalty.as_ref().map(|number| json!(number))),
     ];
     let mut options = Map::new();
-    for (name, value) in members {
-        if let Some(value) = value {
-            options.insert(name.to_owned(), value);
-        }
-    }
+    put(&mut options, members);
     match request.extra.get(Family::Ollama, "options") {
         Some(Value::Object(extra)) => {
             for (key, value) in extra {
@@ -91,22 +88,17 @@ fn logprobs(request: &ChatRequest, body: &mut Map<String, Value>) {
 }
 
 fn note_losses(request: &ChatRequest, losses: &mut Losses) {
-    let sampling = &request.sampling;
-    let lost = [
-        ("sampling.n", sampling.n.is_some_and(|n| n > 1)),
-        ("sampling.logit_bias", sampling.logit_bias.is_some()),
-        ("parallel_tools", request.parallel_tools == Some(false)),
-        ("service_tier", request.service_tier.is_some()),
-        ("user", request.user.is_some()),
-        ("metadata", !request.metadata.is_empty()),
-        ("modalities", request.modalities.iter().any(|kind| kind != "text")),
-        ("audio", request.audio.is_some()),
+    let wishes = [
+        "sampling.n",
+        "sampling.logit_bias",
+        "parallel_tools",
+        "service_tier",
+        "user",
+        "metadata",
+        "modalities",
+        "audio",
     ];
-    for (name, is_lost) in lost {
-        if is_lost {
-            losses.note(name);
-        }
-    }
+    lose(request, &wishes, losses);
 }
 
 /// Levels are understood by gpt-oss only; other models take yes or no.
@@ -273,11 +265,19 @@ impl Said {
                 self.images.push(json!(data));
             }
             Part::Image { .. } => {
-                return Err(refused(at, "Ollama fetches no pictures; send the picture as base64 data"));
+                return Err(Unsupported::new(
+                    at,
+                    "Ollama fetches no pictures; send the picture as base64 data",
+                ));
             }
-            Part::Audio { .. } => return Err(refused(at, "Ollama takes no sound; send a transcript")),
+            Part::Audio { .. } => {
+                return Err(Unsupported::new(at, "Ollama takes no sound; send a transcript"));
+            }
             Part::File { .. } => {
-                return Err(refused(at, "Ollama takes no files; send the text, or pictures of the pages"));
+                return Err(Unsupported::new(
+                    at,
+                    "Ollama takes no files; send the text, or pictures of the pages",
+                ));
             }
             Part::ToolCall { id, name, arguments, signature, .. } => {
                 if signature.is_some() {
@@ -295,9 +295,11 @@ impl Said {
                 }
                 add_paragraph(&mut self.thinking, text);
             }
-            Part::ToolResult { .. } => return Err(refused(at, "tool results belong in a tool turn")),
+            Part::ToolResult { .. } => {
+                return Err(Unsupported::new(at, "tool results belong in a tool turn"));
+            }
             Part::Foreign { .. } => {
-                return Err(refused(
+                return Err(Unsupported::new(
                     at,
                     "this block is known to the provider that made it only; leave it out",
                 ));
@@ -321,10 +323,6 @@ impl Said {
         }
         message
     }
-}
-
-fn refused(at: &str, why: &str) -> Unsupported {
-    Unsupported { what: at.to_owned(), why: why.to_owned() }
 }
 
 fn add_paragraph(text: &mut String, more: &str) {

@@ -4,49 +4,21 @@ use serde_json::{Value, json};
 
 use super::Provider;
 use crate::chat::{
-    ChatRequest, ChatResponse, Effort, Event, Extra, Family, FinishReason, Folder, Media, Message,
-    OutputFormat, Part, Reasoning, Role,
+    ChatRequest, Effort, Event, Extra, Family, FinishReason, Media, Message, OutputFormat, Part, Reasoning,
+    Role,
 };
-use crate::dialect::{Abilities, Flavor, Head, Losses, ProviderDialect, Quirks, StreamEnd, Target};
-use crate::frame::NdJsonFrames;
+use crate::dialect::{Framing, Head, Losses, ProviderDialect, Quirks, StreamEnd, Target};
+use crate::testing::{self, folded};
 
 const TOOLS: &[u8] = include_bytes!("../../fixtures/ollama/tools_stream/stream.ndjson");
 const WHOLE: &[u8] = include_bytes!("../../fixtures/ollama/whole/answer.json");
 
 fn on<R>(model: &str, run: impl FnOnce(&Target<'_>) -> R) -> R {
-    let (quirks, abilities) = (Quirks::default(), Abilities::default());
-    let flavor = Flavor::Plain;
-    run(&Target { provider: "ollama", model, flavor, abilities, quirks: &quirks, may_modify: false })
+    run(&testing::target("ollama", model, &Quirks::default()))
 }
 
 fn decode_stream(chunks: &[&[u8]]) -> (Vec<Event>, StreamEnd) {
-    on("m", |target| {
-        let (mut frames, mut events) = (NdJsonFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        for chunk in chunks {
-            assert!(frames.push(chunk));
-            while let Some(frame) = frames.next_frame() {
-                decoder.frame(frame, &mut events).unwrap();
-            }
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
-    })
-}
-
-fn folded(events: &[Event]) -> ChatResponse {
-    let mut folder = Folder::new();
-    events.iter().for_each(|event| folder.add(event));
-    folder.finish()
-}
-
-#[test]
-fn a_stream_cut_anywhere_gives_the_same_events() {
-    let whole = decode_stream(&[TOOLS]);
-    assert_eq!(whole.1, StreamEnd::Complete);
-    for at in 0..TOOLS.len() {
-        assert_eq!(decode_stream(&[&TOOLS[..at], &TOOLS[at..]]), whole, "cut at {at}");
-    }
+    on("m", |target| testing::read(Framing::NdJson, chunks, Provider.decoder(target)))
 }
 
 #[test]

@@ -349,6 +349,10 @@ fn reasoning(wish: &Reasoning, target: &Target<'_>, body: &mut Map<String, Value
         return;
     }
     let effort = match (&wish.effort, wish.budget) {
+        // Not a word of OpenAI's; a model the catalog does not know may have it.
+        (Some(Effort::Max), _) if target.abilities.reasoning == Some(true) => {
+            target.abilities.effort(Effort::Max, losses)
+        }
         (Some(effort), _) => effort.clone(),
         (None, Some(budget)) => {
             losses.note("reasoning.budget");

@@ -126,6 +126,8 @@ struct Spoken {
     reasoning: Option<String>,
     blocks: Vec<Value>,
     signed: bool,
+    /// Opaque state of text.
+    signatures: Vec<String>,
     calls: Vec<Value>,
     annotations: Vec<Value>,
     audio: Option<Value>,
@@ -136,9 +138,7 @@ impl Spoken {
     fn add(&mut self, part: &Part, request: &ChatRequest, losses: &mut Losses) {
         match part {
             Part::Text { text, annotations, signature, .. } => {
-                if signature.is_some() {
-                    losses.note("content.signature");
-                }
+                self.signatures.extend(signature.iter().map(|it| opaque::seal(it, Family::Gemini)));
                 self.text.get_or_insert_default().push_str(text);
                 self.annotations.extend(annotations.iter().cloned());
             }
@@ -197,6 +197,10 @@ impl Spoken {
         }
         if self.signed {
             message.insert("thinking_blocks".to_owned(), Value::Array(self.blocks));
+        }
+        if !self.signatures.is_empty() {
+            let fields = json!({"thought_signatures": self.signatures});
+            message.insert("provider_specific_fields".to_owned(), fields);
         }
         if legacy {
             if let Some(Value::Object(mut call)) = self.calls.drain(..).next() {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::chat::{CacheHint, Extra, Family, Media, Part};
-use crate::dialect::BadRequest;
 use crate::dialect::members::{Members, wrong};
+use crate::dialect::{BadRequest, media};
 use crate::opaque;
 
 use super::types::cache_hint;
@@ -39,34 +39,38 @@ fn part(item: Value, at: &str) -> Result<Part, BadRequest> {
             extra: Extra::from_map(Family::OpenAi, members.rest()),
         },
         "image_url" => {
-            let (url, detail, mime) = match members.need("image_url")? {
-                Value::String(url) => (url, members.text("detail")?, None),
+            let place = members.at("image_url");
+            let (media, detail) = match members.need("image_url")? {
+                Value::String(url) => (media::of_url(&url, None, &place)?, members.text("detail")?),
                 object => {
-                    let mut image = Members::of(object, format!("{at}.image_url"))?;
-                    (image.need_text("url")?, image.text("detail")?, image.text("format")?)
+                    let mut image = Members::of(object, place)?;
+                    let (url, mime) = (image.need_text("url")?, image.text("format")?);
+                    (media::of_url(&url, mime, &image.at("url"))?, image.text("detail")?)
                 }
             };
             let extra = Extra::from_map(Family::OpenAi, members.rest());
-            Part::Image { media: media(&url, mime, at)?, detail, cache, extra }
+            Part::Image { media, detail, cache, extra }
         }
         "input_audio" => {
             let mut audio = members.need_object("input_audio")?;
             let data = audio.need_text("data")?;
             let format = audio.text("format")?.unwrap_or_else(|| "wav".to_owned());
             let mime = if format.contains('/') { format } else { format!("audio/{format}") };
-            Part::Audio { media: Media::Base64 { mime, data }, transcript: None, id: None }
+            let media = media::inline(mime, data, &audio.at("data"))?;
+            Part::Audio { media, transcript: None, id: None }
         }
         "file" => {
             let file = members.need_object("file")?;
             file_part(file, cache)?
         }
         "video_url" => {
+            let place = members.at("video_url");
             let url = match members.need("video_url")? {
                 Value::String(url) => url,
-                object => Members::of(object, format!("{at}.video_url"))?.need_text("url")?,
+                object => Members::of(object, &*place)?.need_text("url")?,
             };
             let extra = Extra::from_map(Family::OpenAi, members.rest());
-            let media = media(&url, Some("video/mp4".to_owned()), at)?;
+            let media = media::of_url(&url, Some("video/mp4".to_owned()), &place)?;
             Part::File { media, name: None, cache, extra }
         }
         "refusal" => Part::Refusal { text: members.need_text("refusal")? },
@@ -83,9 +87,9 @@ fn file_part(mut file: Members, cache: Option<CacheHint>) -> Result<Part, BadReq
     let name = file.text("filename")?;
     let mime = file.text("format")?;
     let media = match (file.text("file_data")?, file.text("file_id")?) {
-        (Some(data), _) if data.contains(':') => media(&data, mime, &at)?,
+        (Some(data), _) if data.contains(':') => media::of_url(&data, mime, &at)?,
         // Bare base64, as some clients send it.
-        (Some(data), _) => Media::Base64 { mime: mime.unwrap_or_else(|| "application/pdf".to_owned()), data },
+        (Some(data), _) => media::inline(mime.unwrap_or_else(|| "application/pdf".to_owned()), data, &at)?,
         // LiteLLM takes addresses in place of ids.
         (None, Some(id)) if id.contains("://") => Media::Url { url: id, mime },
         (None, Some(id)) => Media::FileId { id, family: Family::OpenAi },
@@ -95,19 +99,6 @@ fn file_part(mut file: Members, cache: Option<CacheHint>) -> Result<Part, BadReq
     };
     let extra = Extra::from_map(Family::OpenAi, file.rest());
     Ok(Part::File { media, name, cache, extra })
-}
-
-/// Tells a data URL from an address.
-fn media(url: &str, mime: Option<String>, at: &str) -> Result<Media, BadRequest> {
-    let Some(rest) = url.strip_prefix("data:") else {
-        return Ok(Media::Url { url: url.to_owned(), mime });
-    };
-    let (head, data) =
-        rest.split_once(',').filter(|(head, _)| head.ends_with(";base64")).ok_or_else(|| {
-            BadRequest::new(at, format!("{at}: a data URL must be `data:<type>;base64,<data>`"))
-        })?;
-    let stated = head.split(';').next().unwrap_or_default();
-    Ok(Media::Base64 { mime: mime.unwrap_or_else(|| stated.to_owned()), data: data.to_owned() })
 }
 
 /// Reads one of `thinking_blocks`. The form is Anthropic's, so an untagged signature is Anthropic's too.

@@ -10,7 +10,7 @@ use crate::dialect::{
 };
 use crate::json;
 
-use super::types::settle_tier;
+use super::types::{settle_tier, stated_cost};
 use super::{answer, body, fault, stream};
 
 /// What must be escaped in a path segment.
@@ -64,6 +64,10 @@ impl ProviderDialect for Provider {
         let mut answer = answer::decode(body, target.quirks.schema_by_tool)?;
         if target.quirks.unknown_tier_as_auto {
             settle_tier(&mut answer.usage.service_tier);
+        }
+        if target.quirks.cost_in_body {
+            let cost = answer.extra.get(Family::OpenAi, "cost").and_then(serde_json::Value::as_number);
+            answer.usage.stated_cost = stated_cost(cost);
         }
         Ok(answer)
     }

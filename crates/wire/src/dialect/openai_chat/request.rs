@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::chat::{
     ChatRequest, Effort, Extra, Family, Message, OutputFormat, Part, Reasoning, Role, Signature,
 };
-use crate::dialect::members::{Members, wrong};
+use crate::dialect::members::{self, Members, wrong};
 use crate::dialect::{BadRequest, ClientCall};
 use crate::{json, opaque};
 
@@ -15,14 +15,9 @@ use super::types::cache_hint;
 
 /// Reads the body of `POST /v1/chat/completions`.
 pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value: Value = json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let value = members::document(body)?;
     let mut body = Members::of(value, "")?;
-    let model = match (call.path_model, body.text("model")?) {
-        (Some(model), _) => model.to_owned(),
-        (None, Some(model)) => model,
-        (None, None) => return Err(BadRequest::new("model", "model: this member is required")),
-    };
+    let model = members::model(call, &mut body)?;
     let mut request = ChatRequest { model, ..ChatRequest::default() };
     let stream = body.flag("stream")?;
     request.stream = call.path_stream.or(stream).unwrap_or(false);
@@ -154,6 +149,7 @@ fn assistant(
     if let Some(text) = message.text("refusal")? {
         parts.push(Part::Refusal { text });
     }
+    let state = state_of_text(message);
     if let Some(mut audio) = message.object("audio")? {
         let id = audio.text("id")?;
         let data = audio.text("data")?.unwrap_or_default();
@@ -170,7 +166,30 @@ fn assistant(
         let arguments = call.text("arguments")?.unwrap_or_default();
         parts.push(Part::tool_call(format!("call_legacy_{legacy}"), name, arguments));
     }
+    if let Some(state) = state {
+        sign(&mut parts, state);
+    }
     Ok(parts)
+}
+
+/// What Gemini wants back with an assistant's text. Source: LiteLLM, "Thought signatures".
+fn state_of_text(message: &Members) -> Option<Signature> {
+    let state = message.peek("provider_specific_fields")?.get("thought_signatures")?.as_array()?.last()?;
+    Some(opaque::open(state.as_str()?, Family::Gemini))
+}
+
+/// Puts a message's own state to its last text; LiteLLM repeats that of a call there.
+fn sign(parts: &mut [Part], state: Signature) {
+    let of_call = parts.iter().any(
+        |part| matches!(part, Part::ToolCall { signature: Some(known), .. } if known.data == state.data),
+    );
+    let text = parts.iter_mut().rev().find_map(|part| match part {
+        Part::Text { signature, .. } => Some(signature),
+        _ => None,
+    });
+    if let (Some(signature), false) = (text, of_call) {
+        *signature = Some(state);
+    }
 }
 
 fn tool_call(mut call: Members) -> Result<Part, BadRequest> {

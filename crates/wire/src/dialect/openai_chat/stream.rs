@@ -16,7 +16,7 @@ use super::answer::{
 };
 use super::content::thinking_block;
 use super::fault::fault_of;
-use super::types::{WireUsage, finish_of, settle_tier};
+use super::types::{WireUsage, finish_of, settle_tier, stated_cost};
 
 #[derive(serde::Deserialize)]
 struct Chunk {
@@ -38,6 +38,8 @@ struct Chunk {
     service_tier: Option<String>,
     #[serde(default)]
     system_fingerprint: Option<String>,
+    #[serde(default)]
+    cost: Option<serde_json::Number>,
     #[serde(default)]
     citations: Option<Value>,
     #[serde(default)]
@@ -136,6 +138,7 @@ pub(super) struct Decoder {
     /// Structured output was asked for through a tool.
     by_tool: bool,
     unknown_tier_as_auto: bool,
+    cost_in_body: bool,
     started: bool,
     done: bool,
     next: u32,
@@ -182,6 +185,7 @@ impl Decoder {
         Self {
             by_tool: quirks.schema_by_tool,
             unknown_tier_as_auto: quirks.unknown_tier_as_auto,
+            cost_in_body: quirks.cost_in_body,
             started: false,
             done: false,
             next: 0,
@@ -559,6 +563,9 @@ impl StreamDecoder for Decoder {
             usage.service_tier = chunk.service_tier.take();
             if self.unknown_tier_as_auto {
                 settle_tier(&mut usage.service_tier);
+            }
+            if self.cost_in_body {
+                usage.stated_cost = stated_cost(chunk.cost.as_ref());
             }
             out.push(Event::Usage(usage));
         }

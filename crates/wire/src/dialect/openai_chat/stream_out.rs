@@ -267,7 +267,12 @@ impl Encoder {
                 let choice = open.choice;
                 self.delta(choice, "thinking_blocks", &block, out);
             }
-            _ => self.losses.note("content.signature"),
+            _ => {
+                // As LiteLLM tells a message's own; accumulators put the list together.
+                let fields = json!({"thought_signatures": [opaque::seal(signature, Family::Gemini)]});
+                let choice = open.choice;
+                self.delta(choice, "provider_specific_fields", &fields, out);
+            }
         }
     }
 

@@ -5,14 +5,12 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{Client, Provider};
-use crate::chat::{
-    ChatRequest, ChatResponse, Event, Family, FinishReason, Folder, Part, PartKind, Signature, unfold,
-};
+use crate::chat::{ChatRequest, Event, Family, FinishReason, Part, PartKind, Signature, unfold};
 use crate::dialect::{
-    Abilities, ClientCall, ClientDialect, ErrorNote, Flavor, Head, Losses, ProviderDialect, Quirks, Reply,
-    StreamEnd, Target,
+    Abilities, ClientCall, ClientDialect, ErrorNote, Flavor, Framing, Head, Losses, ProviderDialect, Quirks,
+    Reply, StreamEnd, Target,
 };
-use crate::frame::SseFrames;
+use crate::testing::{self, folded};
 
 const TEXT: &[u8] = include_bytes!("../../fixtures/openai_chat/text_stream/stream.sse");
 const TOOLS: &[u8] = include_bytes!("../../fixtures/openai_chat/tools_stream/stream.sse");
@@ -21,26 +19,19 @@ const ERROR: &[u8] = include_bytes!("../../fixtures/openai_chat/error_stream/str
 
 fn on<R>(quirks: &Quirks, run: impl FnOnce(&Target<'_>) -> R) -> R {
     let (model, flavor, abilities) = ("gpt-4o", Flavor::Plain, Abilities::default());
-    run(&Target { provider: "openai", model, flavor, abilities, quirks, may_modify: false })
-}
-
-fn read_stream(bytes: &[u8], quirks: &Quirks) -> (Vec<Event>, StreamEnd) {
-    on(quirks, |target| {
-        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        assert!(frames.push(bytes));
-        while let Some(frame) = frames.next_frame() {
-            decoder.frame(frame, &mut events).unwrap();
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
+    run(&Target {
+        provider: "openai",
+        model,
+        flavor,
+        abilities,
+        quirks,
+        may_modify: false,
+        betas: Vec::new(),
     })
 }
 
-fn folded(events: &[Event]) -> ChatResponse {
-    let mut folder = Folder::new();
-    events.iter().for_each(|event| folder.add(event));
-    folder.finish()
+fn read_stream(bytes: &[u8], quirks: &Quirks) -> (Vec<Event>, StreamEnd) {
+    on(quirks, |target| testing::read(Framing::Sse, &[bytes], Provider.decoder(target)))
 }
 
 fn reply(request: ChatRequest) -> Reply {
@@ -168,15 +159,21 @@ fn signed_thoughts_survive_a_turn_of_the_client() {
     if let Part::ToolCall { signature, .. } = &mut call {
         *signature = Some(gemini);
     }
+    let mut said = Part::text("So.");
+    if let Part::Text { signature, .. } = &mut said {
+        *signature = Some(Signature { family: Family::Gemini, data: "te+/=".into() });
+    }
     let parts = vec![
         Part::Reasoning { text: "Hm.".into(), signature: Some(state), redacted: false, id: None },
         Part::Reasoning { text: String::new(), signature: Some(hidden), redacted: true, id: None },
-        Part::text("So."),
+        said,
         call,
     ];
     let mut answer = folded(&[]);
     answer.choices[0].parts = parts.clone();
-    let whole = Client.encode(&answer, &reply(ChatRequest::default()), &mut Losses::default());
+    let mut losses = Losses::default();
+    let whole = Client.encode(&answer, &reply(ChatRequest::default()), &mut losses);
+    assert!(losses.names().is_empty());
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     let back = decoded(json!({"model": "m", "messages": [whole["choices"][0]["message"]]}));
     assert_eq!(back.messages[0].parts, parts);
@@ -187,6 +184,26 @@ fn signed_thoughts_survive_a_turn_of_the_client() {
     assert_eq!(blocks[0][0]["thinking"], "Hm.");
     assert_eq!(blocks[0][0]["signature"], "sig");
     assert_eq!(blocks[1][0]["type"], "redacted_thinking");
+    let of_text: Vec<&Value> = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"].get("provider_specific_fields"))
+        .collect();
+    assert_eq!(of_text, [&json!({"thought_signatures": ["te+/="]})]);
+}
+
+#[test]
+fn the_state_of_a_call_that_litellm_repeats_for_the_message_stays_the_calls() {
+    let call = json!({"id": "t1", "type": "function", "function": {"name": "look", "arguments": "{}"},
+        "provider_specific_fields": {"thought_signature": "ts"}});
+    let message = json!({"role": "assistant", "content": "So.", "tool_calls": [call],
+        "provider_specific_fields": {"thought_signatures": ["ts"]}});
+    let request = decoded(json!({"model": "m", "messages": [message]}));
+    let [Part::Text { signature: None, .. }, Part::ToolCall { signature: Some(signature), .. }] =
+        request.messages[0].parts.as_slice()
+    else {
+        panic!("{:?}", request.messages)
+    };
+    assert_eq!(signature.data, "ts");
 }
 
 #[test]
@@ -307,7 +324,15 @@ fn every_surface_has_its_path() {
     let quirks = Quirks::default();
     let path = |model, flavor, stream| {
         let abilities = Abilities::default();
-        let target = Target { provider: "x", model, flavor, abilities, quirks: &quirks, may_modify: false };
+        let target = Target {
+            provider: "x",
+            model,
+            flavor,
+            abilities,
+            quirks: &quirks,
+            may_modify: false,
+            betas: Vec::new(),
+        };
         Provider.route(&target, stream).path
     };
     assert_eq!(path("m", Flavor::Plain, false), "/chat/completions");
@@ -368,4 +393,15 @@ fn citations_may_come_after_the_text_they_belong_to() {
         chunks.last().unwrap()["choices"][0]["delta"]["annotations"][0]["url_citation"]["url"],
         "https://f.example"
     );
+}
+
+#[test]
+fn a_stated_cost_is_read_to_the_digit_where_it_counts() {
+    let chunk = |more: &str| format!("data: {{\"id\":\"c\",\"choices\":[]{more}}}\n\n");
+    let usage = r#","usage":{"prompt_tokens":1,"completion_tokens":1}"#;
+    let stream = chunk(&format!("{usage},\"cost\":1.234e-6"));
+    let stated = |quirks: &Quirks| folded(&read_stream(stream.as_bytes(), quirks).0).usage.stated_cost;
+    let quirks = Quirks { cost_in_body: true, ..Quirks::default() };
+    assert_eq!(stated(&quirks).map(|cost| cost.pico()), Some(1_234_000));
+    assert_eq!(stated(&Quirks::default()), None);
 }

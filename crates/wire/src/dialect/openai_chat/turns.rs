@@ -110,7 +110,10 @@ impl Writer<'_> {
         let marked = items.iter().any(|item| item.get("cache_control").is_some());
         if self.quirks().text_only_content && !all_text {
             if !self.target.may_modify {
-                return Err(refused(at, "this model takes text only; leave pictures, sound and files out"));
+                return Err(Unsupported::new(
+                    at,
+                    "this model takes text only; leave pictures, sound and files out",
+                ));
             }
             self.losses.note("content.media");
             items.retain(|item| item.get("type").is_some_and(|kind| kind == "text"));
@@ -151,13 +154,16 @@ impl Writer<'_> {
             }
             Part::Foreign { family: Family::OpenAi, value } => return Ok(value.clone()),
             Part::Foreign { .. } => {
-                return Err(refused(
+                return Err(Unsupported::new(
                     at,
                     "this block is known to the provider that made it only; leave it out",
                 ));
             }
             Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Reasoning { .. } => {
-                return Err(refused(at, "this kind of content does not belong in a turn of this role"));
+                return Err(Unsupported::new(
+                    at,
+                    "this kind of content does not belong in a turn of this role",
+                ));
             }
         };
         self.cache(&mut item, cache);
@@ -271,7 +277,7 @@ impl Writer<'_> {
 
     fn tool_result(&mut self, part: &Part, extra: &Extra, at: &str) -> Result<Value, Unsupported> {
         let Part::ToolResult { id, name, content, is_error, cache, .. } = part else {
-            return Err(refused(at, "a turn of this role holds tool results only"));
+            return Err(Unsupported::new(at, "a turn of this role holds tool results only"));
         };
         if *is_error {
             self.losses.note("tool_result.is_error");
@@ -334,14 +340,14 @@ fn picture_url(media: &Media, at: &str) -> Result<String, Unsupported> {
         Media::Base64 { mime, data } => Ok(format!("data:{mime};base64,{data}")),
         Media::Url { url, .. } => Ok(url.clone()),
         Media::FileId { .. } => {
-            Err(refused(at, "chat completions take no uploaded pictures; send base64 data or a URL"))
+            Err(Unsupported::new(at, "chat completions take no uploaded pictures; send base64 data or a URL"))
         }
     }
 }
 
 fn audio(media: &Media, at: &str) -> Result<Value, Unsupported> {
     let Media::Base64 { mime, data } = media else {
-        return Err(refused(at, "sound is taken inline only; send base64 data"));
+        return Err(Unsupported::new(at, "sound is taken inline only; send base64 data"));
     };
     let format = match mime.strip_prefix("audio/").unwrap_or(mime) {
         "mpeg" | "mp3" => "mp3",
@@ -357,7 +363,8 @@ fn file(media: &Media, name: Option<&str>, extra: &Extra, at: &str) -> Result<Va
         Media::Base64 { mime, data } if mime.starts_with("text/") => {
             // Files are PDF here; plain text can be said as such.
             let text = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = text.ok_or_else(|| refused(at, "the file is not UTF-8 text; send it as PDF"))?;
+            let text =
+                text.ok_or_else(|| Unsupported::new(at, "the file is not UTF-8 text; send it as PDF"))?;
             return Ok(json!({"type": "text", "text": text}));
         }
         Media::Url { url, mime } if mime.as_deref().is_some_and(|mime| mime.starts_with("video/")) => {
@@ -375,16 +382,12 @@ fn file(media: &Media, name: Option<&str>, extra: &Extra, at: &str) -> Result<Va
             file.insert("file_id".to_owned(), json!(id));
         }
         Media::FileId { .. } => {
-            return Err(refused(at, "the file was uploaded to another provider; send base64 data"));
+            return Err(Unsupported::new(at, "the file was uploaded to another provider; send base64 data"));
         }
         Media::Url { .. } => {
-            return Err(refused(at, "files are not fetched from addresses here; send base64 data"));
+            return Err(Unsupported::new(at, "files are not fetched from addresses here; send base64 data"));
         }
     }
     add(&mut file, extra);
     Ok(json!({"type": "file", "file": file}))
-}
-
-fn refused(what: &str, why: &str) -> Unsupported {
-    Unsupported { what: what.to_owned(), why: why.to_owned() }
 }

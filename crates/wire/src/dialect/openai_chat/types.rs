@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use faregate_terms::Usage;
+use faregate_terms::{PicoUsd, Usage};
 
 use crate::chat::{CacheHint, FinishReason};
 
@@ -251,4 +251,12 @@ pub(super) fn put_cache(members: &mut Map<String, Value>, cache: &CacheHint) {
         control.insert("ttl".to_owned(), json!(ttl));
     }
     members.insert("cache_control".to_owned(), Value::Object(control));
+}
+
+/// The cost a provider states in dollars, as `cost` beside `usage`; its digits are those it was written with.
+///
+/// Source: LiteLLM, Eden AI.
+pub(super) fn stated_cost(cost: Option<&serde_json::Number>) -> Option<PicoUsd> {
+    let cost = PicoUsd::parse(&cost?.to_string()).ok()?;
+    (cost >= PicoUsd::ZERO).then_some(cost)
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Family, Media, Message, OutputFormat, Part, Reasoning, Role};
 use crate::dialect::provider::leave_out;
+use crate::dialect::render::{lose, put};
 use crate::dialect::{Losses, Target, Unsupported};
 
 use super::output::{custom_input, format, reasoning as reasoning_item};
@@ -88,30 +89,22 @@ fn sampling(request: &ChatRequest, body: &mut Map<String, Value>, losses: &mut L
         ("user", request.user.as_deref().map(Value::from)),
         ("metadata", (!request.metadata.is_empty()).then(|| Value::Object(request.metadata.clone()))),
     ];
-    for (name, value) in members {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    }
+    put(body, members);
     if sampling.logprobs == Some(true) && request.extra.get(Family::Responses, "include").is_none() {
         body.insert("include".to_owned(), json!(["message.output_text.logprobs"]));
     }
-    let lost = [
-        ("sampling.stop", !sampling.stop.is_empty()),
-        ("sampling.n", sampling.n.is_some_and(|n| n > 1)),
-        ("sampling.seed", sampling.seed.is_some()),
-        ("sampling.top_k", sampling.top_k.is_some()),
-        ("sampling.presence_penalty", sampling.presence_penalty.is_some()),
-        ("sampling.frequency_penalty", sampling.frequency_penalty.is_some()),
-        ("sampling.logit_bias", sampling.logit_bias.is_some()),
-        ("modalities", request.modalities.iter().any(|kind| kind != "text")),
-        ("audio", request.audio.is_some()),
+    let wishes = [
+        "sampling.stop",
+        "sampling.n",
+        "sampling.seed",
+        "sampling.top_k",
+        "sampling.presence_penalty",
+        "sampling.frequency_penalty",
+        "sampling.logit_bias",
+        "modalities",
+        "audio",
     ];
-    for (name, is_lost) in lost {
-        if is_lost {
-            losses.note(name);
-        }
-    }
+    lose(request, &wishes, losses);
 }
 
 fn offer(
@@ -179,6 +172,10 @@ fn reasoning(
         _ if wish.disabled || wish.budget == Some(0) => {
             losses.note("reasoning.disabled");
             None
+        }
+        // Not a word of OpenAI's; a model the catalog does not know may have it.
+        (Some(Effort::Max), _) if target.abilities.reasoning == Some(true) => {
+            Some(target.abilities.effort(Effort::Max, losses))
         }
         (Some(effort), _) => Some(effort.clone()),
         (None, Some(budget)) => {
@@ -308,7 +305,7 @@ impl<'a> Writer<'a> {
             }
             Part::Foreign { family: Family::Responses, value } => self.items.push(value.clone()),
             _ => {
-                return Err(refused(
+                return Err(Unsupported::new(
                     at,
                     "this block is known to the provider that made it only; leave it out",
                 ));
@@ -391,11 +388,11 @@ impl<'a> Writer<'a> {
                 self.losses.note("content.audio");
                 Ok(Some(json!({"type": "output_text", "text": text, "annotations": []})))
             }
-            Part::Audio { .. } => Err(refused(
+            Part::Audio { .. } => Err(Unsupported::new(
                 at,
                 "the responses API takes no sound; send a transcript, or use chat completions",
             )),
-            _ => Err(refused(at, "this kind of content does not belong here")),
+            _ => Err(Unsupported::new(at, "this kind of content does not belong here")),
         }
     }
 }
@@ -405,11 +402,7 @@ fn address(media: &Media, at: &str) -> Result<String, Unsupported> {
         Media::Base64 { mime, data } => Ok(format!("data:{mime};base64,{data}")),
         Media::Url { url, .. } => Ok(url.clone()),
         Media::FileId { .. } => {
-            Err(refused(at, "the file was uploaded to another provider; send base64 data or a URL"))
+            Err(Unsupported::new(at, "the file was uploaded to another provider; send base64 data or a URL"))
         }
     }
-}
-
-fn refused(what: &str, why: &str) -> Unsupported {
-    Unsupported { what: what.to_owned(), why: why.to_owned() }
 }

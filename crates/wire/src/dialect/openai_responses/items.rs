@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::chat::{Extra, Family, Media, Message, Part, Role};
-use crate::dialect::BadRequest;
-use crate::dialect::members::{Members, wrong};
+use crate::dialect::members::{self, Members, wrong};
+use crate::dialect::{BadRequest, media};
 use crate::{json as wire_json, opaque};
 
 use super::tools::SHELL;
@@ -15,8 +15,7 @@ use super::types::nested;
 /// # Errors
 /// [`BadRequest`] if the body is no JSON object, or `input` neither text nor a list.
 pub fn input_items(body: &[u8]) -> Result<Vec<Value>, BadRequest> {
-    let body: Value = wire_json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let body = members::document(body)?;
     match Members::of(body, "")?.take("input") {
         None => Ok(Vec::new()),
         Some(Value::String(text)) => Ok(vec![user_text(&text)]),
@@ -189,7 +188,7 @@ fn part(item: Value, at: &str) -> Result<Part, BadRequest> {
         "input_image" => {
             let detail = members.text("detail")?;
             let media = match (members.text("image_url")?, members.text("file_id")?) {
-                (Some(url), _) => media(&url, None, at)?,
+                (Some(url), _) => media::of_url(&url, None, &members.at("image_url"))?,
                 (None, Some(id)) => Media::FileId { id, family: Family::Responses },
                 (None, None) => {
                     return Err(BadRequest::new(at, format!("{at}: needs `image_url` or `file_id`")));
@@ -201,8 +200,12 @@ fn part(item: Value, at: &str) -> Result<Part, BadRequest> {
             let name = members.text("filename")?;
             let data = members.text("file_data")?;
             let media = match (data, members.text("file_url")?, members.text("file_id")?) {
-                (Some(data), _, _) if data.starts_with("data:") => media(&data, None, at)?,
-                (Some(data), _, _) => Media::Base64 { mime: "application/pdf".to_owned(), data },
+                (Some(data), _, _) if data.starts_with("data:") => {
+                    media::of_url(&data, None, &members.at("file_data"))?
+                }
+                (Some(data), _, _) => {
+                    media::inline("application/pdf".to_owned(), data, &members.at("file_data"))?
+                }
                 (None, Some(url), _) => Media::Url { url, mime: None },
                 (None, None, Some(id)) => Media::FileId { id, family: Family::Responses },
                 (None, None, None) => {
@@ -215,22 +218,10 @@ fn part(item: Value, at: &str) -> Result<Part, BadRequest> {
         "input_audio" => {
             let mut audio = members.need_object("input_audio")?;
             let format = audio.text("format")?.unwrap_or_else(|| "wav".to_owned());
-            let media = Media::Base64 { mime: format!("audio/{format}"), data: audio.need_text("data")? };
+            let data = audio.need_text("data")?;
+            let media = media::inline(format!("audio/{format}"), data, &audio.at("data"))?;
             Part::Audio { media, transcript: None, id: None }
         }
         _ => Part::Foreign { family: Family::Responses, value: whole },
     })
-}
-
-/// Tells a data URL from an address.
-fn media(url: &str, mime: Option<String>, at: &str) -> Result<Media, BadRequest> {
-    let Some(rest) = url.strip_prefix("data:") else {
-        return Ok(Media::Url { url: url.to_owned(), mime });
-    };
-    let (head, data) =
-        rest.split_once(',').filter(|(head, _)| head.ends_with(";base64")).ok_or_else(|| {
-            BadRequest::new(at, format!("{at}: a data URL must be `data:<type>;base64,<data>`"))
-        })?;
-    let stated = head.split(';').next().unwrap_or_default().to_owned();
-    Ok(Media::Base64 { mime: stated, data: data.to_owned() })
 }

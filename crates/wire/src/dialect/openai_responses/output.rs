@@ -99,11 +99,7 @@ fn item(part: &Part, index: usize, reply: &Reply, losses: &mut Losses) -> Option
         Part::Image { media: Media::Base64 { data, .. }, .. } => Some(picture(&id("ig"), data)),
         Part::Foreign { family: Family::Responses, value } => Some(value.clone()),
         other => {
-            losses.note(match other {
-                Part::Image { .. } => "content.image",
-                Part::Audio { .. } => "content.audio",
-                _ => "content.foreign",
-            });
+            losses.note(other.loss());
             None
         }
     }

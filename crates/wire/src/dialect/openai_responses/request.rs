@@ -3,9 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Extra, Family, Message, OutputFormat, Reasoning, Role};
-use crate::dialect::members::Members;
+use crate::dialect::members::{self, Members};
 use crate::dialect::{BadRequest, ClientCall};
-use crate::json as wire_json;
 
 use super::{items, tools};
 
@@ -14,14 +13,9 @@ pub(super) const INSTRUCTIONS: &str = "instructions";
 
 /// Reads the body of `POST /v1/responses`.
 pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value: Value = wire_json::read(body)
-        .map_err(|why| BadRequest { param: None, message: format!("the body is not valid JSON: {why}") })?;
+    let value = members::document(body)?;
     let mut body = Members::of(value, "")?;
-    let model = match (call.path_model, body.text("model")?) {
-        (Some(model), _) => model.to_owned(),
-        (None, Some(model)) => model,
-        (None, None) => return Err(BadRequest::new("model", "model: this member is required")),
-    };
+    let model = members::model(call, &mut body)?;
     let mut request = ChatRequest { model, ..ChatRequest::default() };
     let stream = body.flag("stream")?;
     request.stream = call.path_stream.or(stream).unwrap_or(false);

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::{Client, Provider, input_items};
 use crate::chat::{
-    ChatRequest, ChatResponse, Event, Family, FinishReason, Folder, Part, Role, Signature, Tool, unfold,
+    ChatRequest, ChatResponse, Event, Family, FinishReason, Part, Role, Signature, Tool, unfold,
 };
 use crate::dialect::{
-    Abilities, ClientCall, ClientDialect, Dialect, ErrorNote, Flavor, Losses, ProviderDialect, Quirks, Reply,
-    StreamEnd, Target,
+    Abilities, ClientCall, ClientDialect, Dialect, ErrorNote, Flavor, Framing, Losses, ProviderDialect,
+    Quirks, Reply, StreamEnd, Target,
 };
 use crate::frame::SseFrames;
+use crate::testing::{self, folded};
 
 const TEXT: &[u8] = include_bytes!("../../fixtures/openai_responses/text_stream/stream.sse");
 const TOOLS: &[u8] = include_bytes!("../../fixtures/openai_responses/tools_stream/stream.sse");
@@ -18,26 +19,19 @@ const TOOLS: &[u8] = include_bytes!("../../fixtures/openai_responses/tools_strea
 fn on<R>(run: impl FnOnce(&Target<'_>) -> R) -> R {
     let (quirks, abilities) = (Quirks::default(), Abilities::default());
     let flavor = Flavor::Plain;
-    run(&Target { provider: "openai", model: "gpt-5", flavor, abilities, quirks: &quirks, may_modify: false })
-}
-
-fn read_stream(bytes: &[u8]) -> (Vec<Event>, StreamEnd) {
-    on(|target| {
-        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        assert!(frames.push(bytes));
-        while let Some(frame) = frames.next_frame() {
-            decoder.frame(frame, &mut events).unwrap();
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
+    run(&Target {
+        provider: "openai",
+        model: "gpt-5",
+        flavor,
+        abilities,
+        quirks: &quirks,
+        may_modify: false,
+        betas: Vec::new(),
     })
 }
 
-fn folded(events: &[Event]) -> ChatResponse {
-    let mut folder = Folder::new();
-    events.iter().for_each(|event| folder.add(event));
-    folder.finish()
+fn read_stream(bytes: &[u8]) -> (Vec<Event>, StreamEnd) {
+    on(|target| testing::read(Framing::Sse, &[bytes], Provider.decoder(target)))
 }
 
 fn reply(request: ChatRequest) -> Reply {
@@ -199,6 +193,7 @@ fn custom_tools_are_functions_elsewhere_and_custom_again_for_the_client() {
         abilities: Abilities::default(),
         quirks: &quirks,
         may_modify: false,
+        betas: Vec::new(),
     };
     let body = crate::dialect::openai_chat::Provider.body(&request, &target, &mut Losses::default()).unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatRequest, Family, Media, OutputFormat, Part, Role};
+use crate::chat::{ChatRequest, Family, Media, Part, Role};
+use crate::dialect::render::{lose, put};
 use crate::dialect::{Losses, Unsupported};
 
 /// Renders `input`.
 pub(super) fn input(request: &ChatRequest, losses: &mut Losses) -> Result<Map<String, Value>, Unsupported> {
     if !request.tools.is_empty() {
-        return Err(refused(
+        return Err(Unsupported::new(
             "tools",
             "Replicate's models take a prompt only; send the request without tools",
         ));
@@ -23,7 +24,7 @@ pub(super) fn input(request: &ChatRequest, losses: &mut Losses) -> Result<Map<St
             match part {
                 Part::Image { media, .. } => {
                     if picture.replace(address(media, &at)?).is_some() {
-                        return Err(refused(
+                        return Err(Unsupported::new(
                             &at,
                             "Replicate's models take one picture; leave the others out",
                         ));
@@ -88,7 +89,12 @@ fn push_text(part: &Part, at: &str, text: &mut String, losses: &mut Losses) -> R
             text.push_str(said);
         }
         Part::Reasoning { .. } => losses.note("reasoning.text"),
-        _ => return Err(refused(at, "Replicate's models take text and one picture; leave the rest out")),
+        _ => {
+            return Err(Unsupported::new(
+                at,
+                "Replicate's models take text and one picture; leave the rest out",
+            ));
+        }
     }
     Ok(())
 }
@@ -97,9 +103,10 @@ fn address(media: &Media, at: &str) -> Result<String, Unsupported> {
     match media {
         Media::Base64 { mime, data } => Ok(format!("data:{mime};base64,{data}")),
         Media::Url { url, .. } => Ok(url.clone()),
-        Media::FileId { .. } => {
-            Err(refused(at, "the picture was uploaded to another provider; send base64 data or a URL"))
-        }
+        Media::FileId { .. } => Err(Unsupported::new(
+            at,
+            "the picture was uploaded to another provider; send base64 data or a URL",
+        )),
     }
 }
 
@@ -118,30 +125,18 @@ fn sampling(request: &ChatRequest, input: &mut Map<String, Value>, losses: &mut 
         ("frequency_penalty", sampling.frequency_penalty.clone().map(Value::Number)),
         ("stop_sequences", (!sampling.stop.is_empty()).then(|| json!(sampling.stop.join(",")))),
     ];
-    for (name, value) in members {
-        if let Some(value) = value {
-            input.insert(name.to_owned(), value);
-        }
-    }
-    let lost = [
-        ("sampling.n", sampling.n.is_some_and(|n| n > 1)),
-        ("sampling.logprobs", sampling.logprobs == Some(true)),
-        ("sampling.logit_bias", sampling.logit_bias.is_some()),
-        ("output.format", request.output != OutputFormat::Text),
-        ("reasoning", request.reasoning.is_some()),
-        ("service_tier", request.service_tier.is_some()),
-        ("user", request.user.is_some()),
-        ("metadata", !request.metadata.is_empty()),
-        ("modalities", request.modalities.iter().any(|kind| kind != "text")),
-        ("audio", request.audio.is_some()),
+    put(input, members);
+    let wishes = [
+        "sampling.n",
+        "sampling.logprobs",
+        "sampling.logit_bias",
+        "output.format",
+        "reasoning",
+        "service_tier",
+        "user",
+        "metadata",
+        "modalities",
+        "audio",
     ];
-    for (name, is_lost) in lost {
-        if is_lost {
-            losses.note(name);
-        }
-    }
-}
-
-fn refused(what: &str, why: &str) -> Unsupported {
-    Unsupported { what: what.to_owned(), why: why.to_owned() }
+    lose(request, &wishes, losses);
 }

@@ -3,44 +3,18 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Provider;
-use crate::chat::{ChatRequest, Event, Folder, Message, Part, Role};
-use crate::dialect::{Abilities, Flavor, FollowUp, Head, Losses, ProviderDialect, Quirks, StreamEnd, Target};
-use crate::frame::SseFrames;
+use crate::chat::{ChatRequest, Event, Message, Part, Role};
+use crate::dialect::{FollowUp, Framing, Head, Losses, ProviderDialect, Quirks, StreamEnd, Target};
+use crate::testing;
 
-const STREAM: &[u8] = include_bytes!("../../fixtures/replicate/text_stream/stream.sse");
 const VERSION: &str = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa";
 
 fn on<R>(model: &str, run: impl FnOnce(&Target<'_>) -> R) -> R {
-    let (quirks, abilities) = (Quirks::default(), Abilities::default());
-    let flavor = Flavor::Plain;
-    run(&Target { provider: "replicate", model, flavor, abilities, quirks: &quirks, may_modify: false })
+    run(&testing::target("replicate", model, &Quirks::default()))
 }
 
 fn read(chunks: &[&[u8]]) -> (Vec<Event>, StreamEnd) {
-    on("meta/llama", |target| {
-        let (mut frames, mut events) = (SseFrames::new(), Vec::new());
-        let mut decoder = Provider.decoder(target);
-        for chunk in chunks {
-            assert!(frames.push(chunk));
-            while let Some(frame) = frames.next_frame() {
-                decoder.frame(frame, &mut events).unwrap();
-            }
-        }
-        let end = decoder.end(&mut events);
-        (events, end)
-    })
-}
-
-#[test]
-fn a_stream_cut_anywhere_gives_the_same_events() {
-    let whole = read(&[STREAM]);
-    assert_eq!(whole.1, StreamEnd::Complete);
-    let mut folder = Folder::new();
-    whole.0.iter().for_each(|event| folder.add(event));
-    assert_eq!(folder.finish().choices[0].parts, [Part::text("Once\nupon a time")]);
-    for at in 0..STREAM.len() {
-        assert_eq!(read(&[&STREAM[..at], &STREAM[at..]]), whole, "cut at {at}");
-    }
+    on("meta/llama", |target| testing::read(Framing::Sse, chunks, Provider.decoder(target)))
 }
 
 #[test]
