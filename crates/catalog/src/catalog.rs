@@ -1,19 +1,25 @@
-//! The model catalogue: the embedded price list, searched where it lies, and what overrides it.
+//! The model catalogue: the embedded price list, searched as text, and what overrides it.
 //!
-//! The list is 2 MB of text, sorted by key, one model per line. A look-up is a binary search over the
-//! lines, so nothing is read at start and only touched pages become resident. Entries that were read
-//! are kept, up to a bound.
+//! The list is 2 MB of text, sorted by key, one model per line, packed in the binary. A look-up is a binary
+//! search over the lines, so that no entry is read before it is asked for. Entries that were read are kept, up
+//! to a bound.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use serde_json::value::RawValue;
 
 use crate::model::{BadEntry, ModelInfo, row_of};
 use crate::{lookup, pattern};
 
-static BUILT_IN: &str = include_str!("../data/models.json");
+/// The embedded list, unpacked when it is first asked (2 MB, a few milliseconds).
+static BUILT_IN: LazyLock<String> = LazyLock::new(|| {
+    let packed = include_bytes!(concat!(env!("OUT_DIR"), "/models.lz4"));
+    let text = lz4_flex::decompress_size_prepended(packed).ok().and_then(|text| String::from_utf8(text).ok());
+    // What the build packed unpacks; a test reads every entry.
+    text.unwrap_or_default()
+});
 
 /// Read entries kept in memory; more than any sane configuration names.
 const KEPT: usize = 2048;
@@ -141,14 +147,14 @@ impl Catalog {
         let own = self.overrides.binary_search_by(|(known, _)| (**known).cmp(key)).ok();
         match own.and_then(|at| self.overrides.get(at)) {
             Some((_, raw)) => Some(Cow::Owned(raw.to_string())),
-            None => search(BUILT_IN, key).map(Cow::Borrowed),
+            None => search(&BUILT_IN, key).map(Cow::Borrowed),
         }
     }
 
     /// All keys, sorted within the overrides and within the embedded list; overridden ones come once.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         let own = self.overrides.iter().map(|(key, _)| &**key);
-        let rest = lines(BUILT_IN).map(|(key, _)| key);
+        let rest = lines(&BUILT_IN).map(|(key, _)| key);
         own.chain(
             rest.filter(|key| self.overrides.binary_search_by(|(known, _)| (**known).cmp(key)).is_err()),
         )
@@ -193,7 +199,7 @@ fn lines(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str
 }
 
 fn count_lines() -> usize {
-    lines(BUILT_IN).count()
+    lines(&BUILT_IN).count()
 }
 
 /// Takes `"<key>":{...},` apart. Keys hold no escapes: the script that writes the list sees to it.

@@ -81,6 +81,12 @@ impl<'a> Fields<'a> {
         self.filled(key).map(Secret::new)
     }
 
+    /// A list of secrets; empty ones count as absent.
+    pub(crate) fn secrets(&mut self, key: &str) -> Vec<Secret> {
+        let texts = self.texts(key).unwrap_or_default();
+        texts.into_iter().filter(|text| !text.is_empty()).map(Secret::new).collect()
+    }
+
     pub(crate) fn flag(&mut self, key: &str) -> Option<bool> {
         let node = self.get(key)?;
         let flag = flag_of(node);

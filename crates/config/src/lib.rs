@@ -35,11 +35,13 @@ pub use reference::reference_markdown;
 pub use registry::{Key, KeyStatus, known_keys};
 pub use report::{KeyReport, Strictness, render};
 pub use schema::{
-    Authentication, AwsParams, AzureParams, BudgetSettings, CacheKind, CacheSettings, Credential,
-    DatabaseSettings, DeploymentConfig, FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings,
-    GroupAlias, Isolation, LitellmParams, LitellmSettings, ModelInfo, RedisConfig, RouterLimits,
-    RouterSettings, SpendSettings, SslVerify, Strategy, TokenRate, VertexParams,
+    AlertDestination, AlertSettings, Authentication, AwsParams, AzureParams, BudgetSettings, CHANGE_ALERTS,
+    CacheKind, CacheSettings, CheckSettings, CleanupSettings, Credential, DatabaseSettings, DeploymentConfig,
+    FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings, GroupAlias, HedgeAfter, HedgeSettings,
+    Isolation, LitellmParams, LitellmSettings, ModelInfo, OwnCheck, PeopleDefaults, PeopleRules, RedisConfig,
+    RetryBudgetSettings, RouterLimits, RouterSettings, SelfServe, SpendSettings, SslVerify, Strategy,
+    TokenRate, UiAccess, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
 pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};
-pub use stored::{STORED_SECTIONS, Stored};
+pub use stored::{STORED_SECTIONS, Stored, deployment_of};

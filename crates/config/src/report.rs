@@ -58,6 +58,10 @@ struct Walk<'a> {
     reports: Vec<KeyReport>,
 }
 
+/// The words of `optional_pre_call_checks` that have an effect.
+const CHECKS: &[&str] =
+    &["enforce_model_rate_limits", "prompt_caching", "session_affinity", "deployment_affinity"];
+
 impl Walk<'_> {
     fn mapping(&mut self, node: &Node, path: &str, section: Section) {
         for entry in node.entries().unwrap_or_default() {
@@ -95,10 +99,11 @@ impl Walk<'_> {
             "router_settings.routing_strategy" => self.strategy(entry),
             "litellm_settings.callbacks"
             | "litellm_settings.success_callback"
-            | "litellm_settings.failure_callback" => self.choices(entry, path, "callback", "prometheus"),
+            | "litellm_settings.failure_callback" => self.choices(entry, path, "callback", &["prometheus"]),
             "router_settings.optional_pre_call_checks" => {
-                self.choices(entry, path, "check", "enforce_model_rate_limits");
+                self.choices(entry, path, "check", CHECKS);
             }
+            "general_settings.alerting" => self.choices(entry, path, "destination", &["slack", "webhook"]),
             "litellm_settings.cache_params.type" => self.cache_type(entry),
             _ => {}
         }
@@ -123,17 +128,17 @@ impl Walk<'_> {
         }
     }
 
-    /// A list of which one word is honoured yet.
-    fn choices(&mut self, entry: &Entry, path: &str, what: &str, word: &str) {
+    /// A list of which some words are honoured yet.
+    fn choices(&mut self, entry: &Entry, path: &str, what: &str, words: &[&str]) {
         let single = std::slice::from_ref(&entry.node);
         let items = entry.node.items().unwrap_or(single);
         let names: Vec<String> = items.iter().filter_map(Node::scalar_text).collect();
-        let honoured = names.iter().any(|name| name == word);
+        let honoured = names.iter().any(|name| words.contains(&name.as_str()));
         if let Some(last) = self.reports.last_mut() {
             last.note = None;
             last.status = if honoured || names.is_empty() { KeyStatus::Honoured } else { KeyStatus::NotYet };
         }
-        for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != word) {
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !words.contains(&name.as_str())) {
             let note = Some(format!("{what} `{name}`"));
             self.report(&format!("{path}[{index}]"), &items[index].at, KeyStatus::NotYet, note);
         }

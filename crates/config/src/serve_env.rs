@@ -45,6 +45,20 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     ("XDG_DATA_HOME", "-", "the data directory is its folder `faregate` when FAREGATE_DATA_DIR is unset"),
     ("HOME", "-", "the data directory is `.local/share/faregate` in it when both are unset"),
     ("GRACEFUL_SHUTDOWN_TIMEOUT", "-", "seconds calls in flight get to finish at shutdown"),
+    ("FAREGATE_HANDOVER", "false", "the next process of the data directory takes the listening socket over"),
+    (
+        "LISTEN_FDS",
+        "-",
+        "set by systemd: the first socket it passes is listened on, instead of HOST and PORT",
+    ),
+    ("SEPARATE_HEALTH_APP", "false", "answer probes on a port and a thread of their own as well"),
+    ("SEPARATE_HEALTH_PORT", "8001", "that port"),
+    ("DRAIN_ENDPOINT_TOKEN", "-", "general_settings.drain_endpoint_token when that is absent"),
+    ("DEFAULT_HEALTH_CHECK_INTERVAL", "300", "general_settings.health_check_interval when that is absent"),
+    ("DEFAULT_HEALTH_CHECK_PROMPT", "-", "what a health check says to a model"),
+    ("HEALTH_CHECK_TIMEOUT_SECONDS", "60", "seconds a health check may take, when its model says nothing"),
+    ("BACKGROUND_HEALTH_CHECK_MAX_TOKENS", "-", "longest answer of a health check, in tokens"),
+    ("BACKGROUND_HEALTH_CHECK_MAX_TOKENS_REASONING", "-", "the same for models that reason"),
 ];
 
 /// How much to log.
@@ -124,6 +138,22 @@ pub struct ServeEnv {
     pub data_dir: Option<PathBuf>,
     /// `GRACEFUL_SHUTDOWN_TIMEOUT`
     pub graceful_shutdown_timeout: Option<Duration>,
+    /// `FAREGATE_HANDOVER`
+    pub handover: bool,
+    /// `SEPARATE_HEALTH_APP`: `SEPARATE_HEALTH_PORT` if it is on.
+    pub health_port: Option<u16>,
+    /// `DRAIN_ENDPOINT_TOKEN`
+    pub drain_token: Option<Secret>,
+    /// `DEFAULT_HEALTH_CHECK_INTERVAL`
+    pub check_interval: Option<Duration>,
+    /// `DEFAULT_HEALTH_CHECK_PROMPT`
+    pub check_prompt: Option<String>,
+    /// `HEALTH_CHECK_TIMEOUT_SECONDS`
+    pub check_timeout: Option<Duration>,
+    /// `BACKGROUND_HEALTH_CHECK_MAX_TOKENS`
+    pub check_max_tokens: Option<u64>,
+    /// `BACKGROUND_HEALTH_CHECK_MAX_TOKENS_REASONING`
+    pub check_max_tokens_reasoning: Option<u64>,
 }
 
 impl ServeEnv {
@@ -161,6 +191,14 @@ impl ServeEnv {
             cors_allow_credentials: reader.flag("LITELLM_CORS_ALLOW_CREDENTIALS"),
             data_dir: data_dir(env),
             graceful_shutdown_timeout: reader.seconds("GRACEFUL_SHUTDOWN_TIMEOUT"),
+            handover: reader.flag("FAREGATE_HANDOVER").unwrap_or_default(),
+            health_port: reader.health_port(),
+            drain_token: env.filled("DRAIN_ENDPOINT_TOKEN").map(Secret::from),
+            check_interval: reader.seconds("DEFAULT_HEALTH_CHECK_INTERVAL").filter(|it| !it.is_zero()),
+            check_prompt: env.filled("DEFAULT_HEALTH_CHECK_PROMPT").map(str::to_owned),
+            check_timeout: reader.seconds("HEALTH_CHECK_TIMEOUT_SECONDS").filter(|it| !it.is_zero()),
+            check_max_tokens: reader.number("BACKGROUND_HEALTH_CHECK_MAX_TOKENS"),
+            check_max_tokens_reasoning: reader.number("BACKGROUND_HEALTH_CHECK_MAX_TOKENS_REASONING"),
         };
         let mut findings = reader.findings;
         findings.extend(half_of_tls(&read));
@@ -187,6 +225,15 @@ impl Reader<'_> {
 
     fn flag(&mut self, name: &str) -> Option<bool> {
         self.parsed(name, "true or false", parse_flag)
+    }
+
+    fn number(&mut self, name: &str) -> Option<u64> {
+        self.parsed(name, "a number", |text| text.parse().ok())
+    }
+
+    fn health_port(&mut self) -> Option<u16> {
+        let port = self.parsed("SEPARATE_HEALTH_PORT", "a port number", |text| text.parse().ok());
+        self.flag("SEPARATE_HEALTH_APP")?.then_some(port.unwrap_or(8001))
     }
 
     fn seconds(&mut self, name: &str) -> Option<Duration> {

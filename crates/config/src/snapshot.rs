@@ -16,7 +16,7 @@ use crate::report::{self, KeyReport, Strictness};
 use crate::schema::fallback::read_aliases;
 use crate::schema::{
     BudgetSettings, Credential, DeploymentConfig, Fallbacks, GeneralSettings, GroupAlias, LitellmSettings,
-    RouterSettings, credential, read_model_list,
+    RouterSettings, credential, read_model_list, sso_variables,
 };
 use crate::sources;
 use crate::stored::Stored;
@@ -169,7 +169,7 @@ fn understand(
     }));
     let mut snapshot = typed(&root, &mut findings);
     check_names(&root, &snapshot, &mut findings);
-    snapshot.env = env.overlaid(exported);
+    snapshot.env = env.overlaid(exported).underlaid(sso_variables(&root));
     snapshot.sources.clone_from(&files);
     let findings = findings.sorted(&files);
     let refused = findings.iter().any(Diagnostic::is_error);

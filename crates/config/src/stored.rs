@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::env::Env;
 use crate::node::{Entry, Node, Value};
 use crate::position::Position;
-use crate::schema::{credential, read_model_list};
+use crate::schema::{Credential, DeploymentConfig, credential, read_model_list};
 use crate::substitute;
 
 /// The name that findings give as their file.
@@ -86,6 +86,29 @@ impl Stored {
             }
         }
     }
+}
+
+/// The deployment that a request describes as an entry of `model_list` would, nothing of it read from the
+/// environment; `credentials` fill what it names of them.
+///
+/// # Errors
+/// What is wrong with it, each naming the field and never its value.
+pub fn deployment_of(entry: &Json, credentials: &[Credential]) -> Result<DeploymentConfig, Vec<String>> {
+    let mut findings = Findings::default();
+    let mut root = Node::new(Value::Map(Vec::new()), at());
+    set(&mut root, "model_list", list(std::slice::from_ref(entry)));
+    let read = read_model_list(&root, credentials, &mut findings).into_iter().next();
+    let errors: Vec<String> = findings
+        .sorted(&[])
+        .into_iter()
+        .filter(Diagnostic::is_error)
+        .map(|error| {
+            let path = error.path.trim_start_matches("model_list[0].");
+            let remedy = error.remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            format!("{path}: {}{remedy}", error.message)
+        })
+        .collect();
+    read.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
 fn at() -> Position {

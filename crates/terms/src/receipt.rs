@@ -1,6 +1,7 @@
 //! What a finished request used, cost and did.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,10 +41,49 @@ impl Ending {
 pub struct AttemptNote {
     /// Where the call went.
     pub deployment: DeploymentId,
-    /// From sending to the first byte, or to the failure.
+    /// From the request's arrival to sending.
+    #[serde(default)]
+    pub start: Duration,
+    /// Waited for it on purpose: a pause before a retry, a place in a queue.
+    #[serde(default)]
+    pub wait: Duration,
+    /// From sending to the first visible output of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft: Option<Duration>,
+    /// From sending to the end of the answer, or to the failure.
     pub duration: Duration,
     /// Why it failed; absent for the attempt that answered.
     pub fault: Option<FaultClass>,
+    /// Another attempt answered first, and this one was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<Discarded>,
+}
+
+/// A call that was cancelled because another one of the same request answered first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discarded {
+    /// What the provider may charge for it, estimated; `None` when the model has no known price.
+    pub cost: Option<PicoUsd>,
+}
+
+impl fmt::Display for AttemptNote {
+    /// One line for logs: where, when, how long, and what came of it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = Duration::as_millis;
+        write!(out, "{} at {} ms", self.deployment, ms(&self.start))?;
+        if !self.wait.is_zero() {
+            write!(out, ", waited {} ms", ms(&self.wait))?;
+        }
+        if let Some(ttft) = &self.ttft {
+            write!(out, ", first output after {} ms", ms(ttft))?;
+        }
+        write!(out, ", took {} ms", ms(&self.duration))?;
+        match (self.fault, &self.discarded) {
+            (Some(fault), _) => write!(out, ", {}", fault.name()),
+            (None, Some(_)) => out.write_str(", discarded"),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// The record of one admitted request. Exactly one is made for each, however it ended.

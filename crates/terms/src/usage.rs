@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::PicoUsd;
+
 /// Tokens and other billed units of one answer.
 ///
 /// `input` and `output` are totals; the other token counts say what part of those totals was of a
@@ -45,6 +47,9 @@ pub struct Usage {
     /// The service tier the provider says it used, e.g. `priority`, `flex`, `batch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
+    /// What the answer costs by the provider's own word, where that counts; else prices make the cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stated_cost: Option<PicoUsd>,
     /// True when the provider gave no figures and these were counted by us.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
@@ -96,6 +101,7 @@ impl Usage {
         if later.service_tier.is_some() {
             self.service_tier.clone_from(&later.service_tier);
         }
+        self.stated_cost = self.stated_cost.max(later.stated_cost);
         self.estimated |= later.estimated;
     }
 }

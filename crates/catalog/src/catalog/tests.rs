@@ -7,12 +7,12 @@ fn built_in() -> Catalog {
 #[test]
 fn every_entry_reads_and_is_found_where_it_lies() {
     let mut count = 0;
-    for (key, raw) in lines(BUILT_IN) {
+    for (key, raw) in lines(&BUILT_IN) {
         count += 1;
         let info = ModelInfo::parse(key, Cow::Borrowed(raw)).unwrap_or_else(|error| panic!("{key}: {error}"));
         assert!(info.listed_provider.is_some(), "{key}");
         assert_ne!(info.mode, Some(crate::Mode::Other), "{key}");
-        assert_eq!(search(BUILT_IN, key), Some(raw), "{key}");
+        assert_eq!(search(&BUILT_IN, key), Some(raw), "{key}");
     }
     assert_eq!(count, 4240);
     assert_eq!(built_in().len(), 4240);
@@ -20,7 +20,7 @@ fn every_entry_reads_and_is_found_where_it_lies() {
 
 #[test]
 fn every_field_that_looks_like_a_price_is_understood() {
-    for (key, raw) in lines(BUILT_IN) {
+    for (key, raw) in lines(&BUILT_IN) {
         let entry: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw).expect(key);
         for field in entry.keys().filter(|name| name.contains("cost") || name.contains("pricing")) {
             // Guardrail units are named by the provider and billed by guardrail results, not by usage.
@@ -32,8 +32,8 @@ fn every_field_that_looks_like_a_price_is_understood() {
 #[test]
 fn a_key_that_is_not_in_the_list_is_not_found_wherever_it_would_lie() {
     for key in ["", "0", "gpt-4o-", "gpt-4", "zzzz", "{", "}", "\""] {
-        let listed = lines(BUILT_IN).any(|(known, _)| known == key);
-        assert_eq!(search(BUILT_IN, key).is_some(), listed, "{key}");
+        let listed = lines(&BUILT_IN).any(|(known, _)| known == key);
+        assert_eq!(search(&BUILT_IN, key).is_some(), listed, "{key}");
     }
 }
 

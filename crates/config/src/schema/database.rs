@@ -31,6 +31,8 @@ pub struct DatabaseSettings {
     pub store_prompts: bool,
     /// Rows of the request log older than this are deleted, e.g. `30d`.
     pub keep_logs_for: Option<String>,
+    /// How old rows are deleted.
+    pub cleanup: CleanupSettings,
     /// Changes are written down.
     pub audit: bool,
     /// Models, credentials and settings of the database count; `STORE_MODEL_IN_DB=true` wins over a false.
@@ -56,13 +58,44 @@ impl DatabaseSettings {
             no_request_log: fields.flag("disable_spend_logs").unwrap_or_default(),
             no_reset: fields.flag("disable_reset_budget").unwrap_or_default(),
             store_prompts: fields.flag("store_prompts_in_spend_logs").unwrap_or_default(),
-            keep_logs_for: fields.filled("maximum_spend_logs_retention_period"),
+            keep_logs_for: fields
+                .filled("maximum_spend_logs_retention_period")
+                .or_else(|| fields.count("log_retention_days").map(|days| format!("{days}d"))),
+            cleanup: CleanupSettings::read(fields),
             audit: fields.flag("store_audit_logs").unwrap_or_default(),
             store_models: fields.flag("store_model_in_db"),
             reload_every: fields.seconds("proxy_config_reload_interval_seconds"),
             seal_with_gcm: fields
                 .word("encryption_algorithm", &[("aes-256-gcm", true), ("xsalsa20-poly1305", false)])
                 .unwrap_or_default(),
+        }
+    }
+}
+
+/// How old rows of the request log are deleted: in batches that hold nobody up for long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CleanupSettings {
+    /// Between two runs, e.g. `1d`.
+    pub every: Option<String>,
+    /// Rows per statement.
+    pub batch: Option<u64>,
+    /// Statements per run.
+    pub batches: Option<u64>,
+    /// A run takes this long at most.
+    pub run_budget: Option<String>,
+    /// A statement takes this long at most.
+    pub batch_timeout: Option<String>,
+}
+
+impl CleanupSettings {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let key = |rest: &str| format!("maximum_spend_logs_{rest}");
+        Self {
+            every: fields.filled(&key("retention_interval")),
+            batch: fields.count(&key("cleanup_batch_size")),
+            batches: fields.count(&key("cleanup_max_batches")),
+            run_budget: fields.filled(&key("cleanup_run_budget")),
+            batch_timeout: fields.filled(&key("cleanup_batch_timeout")),
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use faregate_terms::Secret;
 
+use super::alerting::AlertSettings;
 use super::database::DatabaseSettings;
+use super::health::CheckSettings;
 use super::limits::GeneralLimits;
+use super::people::PeopleRules;
 use super::redis::RedisConfig;
 use crate::fields::Fields;
 
@@ -32,6 +35,12 @@ pub struct GeneralSettings {
     pub coordination_redis: RedisConfig,
     /// Where keys and spend are kept.
     pub database: DatabaseSettings,
+    /// What those who are no admins of the proxy may do.
+    pub people: PeopleRules,
+    /// Who is told of what.
+    pub alerts: AlertSettings,
+    /// Health checks of deployments, and what probes of this process show.
+    pub checks: CheckSettings,
 }
 
 /// `general_settings.authentication`.
@@ -70,6 +79,9 @@ impl GeneralSettings {
             max_request_size_mb: fields.amount("max_request_size_mb"),
             limits: GeneralLimits::read(fields),
             database: DatabaseSettings::read(fields),
+            people: PeopleRules::read(fields),
+            alerts: AlertSettings::read(fields),
+            checks: CheckSettings::read(fields),
             coordination_redis: fields
                 .child("coordination_redis")
                 .map(|mut redis| RedisConfig::of_map(&mut redis))

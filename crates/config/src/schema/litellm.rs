@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cache::CacheSettings;
 use super::limits::SpendSettings;
+use super::people::PeopleDefaults;
 
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
@@ -32,6 +33,10 @@ pub struct LitellmSettings {
     pub json_logs: Option<bool>,
     /// `callbacks`, `success_callback` and `failure_callback` together, each name once.
     pub callbacks: Vec<String>,
+    /// Those of them that only `success_callback` names.
+    pub success_callbacks: Vec<String>,
+    /// Those of them that only `failure_callback` names.
+    pub failure_callbacks: Vec<String>,
     /// Whether `/metrics` asks for a key; true when absent.
     pub require_auth_for_metrics_endpoint: Option<bool>,
     /// Upper bounds of the latency histograms, in seconds, ascending.
@@ -54,6 +59,8 @@ pub struct LitellmSettings {
     pub spend: SpendSettings,
     /// `upperbound_key_generate_params`, `default_key_generate_params` and `key_generation_settings`, as written.
     pub key_rules: OpenMap,
+    /// What new users and teams get.
+    pub people: PeopleDefaults,
 }
 
 /// `ssl_verify` of the configuration or the environment.
@@ -86,7 +93,14 @@ impl LitellmSettings {
 
     pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
         check_budget_reset_time(fields);
+        let [both, success, failure] = ["callbacks", "success_callback", "failure_callback"]
+            .map(|key| fields.texts(key).unwrap_or_default());
+        let only = |these: &[String], those: &[String]| -> Vec<String> {
+            these.iter().filter(|name| !both.contains(name) && !those.contains(name)).cloned().collect()
+        };
         Self {
+            success_callbacks: only(&success, &failure),
+            failure_callbacks: only(&failure, &success),
             drop_params: fields.flag("drop_params"),
             modify_params: fields.flag("modify_params"),
             num_retries: fields.count("num_retries"),
@@ -95,7 +109,7 @@ impl LitellmSettings {
             request_timeout: fields.seconds("request_timeout"),
             set_verbose: fields.flag("set_verbose").unwrap_or_default(),
             json_logs: fields.flag("json_logs"),
-            callbacks: callbacks(fields),
+            callbacks: callbacks([both, success, failure]),
             require_auth_for_metrics_endpoint: fields.flag("require_auth_for_metrics_endpoint"),
             prometheus_latency_buckets: buckets(fields),
             ssl_verify: fields.text("ssl_verify").map(|text| SslVerify::parse(&text)),
@@ -107,6 +121,7 @@ impl LitellmSettings {
             turn_off_message_logging: fields.flag("turn_off_message_logging").unwrap_or_default(),
             spend: SpendSettings::read(fields),
             key_rules: key_rules(fields),
+            people: PeopleDefaults::read(fields),
         }
     }
 }
@@ -121,13 +136,12 @@ fn key_rules(fields: &mut Fields<'_>) -> OpenMap {
     rules
 }
 
-fn callbacks(fields: &mut Fields<'_>) -> Vec<String> {
+/// Each name once.
+fn callbacks(lists: [Vec<String>; 3]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for key in ["callbacks", "success_callback", "failure_callback"] {
-        for name in fields.texts(key).unwrap_or_default() {
-            if !names.contains(&name) {
-                names.push(name);
-            }
+    for name in lists.into_iter().flatten() {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names

@@ -1,29 +1,38 @@
 //! The typed shape of a configuration, one file per section.
 
+mod alerting;
 pub(crate) mod cache;
 pub(crate) mod credential;
 mod database;
 mod deployment;
 pub(crate) mod fallback;
 mod general;
+mod health;
 mod limits;
 mod litellm;
 mod model_info;
 mod params;
+mod people;
 mod redis;
 mod router;
+mod thrift;
 
+pub use alerting::{AlertDestination, AlertSettings, CHANGE_ALERTS};
 pub use cache::{CacheKind, CacheSettings, Isolation};
 pub use credential::Credential;
-pub use database::DatabaseSettings;
+pub use database::{CleanupSettings, DatabaseSettings};
 pub use deployment::DeploymentConfig;
 pub use fallback::{FallbackTarget, Fallbacks, GroupAlias};
 pub use general::{Authentication, GeneralSettings};
+pub use health::{CheckSettings, OwnCheck};
 pub use limits::{BudgetSettings, GeneralLimits, RouterLimits, SpendSettings, TokenRate};
 pub use litellm::{LitellmSettings, SslVerify};
 pub use model_info::ModelInfo;
 pub use params::{AwsParams, AzureParams, LitellmParams, VertexParams};
+pub(crate) use people::sso_variables;
+pub use people::{PeopleDefaults, PeopleRules, SelfServe, UiAccess};
 pub use redis::RedisConfig;
 pub use router::{RouterSettings, Strategy};
+pub use thrift::{HedgeAfter, HedgeSettings, RetryBudgetSettings};
 
 pub(crate) use deployment::read_model_list;

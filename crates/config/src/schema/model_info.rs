@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::health::OwnCheck;
 use super::router::counts;
 use crate::fields::Fields;
 use crate::open_map::OpenMap;
@@ -35,6 +36,8 @@ pub struct ModelInfo {
     pub allowed_fails_policy: BTreeMap<String, u64>,
     /// Pause after failures; wins over `litellm_params.cooldown_time`.
     pub cooldown_time: Option<Duration>,
+    /// How its health is checked.
+    pub check: OwnCheck,
     /// Custom prices; every number is a JSON string with its exact decimal text.
     pub prices: OpenMap,
     /// The whole section as written, for `/model/info`.
@@ -58,6 +61,7 @@ impl ModelInfo {
                 .map(|mut policy| counts(&mut policy))
                 .unwrap_or_default(),
             cooldown_time: fields.seconds("cooldown_time"),
+            check: OwnCheck::read(fields),
             ..Self::default()
         };
         for entry in fields.entries() {

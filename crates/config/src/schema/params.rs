@@ -19,6 +19,8 @@ pub struct LitellmParams {
     pub provider: Option<String>,
     /// Key for the provider; its own environment variable counts when absent.
     pub api_key: Option<Secret>,
+    /// Further keys for the provider, tried in turns; with `api_key` in front.
+    pub api_keys: Vec<Secret>,
     /// `api_base`, else `base_url`.
     pub api_base: Option<String>,
     /// Azure's API version.
@@ -151,6 +153,7 @@ impl LitellmParams {
             model: fields.text("model").unwrap_or_default(),
             provider: fields.filled("custom_llm_provider"),
             api_key: fields.secret("api_key"),
+            api_keys: fields.secrets("api_keys"),
             api_base: fields.filled("api_base").or_else(|| fields.filled("base_url")),
             api_version: fields.filled("api_version"),
             organization: fields.get("organization").and_then(crate::node::Node::scalar_text),
@@ -211,6 +214,7 @@ const TYPED: &[&str] = &[
     "model",
     "custom_llm_provider",
     "api_key",
+    "api_keys",
     "api_base",
     "base_url",
     "api_version",

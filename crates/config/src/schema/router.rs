@@ -7,6 +7,7 @@ use faregate_terms::ModelGroup;
 
 use super::limits::RouterLimits;
 use super::redis::RedisConfig;
+use super::thrift::{self, HedgeSettings, RetryBudgetSettings};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::open_map::OpenMap;
@@ -67,6 +68,10 @@ pub struct RouterSettings {
     pub retry_policy: BTreeMap<String, u64>,
     /// The same for single groups.
     pub group_retry_policy: BTreeMap<ModelGroup, BTreeMap<String, u64>>,
+    /// Retries of a group's requests together.
+    pub retry_budget: RetryBudgetSettings,
+    /// Groups that make a second call when the first is slow.
+    pub hedging: BTreeMap<ModelGroup, HedgeSettings>,
     /// Failures per minute before a cooldown.
     pub allowed_fails: Option<u64>,
     /// The same by error class, such as `TimeoutErrorAllowedFails`.
@@ -79,6 +84,10 @@ pub struct RouterSettings {
     pub enable_pre_call_checks: bool,
     /// Names of further checks.
     pub optional_pre_call_checks: Vec<String>,
+    /// Shares of the traffic by group and deployment id, in place of the deployments' own.
+    pub weights: BTreeMap<ModelGroup, BTreeMap<String, f64>>,
+    /// How long requests of a session or caller stay with a deployment.
+    pub affinity_ttl: Option<Duration>,
     /// Route by request tags.
     pub enable_tag_filtering: bool,
     /// One matching tag is enough.
@@ -91,6 +100,8 @@ pub struct RouterSettings {
     pub redis: RedisConfig,
     /// Rates of the whole installation.
     pub limits: RouterLimits,
+    /// The section as it was written, for those who look at it; without how Redis is reached.
+    pub written: OpenMap,
 }
 
 impl RouterSettings {
@@ -110,6 +121,11 @@ impl RouterSettings {
                 .map(|mut policy| counts(&mut policy))
                 .unwrap_or_default(),
             group_retry_policy: group_policies(fields),
+            retry_budget: fields
+                .child("retry_budget")
+                .map(|mut budget| RetryBudgetSettings::read(&mut budget))
+                .unwrap_or_default(),
+            hedging: thrift::hedging(fields),
             allowed_fails: fields.count("allowed_fails"),
             allowed_fails_policy: fields
                 .child("allowed_fails_policy")
@@ -119,19 +135,41 @@ impl RouterSettings {
             disable_cooldowns: fields.flag("disable_cooldowns").unwrap_or_default(),
             enable_pre_call_checks: fields.flag("enable_pre_call_checks").unwrap_or_default(),
             optional_pre_call_checks: fields.texts("optional_pre_call_checks").unwrap_or_default(),
+            weights: weights(fields),
+            affinity_ttl: fields.seconds("deployment_affinity_ttl_seconds"),
             enable_tag_filtering: fields.flag("enable_tag_filtering").unwrap_or_default(),
             tag_filtering_match_any: fields.flag("tag_filtering_match_any"),
             default_max_parallel_requests: fields.count("default_max_parallel_requests"),
             default_litellm_params: fields.open("default_litellm_params").unwrap_or_default(),
             limits: RouterLimits::read(fields),
             redis: RedisConfig::of_router(fields),
+            written: written(fields),
         }
     }
+}
+
+fn written(fields: &Fields<'_>) -> OpenMap {
+    let open = fields.entries().iter().filter(|entry| !entry.key.starts_with("redis_"));
+    OpenMap(open.map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
 }
 
 pub(super) fn counts(fields: &mut Fields<'_>) -> BTreeMap<String, u64> {
     let entries = fields.entries();
     entries.iter().filter_map(|entry| Some((entry.key.clone(), fields.count(&entry.key)?))).collect()
+}
+
+fn weights(fields: &mut Fields<'_>) -> BTreeMap<ModelGroup, BTreeMap<String, f64>> {
+    let Some(mut groups) = fields.child("weights") else { return BTreeMap::new() };
+    let entries = groups.entries();
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let mut group = groups.child(&entry.key)?;
+            let ids = group.entries().iter();
+            let shares = ids.filter_map(|id| Some((id.key.clone(), group.amount(&id.key)?))).collect();
+            Some((ModelGroup::from(entry.key.as_str()), shares))
+        })
+        .collect()
 }
 
 fn group_policies(fields: &mut Fields<'_>) -> BTreeMap<ModelGroup, BTreeMap<String, u64>> {

@@ -16,7 +16,7 @@ litellm_settings:
   suppress_debug_info: true
   cache: true
   cache_params: {type: s3, ttl: 5}
-router_settings: {routing_strategy: lar1, optional_pre_call_checks: [prompt_caching, enforce_model_rate_limits]}
+router_settings: {routing_strategy: lar1, optional_pre_call_checks: [router_budget_limiting, enforce_model_rate_limits]}
 general_settings: {authentication: {enable: true}, zzz: 1}
 ",
         &full_env(),
@@ -48,7 +48,7 @@ general_settings: {authentication: {enable: true}, zzz: 1}
             "config.yaml:10:19  router_settings.routing_strategy  not honoured yet: `lar1` falls back to \
              `simple-shuffle`",
             "config.yaml:10:43  router_settings.optional_pre_call_checks  honoured",
-            "config.yaml:10:70  router_settings.optional_pre_call_checks[0]  not honoured yet: check `prompt_caching`",
+            "config.yaml:10:70  router_settings.optional_pre_call_checks[0]  not honoured yet: check `router_budget_limiting`",
             "config.yaml:11:1  general_settings  honoured",
             "config.yaml:11:20  general_settings.authentication  honoured",
             "config.yaml:11:37  general_settings.authentication.enable  honoured",

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use faregate_config::{
-    CacheKind, CacheSettings, DeploymentConfig, Env, Isolation, Snapshot, SslVerify, Strictness,
+    CacheKind, CacheSettings, DeploymentConfig, Env, HedgeAfter, Isolation, Snapshot, SslVerify, Strictness,
 };
 use faregate_terms::{ModelGroup, Secret};
 use serde_json::json;
 
-use crate::{full_env, loaded, read_text};
+use crate::{findings, full_env, loaded, read_text};
 
 const ONE: &str = "model_list:\n- model_name: a\n  litellm_params:\n    model: openai/a\n";
 
@@ -271,4 +271,48 @@ fn the_cache_is_read_with_its_defaults_and_only_true_turns_it_on() {
         let cache = &loaded.snapshot.litellm.cache;
         assert_eq!((cache.on, cache.kind, loaded.warnings.len()), (on, kind, warnings), "{litellm}");
     }
+}
+
+#[test]
+fn calls_beyond_one_have_their_bounds() {
+    let text = "router_settings:
+  retry_budget: {ratio: 0.1, min_per_second: 2}
+  hedging:
+    fast: {after: p99, max_extra_spend: 0.2}
+    fixed: {after: 1.5}
+    plain: {}
+";
+    let router = loaded(text, &Env::empty()).snapshot.router;
+    assert_eq!((router.retry_budget.ratio, router.retry_budget.least_per_second), (Some(0.1), Some(2.0)));
+    assert_eq!(router.retry_budget.enabled, None);
+    let hedging: Vec<_> = router.hedging.values().map(|given| (given.after, given.max_extra_spend)).collect();
+    let time = HedgeAfter::Time(Duration::from_millis(1500));
+    let expected =
+        [(HedgeAfter::Percentile(99.0), Some(0.2)), (time, None), (HedgeAfter::Percentile(95.0), None)];
+    assert_eq!(hedging, expected, "in the order of their names");
+    for wrong in ["p0", "p100", "soon", "-1"] {
+        let found = findings(&format!("router_settings:\n  hedging:\n    a: {{after: {wrong}}}\n"));
+        let expected =
+            "router_settings.hedging.a.after: expected a percentile such as `p95`, or a number of seconds";
+        assert!(found[0].contains(expected), "{wrong}: {found:?}");
+    }
+}
+
+#[test]
+fn who_signs_in_where_and_who_hears_of_what_are_read_in_the_forms_of_the_documentation() {
+    let text = "general_settings:\n  ui_access_mode: sso\n  sso_providers:\n  - {provider: google, client_id: app, \
+                client_secret: s, allowed_domains: [a.example, b.example]}\n  log_retention_days: 90\n  \
+                alerting: [slack, email]\n  alert_types: [team_deleted]\n";
+    let env = [("GOOGLE_CLIENT_ID", "of the environment")].into_iter().collect();
+    let reading = faregate_config::read_text(text, std::path::Path::new("x"), &env, Strictness::Lenient);
+    let snapshot = reading.snapshot.unwrap();
+    let general = &snapshot.general;
+    assert!(general.people.sign_in_elsewhere);
+    assert_eq!(snapshot.env.get("GOOGLE_CLIENT_ID"), Some("of the environment"));
+    assert_eq!(snapshot.env.get("GOOGLE_CLIENT_SECRET"), Some("s"));
+    assert_eq!(snapshot.env.get("ALLOWED_EMAIL_DOMAINS"), Some("a.example,b.example"));
+    assert_eq!(general.database.keep_logs_for.as_deref(), Some("90d"));
+    assert!(general.alerts.wants("team_deleted") && !general.alerts.wants("budget_alerts"));
+    let email = reading.keys.iter().find(|key| key.path == "general_settings.alerting[1]").unwrap();
+    assert_eq!(email.status, faregate_config::KeyStatus::NotYet);
 }
