@@ -16,6 +16,7 @@ mod shared;
 mod writer;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -109,6 +110,35 @@ pub enum JournalError {
     },
 }
 
+/// Times that a folder may be taken away while it is being locked.
+const LOCK_TRIES: u32 = 8;
+
+/// Locks a folder, made if it is not there. Whoever has emptied it may be removing it at the same moment: a lock
+/// on what is no longer there is none.
+fn lock(folder: &Path) -> Result<fs::File, JournalError> {
+    let io = |error| JournalError::Io { path: folder.to_owned(), error };
+    let path = folder.join("lock");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let tried = fs::create_dir_all(folder).and_then(|()| fs::File::create(&path));
+        let file = match tried {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && tries < LOCK_TRIES => continue,
+            Err(error) => return Err(io(error)),
+        };
+        if file.try_lock().is_err() {
+            return Err(JournalError::InUse(folder.to_owned()));
+        }
+        let ours = file.metadata().map_err(io)?.ino();
+        match fs::metadata(&path) {
+            Ok(there) if there.ino() == ours => return Ok(file),
+            _ if tries < LOCK_TRIES => {}
+            _ => return Err(JournalError::InUse(folder.to_owned())),
+        }
+    }
+}
+
 /// As many calls are under way as the journal has places for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many requests are under way")]
@@ -137,11 +167,7 @@ impl Journal {
     /// If another process has it, or it cannot be written.
     pub fn open(folder: &Path, settings: Settings) -> Result<(Self, Recovery), JournalError> {
         let io = |error| JournalError::Io { path: folder.to_owned(), error };
-        fs::create_dir_all(folder).map_err(io)?;
-        let lock = fs::File::create(folder.join("lock")).map_err(io)?;
-        if lock.try_lock().is_err() {
-            return Err(JournalError::InUse(folder.to_owned()));
-        }
+        let lock = lock(folder)?;
         let found = recover::recover(folder)?;
         let most_open = settings.most_open;
         let shared = Arc::new(Shared::new(folder.to_owned(), settings, &found, lock));

@@ -112,7 +112,7 @@ impl CooldownRule {
 const DEFAULT_ALLOWED: u32 = 3;
 
 /// True for failures that say something of the deployment and not of the request.
-fn is_the_deployments_fault(class: FaultClass) -> bool {
+pub fn is_the_deployments_fault(class: FaultClass) -> bool {
     match class.status() {
         401 | 402 | 404 | 408 | 429 => true,
         status => !(400..500).contains(&status),

@@ -17,6 +17,10 @@ pub trait Facts {
     /// Seconds it took lately: per token of a whole answer, or to the first token of a stream. `None` if
     /// nobody knows.
     fn latency(&self, deployment: usize, stream: bool) -> Option<f64>;
+    /// True if more than a few of its last calls failed: a retry goes to another first.
+    fn is_shaky(&self, deployment: usize) -> bool;
+    /// True while so many retries are made that first choices must be good ones.
+    fn is_pressed(&self) -> bool;
 }
 
 /// Nothing is known: every deployment is well and idle.
@@ -51,6 +55,14 @@ impl Facts for Unknown {
     fn latency(&self, _: usize, _: bool) -> Option<f64> {
         None
     }
+
+    fn is_shaky(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_pressed(&self) -> bool {
+        false
+    }
 }
 
 /// What a request asks of a deployment.
@@ -82,7 +94,7 @@ pub enum Team<'a> {
 
 impl Team<'_> {
     /// True if a deployment of `owner` may be used.
-    pub(crate) fn may_use(self, owner: Option<&str>) -> bool {
+    pub fn may_use(self, owner: Option<&str>) -> bool {
         match (self, owner) {
             (Self::Any, _) | (_, None) => true,
             (Self::None, Some(_)) => false,

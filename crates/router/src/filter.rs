@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::{Deployment, Facts, Resolved, Router, Wish};
 
 /// A few indexes of deployments; most groups are small.
-pub type Indexes = SmallVec<[usize; 6]>;
+pub type Indexes = SmallVec<[usize; 16]>;
 
 /// The tag of deployments that serve requests whose tags nobody has.
 const DEFAULT_TAG: &str = "default";

@@ -4,25 +4,34 @@
 //! which finds the model group a name means, then [`Router::plan`], which leaves out those that may not serve
 //! and orders the rest; a [`Walk`] goes through them. [`RetryRule`] and [`CooldownRule`] judge failures.
 
+mod budget;
 mod by_class;
 mod cooldown;
 mod dice;
 mod facts;
 mod filter;
+mod hedge;
+mod members;
 mod pattern;
 mod plan;
 mod resolve;
 mod retry;
 pub mod strategy;
+mod walk;
+mod window;
 
+pub use budget::{BudgetRule, RetryBudget};
 pub use by_class::ByClass;
-pub use cooldown::{CooldownRule, OwnRule, Tally};
+pub use cooldown::{CooldownRule, OwnRule, Tally, is_the_deployments_fault};
 pub use dice::{Dice, Seeded};
 pub use facts::{Facts, Team, Unknown, Wish};
 pub use filter::{Checks, Excluded, Indexes, Nobody, TagRule};
-pub use plan::{Plan, Scene, Walk};
+pub use hedge::{After, HedgeRule, Hedges};
+pub use members::{Members, Pool};
+pub use plan::{Plan, Scene};
 pub use resolve::{Alias, Resolved, UnknownModel};
 pub use retry::{RetryRule, Standing, Verdict, is_refusal};
+pub use walk::Walk;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,13 +94,13 @@ impl Deployment {
 pub struct Router {
     deployments: Vec<Deployment>,
     /// Exact public name → deployments.
-    groups: HashMap<ModelGroup, Arc<[usize]>>,
+    groups: HashMap<ModelGroup, Arc<Members>>,
     /// Team → the names it has for its own deployments → those.
-    team_names: HashMap<String, HashMap<String, Arc<[usize]>>>,
+    team_names: HashMap<String, HashMap<String, Arc<Members>>>,
     /// Public names in the order of the configuration, wildcards included.
     names: Vec<ModelGroup>,
-    by_id: HashMap<DeploymentId, usize>,
-    patterns: Vec<(Pattern, Arc<[usize]>)>,
+    by_id: HashMap<DeploymentId, Arc<Members>>,
+    patterns: Vec<(Pattern, Arc<Members>)>,
     aliases: HashMap<String, Alias>,
     strategy: Box<dyn Strategy>,
     checks: Checks,
@@ -106,25 +115,39 @@ impl Router {
         checks: Checks,
     ) -> Self {
         let mut names: Vec<ModelGroup> = Vec::new();
-        let mut groups: HashMap<ModelGroup, Vec<usize>> = HashMap::new();
-        let mut team_names: HashMap<String, HashMap<String, Vec<usize>>> = HashMap::new();
+        let mut numbers: HashMap<&ModelGroup, usize> = HashMap::new();
+        let mut of_group: Vec<Vec<usize>> = Vec::new();
+        let mut of_team: HashMap<String, HashMap<String, Vec<usize>>> = HashMap::new();
+        let mut by_id = HashMap::new();
         for (index, deployment) in deployments.iter().enumerate() {
-            let members = groups.entry(deployment.group.clone()).or_default();
-            if members.is_empty() {
+            let number = *numbers.entry(&deployment.group).or_insert_with(|| {
                 names.push(deployment.group.clone());
-            }
-            members.push(index);
+                of_group.push(Vec::new());
+                names.len() - 1
+            });
+            of_group[number].push(index);
+            by_id.insert(deployment.id.clone(), Arc::new(Members::new(number, vec![index], &deployments)));
             if let (Some(team), Some(name)) = (&deployment.team, &deployment.team_name) {
-                team_names.entry(team.clone()).or_default().entry(name.clone()).or_default().push(index);
+                of_team.entry(team.clone()).or_default().entry(name.clone()).or_default().push(index);
             }
         }
-        let groups: HashMap<ModelGroup, Arc<[usize]>> =
-            groups.into_iter().map(|(name, members)| (name, members.into())).collect();
-        let shared = |names: HashMap<String, Vec<usize>>| {
-            names.into_iter().map(|(name, members)| (name, members.into())).collect()
-        };
-        let team_names = team_names.into_iter().map(|(team, names)| (team, shared(names))).collect();
-        let mut patterns: Vec<(Pattern, Arc<[usize]>)> = names
+        let shared = |number, indexes| Arc::new(Members::new(number, indexes, &deployments));
+        let of_first =
+            |indexes: &[usize]| indexes.first().and_then(|&index| numbers.get(&deployments[index].group));
+        let team_names = of_team.into_iter().map(|(team, names)| {
+            let names = names.into_iter().map(|(name, indexes)| {
+                let number = of_first(&indexes).copied().unwrap_or_default();
+                (name, shared(number, indexes))
+            });
+            (team, names.collect())
+        });
+        let team_names = team_names.collect();
+        let groups: HashMap<ModelGroup, Arc<Members>> = names
+            .iter()
+            .zip(of_group.into_iter().enumerate())
+            .map(|(name, (number, indexes))| (name.clone(), shared(number, indexes)))
+            .collect();
+        let mut patterns: Vec<(Pattern, Arc<Members>)> = names
             .iter()
             .filter_map(|name| {
                 let members = Arc::clone(groups.get(name)?);
@@ -132,7 +155,6 @@ impl Router {
             })
             .collect();
         patterns.sort_by_key(|(pattern, _)| pattern.specificity());
-        let by_id = deployments.iter().enumerate().map(|(index, d)| (d.id.clone(), index)).collect();
         Self { deployments, groups, team_names, names, by_id, patterns, aliases, strategy, checks }
     }
 

@@ -1,11 +1,13 @@
 //! The order in which a request tries deployments.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
-use smallvec::SmallVec;
+use faregate_terms::DeploymentId;
+use smallvec::{SmallVec, smallvec};
 
 use crate::filter::{Indexes, Nobody};
-use crate::{Dice, Facts, Resolved, Router, Wish};
+use crate::{Dice, Facts, Members, Resolved, Router, Walk, Wish};
 
 /// What a strategy may look at.
 pub struct Scene<'a> {
@@ -23,6 +25,8 @@ pub struct Plan {
     order: Indexes,
     /// Where each level ends in `order`.
     ends: SmallVec<[usize; 2]>,
+    /// The whole of a large group of which the order names only the best.
+    rest: Option<Arc<Members>>,
     /// Why the first stands first, for logs and explanations.
     pub reason: &'static str,
 }
@@ -40,9 +44,44 @@ impl Plan {
         &self.order[start.min(end)..end]
     }
 
-    /// Every deployment, best first.
+    /// Every deployment, best first; of a large group the best ones.
     pub fn all(&self) -> &[usize] {
         &self.order
+    }
+
+    /// True if there are more deployments than the order names, to be tried after those.
+    pub fn is_partial(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// The index of a deployment of the first level that may well be called first; `None` for others.
+    pub fn index_of(&self, id: &DeploymentId, router: &Router, facts: &dyn Facts) -> Option<usize> {
+        let is_it = |index: &&usize| router.deployments[**index].id == *id;
+        let members = self.rest.as_deref().map_or(self.level(0), |members| members);
+        let index = *members.iter().find(is_it)?;
+        let is_out = facts.rests(index)
+            || facts.is_full(index)
+            || facts.is_busy(index)
+            || facts.is_on_trial(index)
+            || facts.is_pressed() && facts.is_shaky(index);
+        (!is_out).then_some(index)
+    }
+
+    /// Puts a deployment of the first level first, for this reason.
+    pub fn put_first(&mut self, index: usize, reason: &'static str) {
+        match self.order.iter().position(|known| *known == index) {
+            Some(place) => self.order[..=place].rotate_right(1),
+            None => {
+                self.order.insert(0, index);
+                self.ends.iter_mut().for_each(|end| *end += 1);
+            }
+        }
+        self.reason = reason;
+    }
+
+    /// A walk through a level.
+    pub fn walk(&self, level: usize) -> Walk<'_> {
+        Walk::with_rest(self.level(level), self.rest.as_ref())
     }
 }
 
@@ -58,6 +97,11 @@ impl Router {
         facts: &dyn Facts,
         dice: &mut dyn Dice,
     ) -> Result<Plan, Nobody> {
+        let reason = self.strategy.reason();
+        if let Some(order) = self.drawn(resolved, wish, facts, dice) {
+            let ends = smallvec![order.len()];
+            return Ok(Plan { order, ends, rest: Some(Arc::clone(&resolved.members)), reason });
+        }
         let mut order = self.candidates(resolved, wish, facts)?;
         let mut ends = SmallVec::new();
         let level = |index: &usize| level(self.deployments[*index].order);
@@ -71,8 +115,7 @@ impl Router {
                 let members = &mut order[start..end];
                 if members.len() > 1 {
                     self.strategy.rank(members, &scene, dice);
-                    // One request at a time finds out whether a deployment has recovered.
-                    members.sort_by_key(|&index| (facts.is_busy(index), facts.is_on_trial(index)));
+                    put_back(members, facts);
                 }
                 ends.push(end);
                 start = end;
@@ -80,72 +123,51 @@ impl Router {
         } else {
             ends.push(order.len());
         }
-        Ok(Plan { order, ends, reason: self.strategy.reason() })
+        Ok(Plan { order, ends, rest: None, reason })
     }
+
+    /// The number by which the strategy ranks a deployment for `wish`.
+    pub fn score(&self, index: usize, wish: &Wish<'_>, facts: &dyn Facts) -> Option<f64> {
+        self.strategy.score(index, &Scene { deployments: &self.deployments, facts, wish })
+    }
+
+    /// The best few of a large group, if nothing but their state keeps anybody from serving, and there are
+    /// some at once. Looking at a thousand deployments for each request would cost more than all the rest of
+    /// its way.
+    fn drawn(
+        &self,
+        resolved: &Resolved,
+        wish: &Wish<'_>,
+        facts: &dyn Facts,
+        dice: &mut dyn Dice,
+    ) -> Option<Indexes> {
+        let pool = resolved.members.pool()?;
+        if self.checks.tags.is_some() || self.checks.pre_call || wish.region.is_some() {
+            return None;
+        }
+        let is_pressed = facts.is_pressed();
+        let is_fit = |index: usize| {
+            !(facts.rests(index)
+                || facts.is_full(index)
+                || facts.is_busy(index)
+                || facts.is_on_trial(index)
+                || is_pressed && facts.is_shaky(index))
+        };
+        let scene = Scene { deployments: &self.deployments, facts, wish };
+        self.strategy.draw(pool, &resolved.members, &is_fit, &scene, dice)
+    }
+}
+
+/// Those that should not be anybody's first choice now go behind the others.
+fn put_back(members: &mut [usize], facts: &dyn Facts) {
+    let is_pressed = facts.is_pressed();
+    // One request at a time finds out whether a deployment has recovered.
+    members.sort_by_key(|&index| {
+        (facts.is_busy(index), facts.is_on_trial(index), is_pressed && facts.is_shaky(index))
+    });
 }
 
 /// Lower orders first; those without come last. Source: compat, config §1.1 `order`.
 fn level(order: Option<i64>) -> (Reverse<bool>, i64) {
     (Reverse(order.is_some()), order.unwrap_or_default())
-}
-
-/// A walk over the deployments of one level: each once, then again, as long as somebody is well.
-#[derive(Debug)]
-pub struct Walk<'a> {
-    order: &'a [usize],
-    next: usize,
-    /// Those that refuse this request whatever their state.
-    refused: Indexes,
-    /// Those that admit no more.
-    out: Indexes,
-    /// True once somebody was named: what was fit when the plan was made may rest since.
-    begun: bool,
-}
-
-impl<'a> Walk<'a> {
-    /// Starts at the best.
-    pub fn new(order: &'a [usize]) -> Self {
-        Self { order, next: 0, refused: Indexes::new(), out: Indexes::new(), begun: false }
-    }
-
-    /// The deployment to try next: the next in order that does not rest and has not refused; else one that
-    /// has refused, so that the client gets the provider's own words. `None` if all rest.
-    pub fn step(&mut self, facts: &dyn Facts) -> Option<usize> {
-        let count = self.order.len();
-        let around = (0..count).map(|offset| (self.next + offset) % count);
-        let well = |place: &usize| {
-            let index = self.order[*place];
-            !self.out.contains(&index) && (!self.begun || !facts.rests(index))
-        };
-        let willing = |place: &usize| !self.refused.contains(&self.order[*place]);
-        let place = around.clone().find(|place| well(place) && willing(place)).or_else(|| {
-            let mut around = around.clone();
-            around.find(well)
-        })?;
-        self.next = place + 1;
-        self.begun = true;
-        Some(self.order[place])
-    }
-
-    /// True if [`Walk::step`] would find somebody.
-    pub fn has_more(&self, facts: &dyn Facts) -> bool {
-        self.order.iter().any(|index| !self.out.contains(index) && !facts.rests(*index))
-    }
-
-    /// Leaves a deployment out: it admits no more.
-    pub fn leave_out(&mut self, index: usize) {
-        self.out.push(index);
-    }
-
-    /// Takes those in again that were left out.
-    pub fn take_in(&mut self) {
-        self.out.clear();
-    }
-
-    /// Notes that a deployment refuses this request for good.
-    pub fn refuses(&mut self, index: usize) {
-        if !self.refused.contains(&index) {
-            self.refused.push(index);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use faregate_terms::ModelGroup;
 
 use crate::pattern::fill;
-use crate::{Router, Team};
+use crate::{Members, Router, Team};
 
 /// Another name for a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Resolved {
     /// The public name that serves it; the client's own text for a wildcard.
     pub group: ModelGroup,
     /// Indexes of the deployments that may.
-    pub members: Arc<[usize]>,
+    pub members: Arc<Members>,
     captures: Option<Vec<String>>,
     requested: String,
 }
@@ -59,7 +59,7 @@ impl Router {
         prefixed: Option<&str>,
         team: Team<'_>,
     ) -> Result<Resolved, UnknownModel> {
-        let plain = |group: ModelGroup, members: Arc<[usize]>| Resolved {
+        let plain = |group: ModelGroup, members: Arc<Members>| Resolved {
             group,
             members,
             captures: None,
@@ -78,8 +78,8 @@ impl Router {
         {
             return Ok(plain(group.clone(), Arc::clone(members)));
         }
-        if let Some(&index) = self.by_id.get(name) {
-            return Ok(plain(self.deployments[index].group.clone(), Arc::from([index])));
+        if let Some(members) = self.by_id.get(name) {
+            return Ok(plain(self.names[members.group].clone(), Arc::clone(members)));
         }
         for candidate in [Some(name), prefixed].into_iter().flatten() {
             for (pattern, members) in &self.patterns {

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod large;
+
 fn deployment(group: &str, id: &str) -> Deployment {
     Deployment::new(group, id)
 }
@@ -34,7 +36,7 @@ fn names_resolve_exactly_then_by_alias_then_by_id_then_by_pattern() {
         ("anything", None, "anything", vec![4]),
     ] {
         let found = router.resolve(name, prefixed, Team::Any).unwrap();
-        assert_eq!((found.group.as_str(), &*found.members), (group, members.as_slice()), "{name}");
+        assert_eq!((found.group.as_str(), &**found.members), (group, members.as_slice()), "{name}");
     }
 }
 
@@ -70,7 +72,7 @@ fn a_teams_own_model_is_found_by_its_name_for_that_team_alone() {
     let router = router(vec![own, deployment("gpt", "b")]);
     for (team, members) in [(Team::Of("red"), [0]), (Team::Of("blue"), [1]), (Team::None, [1])] {
         let found = router.resolve("gpt", None, team).unwrap();
-        assert_eq!((found.group.as_str(), &*found.members), ("gpt", members.as_slice()), "{team:?}");
+        assert_eq!((found.group.as_str(), &**found.members), ("gpt", members.as_slice()), "{team:?}");
     }
     let found = router.resolve("internal", None, Team::None).unwrap();
     let wish = Wish { team: Team::None, ..Wish::default() };
@@ -184,6 +186,14 @@ impl Facts for Resting {
 
     fn latency(&self, _: usize, _: bool) -> Option<f64> {
         None
+    }
+
+    fn is_shaky(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_pressed(&self) -> bool {
+        false
     }
 }
 

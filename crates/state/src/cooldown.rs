@@ -95,10 +95,15 @@ impl Cooldowns {
     /// True if a deployment rests. Nearly free while none does.
     pub fn rests(&self, deployment: &DeploymentId) -> bool {
         let now = self.clock.steady();
-        if u64::try_from(now.as_millis()).unwrap_or(u64::MAX) > self.last.load(Ordering::Acquire) {
+        if !self.anyone_rests(now) {
             return false;
         }
         self.resting.read().get(deployment).is_some_and(|entry| entry.until > now)
+    }
+
+    /// False if nobody rests at `now` of the steady clock: asked once, it spares asking for each.
+    pub fn anyone_rests(&self, now: Duration) -> bool {
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX) <= self.last.load(Ordering::Acquire)
     }
 
     /// Why and until when a deployment rests, if it does.

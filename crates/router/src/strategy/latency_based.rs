@@ -20,6 +20,10 @@ impl Strategy for LatencyBased {
         shuffle(&mut order[..near], dice);
     }
 
+    fn score(&self, index: usize, scene: &Scene<'_>) -> Option<f64> {
+        scene.facts.latency(index, scene.wish.stream)
+    }
+
     fn reason(&self) -> &'static str {
         "latency-based-routing"
     }

@@ -12,6 +12,10 @@ impl Strategy for LeastBusy {
         sort_lowest(order, dice, |index| scene.facts.in_flight(index));
     }
 
+    fn score(&self, index: usize, scene: &Scene<'_>) -> Option<f64> {
+        Some(scene.facts.in_flight(index) as f64)
+    }
+
     fn reason(&self) -> &'static str {
         "least-busy"
     }

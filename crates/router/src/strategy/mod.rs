@@ -17,12 +17,32 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::filter::Indexes;
+use crate::members::{LARGE, Members, Pool};
 use crate::{Dice, Scene};
 
 /// Orders the deployments of a group for one request.
 pub trait Strategy: Send + Sync {
     /// Puts `order` (indexes into the scene's deployments) best first.
     fn rank(&self, order: &mut [usize], scene: &Scene<'_>, dice: &mut dyn Dice);
+
+    /// The best few of a large group, without looking at all of it: of some taken at random. `None` if too few
+    /// of those are fit; the group is then looked at whole.
+    fn draw(
+        &self,
+        _: &Pool,
+        members: &Members,
+        is_fit: &dyn Fn(usize) -> bool,
+        scene: &Scene<'_>,
+        dice: &mut dyn Dice,
+    ) -> Option<Indexes> {
+        let mut drawn = sample(members, is_fit, dice)?;
+        self.rank(&mut drawn, scene, dice);
+        Some(drawn.iter().copied().take(RANKED).collect())
+    }
+
+    /// The number that a deployment is ranked by, for explanations.
+    fn score(&self, index: usize, scene: &Scene<'_>) -> Option<f64>;
 
     /// Why the first is first, for logs and explanations.
     fn reason(&self) -> &'static str;
@@ -115,6 +135,42 @@ fn shuffle(order: &mut [usize], dice: &mut dyn Dice) {
         let other = (dice.roll() * (place + 1) as f64) as usize;
         order.swap(place, other.min(place));
     }
+}
+
+/// A part of a large group, at random; `None` if hardly anybody in it is fit.
+fn sample(
+    members: &[usize],
+    is_fit: &dyn Fn(usize) -> bool,
+    dice: &mut dyn Dice,
+) -> Option<SmallVec<[usize; LARGE]>> {
+    let count = members.len();
+    let mut place = (dice.roll() * count as f64) as usize;
+    let step = coprime(1 + (dice.roll() * (count - 1) as f64) as usize, count);
+    let mut drawn = SmallVec::new();
+    // A step that has no factor in common with the count comes by everybody once.
+    for _ in 0..count.min(2 * LARGE) {
+        let index = members[place % count];
+        if is_fit(index) {
+            drawn.push(index);
+            if drawn.len() == LARGE {
+                break;
+            }
+        }
+        place = (place + step) % count;
+    }
+    (drawn.len() >= RANKED).then_some(drawn)
+}
+
+/// The next number from `step` on that has no factor in common with `count`.
+fn coprime(step: usize, count: usize) -> usize {
+    let has_none = |step: &usize| {
+        let (mut one, mut other) = (*step, count);
+        while other > 0 {
+            (one, other) = (other, one % other);
+        }
+        one == 1
+    };
+    (step..step + count).find(has_none).unwrap_or(1)
 }
 
 /// Places of an order that are ranked. Few requests try more deployments; those that do go on in any order.

@@ -1,4 +1,6 @@
-use crate::{Deployment, Dice, Scene};
+use crate::filter::Indexes;
+use crate::members::{LARGE, Members, Pool, shares};
+use crate::{Dice, Scene};
 
 use super::{RANKED, Strategy};
 
@@ -31,22 +33,34 @@ impl Strategy for SimpleShuffle {
         }
     }
 
+    /// Draws until a few different ones are fit, which is the same as drawing from the fit alone.
+    fn draw(
+        &self,
+        pool: &Pool,
+        members: &Members,
+        is_fit: &dyn Fn(usize) -> bool,
+        _: &Scene<'_>,
+        dice: &mut dyn Dice,
+    ) -> Option<Indexes> {
+        let mut drawn = Indexes::new();
+        for _ in 0..LARGE {
+            let index = members[pool.draw(dice)?];
+            if !drawn.contains(&index) && is_fit(index) {
+                drawn.push(index);
+                if drawn.len() == RANKED {
+                    return Some(drawn);
+                }
+            }
+        }
+        None
+    }
+
+    fn score(&self, index: usize, scene: &Scene<'_>) -> Option<f64> {
+        let deployment = &scene.deployments[index];
+        deployment.weight.or(deployment.rpm.map(|n| n as f64)).or(deployment.tpm.map(|n| n as f64))
+    }
+
     fn reason(&self) -> &'static str {
         "simple-shuffle"
-    }
-}
-
-type Share = fn(&Deployment) -> f64;
-
-fn shares(order: &[usize], deployments: &[Deployment]) -> Share {
-    let of = |pick: fn(&Deployment) -> bool| order.iter().any(|&index| pick(&deployments[index]));
-    if of(|d| d.weight.is_some()) {
-        |d| d.weight.unwrap_or(0.0).max(0.0)
-    } else if of(|d| d.rpm.is_some()) {
-        |d| d.rpm.unwrap_or(0) as f64
-    } else if of(|d| d.tpm.is_some()) {
-        |d| d.tpm.unwrap_or(0) as f64
-    } else {
-        |_| 1.0
     }
 }

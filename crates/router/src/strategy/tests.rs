@@ -44,6 +44,14 @@ impl Facts for Figures {
     fn latency(&self, deployment: usize, _: bool) -> Option<f64> {
         self.seconds.get(deployment).copied().flatten()
     }
+
+    fn is_shaky(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_pressed(&self) -> bool {
+        false
+    }
 }
 
 fn orders(name: &str, args: &Args, prices: &[Option<i128>], facts: &Figures) -> Vec<Vec<usize>> {

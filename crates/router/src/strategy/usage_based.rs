@@ -13,6 +13,10 @@ impl Strategy for UsageBased {
         sort_lowest(order, dice, |index| scene.facts.tokens(index));
     }
 
+    fn score(&self, index: usize, scene: &Scene<'_>) -> Option<f64> {
+        Some(scene.facts.tokens(index) as f64)
+    }
+
     fn reason(&self) -> &'static str {
         "usage-based-routing"
     }

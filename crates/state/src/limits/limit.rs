@@ -230,6 +230,11 @@ impl Limit {
         self.0.rule
     }
 
+    /// How much there may be: pico-dollars, requests, tokens or slots.
+    pub fn most(&self) -> i128 {
+        self.0.amount
+    }
+
     /// The counter it reads.
     pub fn name(&self) -> &Name {
         &self.0.name
