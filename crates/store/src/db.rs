@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, PgRow, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteRow, SqliteSynchronous,
@@ -137,7 +137,10 @@ impl Sql {
         let number = self.values.len();
         let written = match (self.engine, kind) {
             // Not numbered: SQLite looks names of placeholders up one by one, which is slow for thousands.
-            (Engine::Sqlite, _) => "?".to_owned(),
+            (Engine::Sqlite, _) => {
+                self.text.push('?');
+                return self;
+            }
             (Engine::Postgres, Kind::List) => {
                 format!("ARRAY(SELECT jsonb_array_elements_text(${number}::jsonb))")
             }
@@ -204,6 +207,60 @@ pub(crate) fn insert_rows(
         sql.push(")");
     }
     sql
+}
+
+/// Rows of one statement that adds many.
+const MANY: usize = 500;
+
+/// Bytes of one statement that adds many, as far as rows can be divided.
+const MANY_BYTES: usize = 8 << 20;
+
+/// Rows of one statement in SQLite, the most first: statements of these lengths stay prepared, as reading the
+/// text of one takes longer than adding its rows.
+const PREPARED: [usize; 3] = [64, 8, 1];
+
+/// Adds rows, each with a cell per column; `ending` is the `ON CONFLICT` clause, or empty. Returns the text of
+/// one column of those that were added.
+pub(crate) async fn add_rows(
+    tx: &mut Tx,
+    table: &str,
+    columns: &[(&str, Kind)],
+    rows: Vec<Row>,
+    ending: &str,
+    returning: &str,
+) -> Result<Vec<String>, StoreError> {
+    let mut added = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let part = match tx.engine() {
+            Engine::Postgres => bounded(&mut rows),
+            Engine::Sqlite => {
+                let left = rows.len();
+                let length = PREPARED.into_iter().find(|length| *length <= left).unwrap_or(1);
+                rows.by_ref().take(length).collect()
+            }
+        };
+        let mut sql = insert_rows(tx.engine(), table, columns, part);
+        sql.cached = true;
+        sql.push(" ").push(ending).push(" RETURNING \"").push(returning).push("\"");
+        added.extend(tx.fetch(sql, &[Kind::Text]).await?.into_iter().flatten().filter_map(Cell::text));
+    }
+    Ok(added)
+}
+
+/// The next rows, as many as one statement takes; one at least.
+fn bounded(rows: &mut impl Iterator<Item = Row>) -> Vec<Row> {
+    let mut part = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        bytes +=
+            row.iter().map(|cell| if let Cell::Text(text) = cell { text.len() } else { 8 }).sum::<usize>();
+        part.push(row);
+        if part.len() >= MANY || bytes >= MANY_BYTES {
+            break;
+        }
+    }
+    part
 }
 
 fn json_rows(columns: &[(&str, Kind)], rows: Vec<Vec<Cell>>) -> String {
@@ -296,7 +353,23 @@ enum Pools {
     },
 }
 
+fn pg_pool(limits: PoolSettings) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(limits.max_connections)
+        .acquire_timeout(limits.acquire_timeout)
+        .idle_timeout(Duration::from_secs(300))
+}
+
 impl Db {
+    /// The same without a connection: the first statement makes one. SQLite is a file that is there or can be made.
+    pub async fn open_later(settings: &Settings) -> Result<Self, StoreError> {
+        let Target::Postgres(options) = &settings.target else { return Self::open(settings).await };
+        let limits = settings.pool;
+        let lazily = |options: &PgConnectOptions| pg_pool(limits).connect_lazy_with(options.clone());
+        let replica = settings.replica.as_ref().map(|options| lazily(options));
+        Ok(Self { pools: Pools::Postgres { main: lazily(options), replica }, limits })
+    }
+
     /// Opens the pools; connects once, so that a wrong URL shows at start.
     pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
         let limits = settings.pool;
@@ -322,16 +395,11 @@ impl Db {
                 Pools::Sqlite { readers, writer }
             }
             Target::Postgres(options) => {
-                let pool = || {
-                    PgPoolOptions::new()
-                        .max_connections(limits.max_connections)
-                        .acquire_timeout(limits.acquire_timeout)
-                        .idle_timeout(Duration::from_secs(300))
-                };
-                let main = pool().connect_with(options.as_ref().clone()).await?;
+                let main = pg_pool(limits).connect_with(options.as_ref().clone()).await?;
                 // A replica that is down must not keep the gateway from starting.
                 let replica = settings.replica.as_ref();
-                let replica = replica.map(|options| pool().connect_lazy_with(options.as_ref().clone()));
+                let replica =
+                    replica.map(|options| pg_pool(limits).connect_lazy_with(options.as_ref().clone()));
                 Pools::Postgres { main, replica }
             }
         };

@@ -83,6 +83,26 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::TooSlow(_))
     }
 
+    /// True if the database does not take what was given to it, and never will. Anything else (a password that has
+    /// changed, a table that is not there yet, a server that only reads) may be mended meanwhile.
+    pub(crate) fn is_about_the_row(&self) -> bool {
+        match self {
+            Self::Exists { .. }
+            | Self::Reference { .. }
+            | Self::BadValue { .. }
+            | Self::Unreadable { .. } => true,
+            Self::Refused(sqlx::Error::Database(error)) => {
+                // Data exceptions, integrity, limits exceeded; SQLITE_TOOBIG, _CONSTRAINT, _MISMATCH, _RANGE.
+                let code = error.code().unwrap_or_default();
+                let is_of = |class: &str| code.len() == 5 && code.starts_with(class);
+                let primary = code.parse::<u32>().ok().filter(|_| code.len() < 5).map(|code| code & 0xff);
+                is_of("22") || is_of("23") || is_of("54") || matches!(primary, Some(18 | 19 | 20 | 25))
+            }
+            Self::Refused(sqlx::Error::Encode(_)) => true,
+            _ => false,
+        }
+    }
+
     /// True for a deadlock or a serialization failure: the same transaction may succeed at once.
     pub(crate) fn is_contention(&self) -> bool {
         let Self::Refused(sqlx::Error::Database(error)) = self else { return false };
@@ -94,7 +114,9 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Io(_)
+            // A server that does not speak to the end, such as a proxy before one that is away.
+            sqlx::Error::Protocol(_)
+            | sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::db::{Cell, Tx};
-use crate::ledger::{SubjectKind, totals};
+use crate::ledger::{SubjectKind, Windowed, totals, windows};
 use crate::record::{self, Patch, Record};
 use crate::schema::{Kind, Table, access, identity};
 use crate::{Store, StoreError, Usd};
@@ -269,6 +269,7 @@ impl Store {
             return Ok(None);
         };
         totals::rename(&mut tx, SubjectKind::Key, from, to).await?;
+        windows::rename(&mut tx, from, to).await?;
         // Older hashes of this key go on to the newest.
         let mut sql = tx.sql("UPDATE \"LiteLLM_DeprecatedVerificationToken\" SET active_token_id = ");
         sql.bind(Kind::Text, to).push(" WHERE active_token_id = ").bind(Kind::Text, from);
@@ -316,6 +317,7 @@ pub(crate) async fn delete_keys(
         let Some(key) = record::get::<VirtualKey>(tx, &[token]).await? else { continue };
         record::insert(tx, &copy_of::<VirtualKey, DeletedKey>(&key, by, now)?, now).await?;
         record::delete::<VirtualKey>(tx, &[token]).await?;
+        windows::forget(tx, Windowed::Key, token, &[]).await?;
         gone.push(key);
     }
     Ok(gone)

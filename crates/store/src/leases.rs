@@ -26,6 +26,17 @@ impl Store {
         Ok(self.db.execute(sql).await? > 0)
     }
 
+    /// Forgets leases that ran out before `before`, at most `limit` of them; call again until it returns fewer.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn forget_leases(&self, before: UtcMillis, limit: u32) -> Result<u64, StoreError> {
+        let mut sql = self.db.sql("DELETE FROM \"faregate_leases\" WHERE name IN (");
+        sql.push("SELECT name FROM \"faregate_leases\" WHERE expires_at < ").bind(Kind::Time, before);
+        sql.push(" LIMIT ").bind(Kind::Big, i64::from(limit)).push(")");
+        self.db.execute(sql).await
+    }
+
     /// Gives a lease back early, so that another replica need not wait for its end.
     ///
     /// # Errors

@@ -75,6 +75,14 @@ impl Store {
         Ok(Self { db: db::Db::open(settings).await? })
     }
 
+    /// The same for a database that may be away: the first question connects.
+    ///
+    /// # Errors
+    /// If a database file cannot be opened.
+    pub async fn connect_later(settings: &Settings) -> Result<Self, StoreError> {
+        Ok(Self { db: db::Db::open_later(settings).await? })
+    }
+
     /// Which engine answers.
     pub fn engine(&self) -> Engine {
         self.db.engine()

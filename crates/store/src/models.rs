@@ -4,8 +4,9 @@ use faregate_terms::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Record;
+use crate::error::StoreError;
 use crate::schema::{Table, settings};
+use crate::{Record, Store, record};
 
 /// A deployment; secrets inside `litellm_params` are sealed. Members are the columns of its table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -77,4 +78,21 @@ pub struct HealthCheck {
 
 impl Record for HealthCheck {
     const TABLE: &'static Table = &settings::HEALTH_CHECK;
+}
+
+impl Store {
+    /// The newest check of every deployment, and of every name that was checked without one.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn latest_health_checks(&self) -> Result<Vec<HealthCheck>, StoreError> {
+        let columns = HealthCheck::TABLE.columns;
+        let mut sql = self.db.sql("SELECT ");
+        sql.select("t", columns).push(
+            " FROM (SELECT h.*, ROW_NUMBER() OVER (PARTITION BY model_id, model_name ORDER BY checked_at DESC) AS place \
+             FROM \"LiteLLM_HealthCheckTable\" AS h) AS t WHERE t.place = 1",
+        );
+        let rows = self.db.report(sql, &record::kinds(columns)).await?;
+        rows.into_iter().map(record::decode).collect()
+    }
 }

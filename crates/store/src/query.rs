@@ -97,6 +97,12 @@ impl ListQuery {
         self
     }
 
+    /// This many rows, after so many others.
+    pub fn slice(mut self, offset: u64, rows: u64) -> Self {
+        (self.offset, self.limit) = (offset, rows.max(1));
+        self
+    }
+
     /// Does not count all matching rows: cheaper on large tables.
     pub fn uncounted(mut self) -> Self {
         self.count = false;

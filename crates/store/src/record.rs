@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use crate::db::{Cell, Engine, Row, Sql, Tx, insert_rows};
+use crate::db::{Cell, Engine, Row, Sql, Tx};
 use crate::ledger::{SubjectKind, totals};
 use crate::query::{ListQuery, Page};
 use crate::schema::{Column, Kind, Table};
@@ -94,6 +94,24 @@ impl Store {
         tx.commit().await
     }
 
+    /// Adds a row and returns it as it is stored, with what the database filled in.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    pub async fn add<T: Record>(&self, record: &T, now: UtcMillis) -> Result<T, StoreError> {
+        let mut tx = self.db.begin().await?;
+        insert(&mut tx, record, now).await?;
+        let columns = object(record)?;
+        let parts: Vec<String> =
+            T::TABLE.primary.iter().map(|part| plain(columns.get(*part).unwrap_or(&Value::Null))).collect();
+        let key: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let row = get(&mut tx, &key).await?;
+        tx.commit().await?;
+        let lost =
+            || StoreError::Unreadable { table: T::TABLE.name, problem: "a new row is gone".to_owned() };
+        row.ok_or_else(lost)
+    }
+
     /// Changes the named columns of one row, sets `updated_at`, and returns the row; `None` if there is none.
     ///
     /// # Errors
@@ -124,6 +142,7 @@ impl Store {
             columns.remove(*part);
         }
         columns.remove("created_at");
+        columns.remove("updated_at");
         if update::<T>(&mut tx, &key, &Patch(columns), now).await?.is_none() {
             insert(&mut tx, record, now).await?;
         }
@@ -193,45 +212,6 @@ pub(crate) async fn insert<T: Record>(tx: &mut Tx, record: &T, now: UtcMillis) -
         totals::retake(tx, subject, &parts, now).await?;
     }
     Ok(())
-}
-
-/// Rows of one statement that adds many. SQLite takes 32,766 values in a statement.
-const MANY: usize = 500;
-
-/// Bytes of one statement that adds many, as far as rows can be divided.
-const MANY_BYTES: usize = 8 << 20;
-
-/// Adds many rows with all their columns, and returns one text column of those that were added.
-///
-/// `conflict` is the `ON CONFLICT` clause, or empty.
-pub(crate) async fn insert_many<T: Record>(
-    tx: &mut Tx,
-    records: &[T],
-    conflict: &str,
-    returning: &str,
-) -> Result<Vec<String>, StoreError> {
-    let columns: Vec<(&str, Kind)> =
-        T::TABLE.columns.iter().map(|column| (column.name, column.kind)).collect();
-    let mut added = Vec::with_capacity(records.len());
-    let mut rows = Vec::new();
-    let mut bytes = 0;
-    for (index, record) in records.iter().enumerate() {
-        let values = object(record)?;
-        let read = |column: &Column| cell(T::TABLE, column, values.get(column.name).unwrap_or(&Value::Null));
-        let row = T::TABLE.columns.iter().map(read).collect::<Result<Vec<Cell>, _>>()?;
-        bytes +=
-            row.iter().map(|cell| if let Cell::Text(text) = cell { text.len() } else { 8 }).sum::<usize>();
-        rows.push(row);
-        if rows.len() < MANY && bytes < MANY_BYTES && index + 1 < records.len() {
-            continue;
-        }
-        bytes = 0;
-        let mut sql = insert_rows(tx.engine(), T::TABLE.name, &columns, std::mem::take(&mut rows));
-        sql.push(" ").push(conflict).push(" RETURNING \"").push(returning).push("\"");
-        let found = tx.fetch(sql, &[Kind::Text]).await?;
-        added.extend(found.into_iter().flatten().filter_map(Cell::text));
-    }
-    Ok(added)
 }
 
 /// Changes the named columns of one row inside a transaction.

@@ -119,8 +119,8 @@ impl SaltKey {
     /// # Errors
     /// As [`Self::seal`].
     pub fn seal_members(&self, object: &mut Value, cipher: Cipher) -> Result<(), SealError> {
-        for value in object.as_object_mut().into_iter().flat_map(|members| members.values_mut()) {
-            if let Value::String(text) = value {
+        for (name, value) in object.as_object_mut().into_iter().flatten() {
+            for text in texts(name, value) {
                 *text = self.seal(text, cipher)?;
             }
         }
@@ -132,11 +132,12 @@ impl SaltKey {
     pub fn open_members(&self, object: &mut Value) -> Vec<String> {
         let mut closed = Vec::new();
         for (name, value) in object.as_object_mut().into_iter().flatten() {
-            let Value::String(text) = value else { continue };
-            match self.open(text) {
-                Ok(plain) => plain.expose().clone_into(text),
-                Err(_) if looks_sealed(text) => closed.push(name.clone()),
-                Err(_) => {}
+            for text in texts(name, value) {
+                match self.open(text) {
+                    Ok(plain) => plain.expose().clone_into(text),
+                    Err(_) if looks_sealed(text) => closed.push(name.clone()),
+                    Err(_) => {}
+                }
             }
         }
         closed
@@ -154,6 +155,17 @@ impl SaltKey {
             Value::Object(members) => members.values_mut().map(|item| self.reseal(item, new, cipher)).sum(),
             _ => Ok(0),
         }
+    }
+}
+
+/// A member's text. Of lists only that of keys is sealed, text by text: LiteLLM seals none, and reads its own.
+fn texts<'v>(name: &str, value: &'v mut Value) -> Vec<&'v mut String> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) if name == "api_keys" => {
+            items.iter_mut().flat_map(|item| texts("", item)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

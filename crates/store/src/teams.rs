@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::db::{Cell, Tx};
 use crate::keys::{copy_of, delete_keys};
-use crate::ledger::SubjectKind;
+use crate::ledger::{SubjectKind, Windowed, windows};
 use crate::record::{self, Patch, Record, locked};
 use crate::schema::{Kind, Table, identity};
 use crate::{Deleter, Store, StoreError, Usd, User};
@@ -288,6 +288,7 @@ impl Store {
         }
         record::insert(&mut tx, &copy_of::<Team, DeletedTeam>(&team, by, now)?, now).await?;
         record::delete::<Team>(&mut tx, &[team_id]).await?;
+        windows::forget(&mut tx, Windowed::Team, team_id, &[]).await?;
         if let Some(aliases) = team.model_id {
             record::delete::<ModelAliases>(&mut tx, &[&aliases.to_string()]).await?;
         }

@@ -2,11 +2,13 @@
 
 mod daily;
 mod log;
+mod metadata;
 mod reset;
 mod retention;
 mod settle;
 mod subject;
 pub(crate) mod totals;
+pub(crate) mod windows;
 
 pub use log::SpendLog;
 pub use reset::NextReset;
@@ -14,3 +16,4 @@ pub use retention::{ANONYMOUS, Erasure, UserExport};
 pub use settle::{SettleOptions, Settlement};
 pub use subject::{EVERYBODY, Subject, SubjectKind};
 pub use totals::Spent;
+pub use windows::Windowed;

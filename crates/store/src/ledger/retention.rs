@@ -62,6 +62,22 @@ impl Store {
         self.db.execute(sql).await
     }
 
+    /// Deletes health checks older than `before`, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn delete_health_checks_before(
+        &self,
+        before: UtcMillis,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let mut sql = self.db.sql("DELETE FROM \"LiteLLM_HealthCheckTable\" WHERE health_check_id IN (");
+        sql.push("SELECT health_check_id FROM \"LiteLLM_HealthCheckTable\" WHERE checked_at < ")
+            .bind(Kind::Time, before);
+        sql.push(" LIMIT ").bind(Kind::Big, i64::from(limit)).push(")");
+        self.db.execute(sql).await
+    }
+
     /// Everything stored about a user, with at most `limit` requests; `None` if there is no such user.
     ///
     /// # Errors

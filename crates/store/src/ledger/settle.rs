@@ -7,10 +7,10 @@ use faregate_terms::{CallId, PicoUsd, Receipt, UtcMillis};
 use super::daily::Days;
 use super::log::{self, clip};
 use super::subject::EVERYBODY;
-use super::{SpendLog, Subject, SubjectKind, totals};
-use crate::db::{Cell, Tx, insert_rows};
-use crate::record::insert_many;
+use super::{Subject, SubjectKind, totals, windows};
+use crate::db::{Cell, Tx, add_rows};
 use crate::schema::Kind;
+use crate::schema::ledger::SPEND_LOGS;
 use crate::usd::split;
 use crate::{Store, StoreError};
 
@@ -76,7 +76,7 @@ impl Store {
                     outcome.duplicates += booked.duplicates;
                     outcome.renamed += booked.renamed;
                 }
-                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) if !error.is_about_the_row() => return Err(error),
                 Err(error) => match part {
                     [] => {}
                     [one] => outcome.rejected.push((one.booking_id().clone(), error.to_string())),
@@ -139,6 +139,9 @@ impl Store {
         }
         add_end_users(&mut tx, &amounts).await?;
         totals::add(&mut tx, &amounts, now).await?;
+        let by_key: Vec<(&Receipt, String)> =
+            rows.iter().map(|(receipt, _)| (*receipt, booked_key(receipt, &heirs).to_owned())).collect();
+        windows::add(&mut tx, &by_key, now).await?;
         let daily = days.write(&mut tx, now).await?;
         totals::add(&mut tx, &daily, now).await?;
         mark_active(&mut tx, &rows, &heirs).await?;
@@ -187,19 +190,15 @@ async fn claim<'a>(
     let by_id: BTreeMap<&str, &Receipt> =
         receipts.iter().rev().map(|receipt| (receipt.booking_id().as_str(), receipt)).collect();
     let unique: Vec<&Receipt> = by_id.into_values().collect();
-    let mut claimed: BTreeSet<String> = BTreeSet::new();
-    for chunk in unique.chunks(CHUNK) {
-        let row = |receipt: &&Receipt| {
-            let (usd, pico) = split(receipt.cost.unwrap_or_default());
-            let ids = [Cell::from(receipt.booking_id().as_str()), Cell::from(log::request_id(receipt))];
-            [&ids[..], &[usd.into(), pico.into(), now.into()]].concat()
-        };
-        let rows = chunk.iter().map(row).collect();
-        let mut sql = insert_rows(tx.engine(), "faregate_settled", SETTLED, rows);
-        sql.push(" ON CONFLICT (call_id) DO NOTHING RETURNING call_id");
-        let rows = tx.fetch(sql, &[Kind::Text]).await?;
-        claimed.extend(rows.into_iter().flatten().filter_map(Cell::text));
-    }
+    let row = |receipt: &&Receipt| {
+        let (usd, pico) = split(receipt.cost.unwrap_or_default());
+        let id = Cell::from(receipt.booking_id().as_str());
+        vec![id, log::request_id(receipt).into(), usd.into(), pico.into(), now.into()]
+    };
+    let rows = unique.iter().map(row).collect();
+    let once = "ON CONFLICT (call_id) DO NOTHING";
+    let claimed = add_rows(tx, "faregate_settled", SETTLED, rows, once, "call_id").await?;
+    let claimed: BTreeSet<String> = claimed.into_iter().collect();
     Ok(unique.into_iter().filter(|receipt| claimed.contains(receipt.booking_id().as_str())).collect())
 }
 
@@ -214,9 +213,12 @@ async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis)
             renamed += 1;
         }
     }
-    let logs: Vec<SpendLog> = rows.iter().map(|(receipt, id)| log::row(receipt, id, now)).collect();
-    let written = insert_many(tx, &logs, "ON CONFLICT (request_id) DO NOTHING", "request_id").await?;
-    if written.len() == logs.len() {
+    let columns: Vec<(&str, Kind)> =
+        SPEND_LOGS.columns.iter().map(|column| (column.name, column.kind)).collect();
+    let logs = rows.iter().map(|(receipt, id)| log::cells(receipt, id, now)).collect();
+    let once = "ON CONFLICT (request_id) DO NOTHING";
+    let written = add_rows(tx, SPEND_LOGS.name, &columns, logs, once, "request_id").await?;
+    if written.len() == rows.len() {
         note_ids(tx, rows, renamed > 0).await?;
         return Ok(renamed);
     }
@@ -224,10 +226,10 @@ async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis)
     let mut again = Vec::new();
     for (receipt, request_id) in rows.iter_mut().filter(|(_, id)| !written.contains(id)) {
         *request_id = longer(receipt, request_id);
-        again.push(log::row(receipt, request_id, now));
+        again.push(log::cells(receipt, request_id, now));
         renamed += 1;
     }
-    insert_many(tx, &again, "", "request_id").await?;
+    add_rows(tx, SPEND_LOGS.name, &columns, again, "", "request_id").await?;
     note_ids(tx, rows, true).await?;
     Ok(renamed)
 }

@@ -268,14 +268,30 @@ async fn increase(
     now: UtcMillis,
 ) -> Result<(), StoreError> {
     let row = |(subject, amount): &(&Subject, PicoUsd)| {
-        let (usd, pico) = split(*amount);
-        let ids =
-            [Cell::from(kind.word()), Cell::from(subject.id.as_str()), Cell::from(subject.sub_id.as_str())];
-        [&ids[..], &[usd.into(), pico.into(), usd.into(), pico.into(), now.into()]].concat()
+        row(kind.word(), (&subject.id, &subject.sub_id), split(*amount), now)
     };
+    increase_rows(tx, subjects.iter().map(row).collect()).await
+}
+
+/// Adds to one total of a kind that has no table of its own.
+pub async fn increase_one(
+    tx: &mut Tx,
+    kind: &str,
+    ids: (&str, &str),
+    amount: (i64, i64),
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    increase_rows(tx, vec![row(kind, ids, amount, now)]).await
+}
+
+fn row(kind: &str, (id, sub_id): (&str, &str), (usd, pico): (i64, i64), now: UtcMillis) -> Vec<Cell> {
+    let ids = [Cell::from(kind), Cell::from(id), Cell::from(sub_id)];
+    [&ids[..], &[usd.into(), pico.into(), usd.into(), pico.into(), now.into()]].concat()
+}
+
+async fn increase_rows(tx: &mut Tx, rows: Vec<Vec<Cell>>) -> Result<(), StoreError> {
     let columns: Vec<(&str, Kind)> =
         SPEND_TOTALS.columns.iter().map(|column| (column.name, column.kind)).collect();
-    let rows = subjects.iter().map(row).collect();
     let mut sql = insert_rows(tx.engine(), SPEND_TOTALS.name, &columns, rows);
     sql.push(" ON CONFLICT (kind, id, sub_id) DO UPDATE SET updated_at = excluded.updated_at");
     for name in ["spend", "total"] {

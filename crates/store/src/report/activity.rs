@@ -11,6 +11,9 @@ use crate::ledger::SubjectKind;
 use crate::schema::{Kind, Table};
 use crate::{Store, StoreError, Usd};
 
+/// Rows of a part when all days are asked for.
+const PART: u64 = 5_000;
+
 /// Which days, and whose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActivityQuery {
@@ -188,17 +191,24 @@ impl Store {
     ) -> Result<DailyActivity, StoreError> {
         let table = kind.table();
         let count = self.day_count(table, query).await?;
-        let rows = self.day_rows(table, query).await?;
-        let keys: BTreeSet<&str> = rows.iter().map(|row| row.api_key.as_str()).collect();
-        let names = self.key_names(&keys).await?;
         let mut days: BTreeMap<String, DayActivity> = BTreeMap::new();
         let mut totals = Metrics::default();
-        for row in &rows {
-            totals.add(&row.metrics);
-            let day = days.entry(row.date.clone()).or_default();
-            day.date.clone_from(&row.date);
-            day.metrics.add(&row.metrics);
-            day.breakdown.add(row, &names);
+        // All days at once are read in parts: what is kept is their sums.
+        let (first, size) = query.page.unwrap_or((1, PART));
+        for number in first.. {
+            let rows = self.day_rows(table, query, (number, size.max(1))).await?;
+            let keys: BTreeSet<&str> = rows.iter().map(|row| row.api_key.as_str()).collect();
+            let names = self.key_names(&keys).await?;
+            for row in &rows {
+                totals.add(&row.metrics);
+                let day = days.entry(row.date.clone()).or_default();
+                day.date.clone_from(&row.date);
+                day.metrics.add(&row.metrics);
+                day.breakdown.add(row, &names);
+            }
+            if query.page.is_some() || (rows.len() as u64) < size {
+                break;
+            }
         }
         let size = query.page.map_or(count.max(1), |(_, size)| size.max(1));
         let metadata = Totals {
@@ -220,6 +230,7 @@ impl Store {
         &self,
         table: &'static Table,
         query: &ActivityQuery,
+        (number, size): (u64, u64),
     ) -> Result<Vec<DayRow>, StoreError> {
         let key = if table.column("api_key").is_some() { "t.api_key" } else { "''" };
         let mut sql = self.db.sql(&format!("SELECT {}, t.date, {key}, t.model, ", entity(table))).once();
@@ -230,12 +241,10 @@ impl Store {
         sql.push(&format!(" FROM \"{}\" AS t", table.name));
         write_filters(table, query, &mut sql);
         sql.push(" ORDER BY t.date DESC, t.id");
-        if let Some((number, size)) = query.page {
-            let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            let offset = number.saturating_sub(1).saturating_mul(size);
-            sql.push(" LIMIT ").bind(Kind::Big, bounded(size.max(1)));
-            sql.push(" OFFSET ").bind(Kind::Big, bounded(offset));
-        }
+        let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let offset = number.saturating_sub(1).saturating_mul(size);
+        sql.push(" LIMIT ").bind(Kind::Big, bounded(size));
+        sql.push(" OFFSET ").bind(Kind::Big, bounded(offset));
         let kinds: Vec<Kind> =
             std::iter::repeat_n(Kind::Text, 8).chain(COLUMNS.iter().map(|(_, kind)| *kind)).collect();
         Ok(self.db.report(sql, &kinds).await?.into_iter().map(DayRow::read).collect())

@@ -35,6 +35,16 @@ pub enum Dimension {
     Tag,
     /// Conversation.
     Session,
+    /// `acompletion`, `aembedding`, ...
+    CallType,
+    /// `True` for an answer from the cache.
+    CacheHit,
+    /// `failure` for what failed.
+    Status,
+    /// Status of a failure, e.g. `429`.
+    ErrorCode,
+    /// LiteLLM's name of a failure.
+    ErrorClass,
 }
 
 /// One line of a report.
@@ -48,6 +58,8 @@ pub struct SpendRow {
     pub requests: u64,
     /// Tokens in and out.
     pub tokens: u64,
+    /// Those of them that came out.
+    pub output_tokens: u64,
 }
 
 impl Dimension {
@@ -66,6 +78,17 @@ impl Dimension {
             (Self::Deployment, _) => "t.model_id",
             (Self::Tag, _) => "tag.value",
             (Self::Session, _) => "t.session_id",
+            (Self::CallType, _) => "t.call_type",
+            (Self::CacheHit, _) => "t.cache_hit",
+            (Self::Status, _) => "t.status",
+            (Self::ErrorCode, Engine::Postgres) => "t.metadata->'error_information'->>'error_code'",
+            (Self::ErrorCode, Engine::Sqlite) => {
+                "CAST(json_extract(t.metadata, '$.error_information.error_code') AS text)"
+            }
+            (Self::ErrorClass, Engine::Postgres) => "t.metadata->'error_information'->>'error_class'",
+            (Self::ErrorClass, Engine::Sqlite) => {
+                "json_extract(t.metadata, '$.error_information.error_class')"
+            }
         }
     }
 }
@@ -109,7 +132,7 @@ impl Store {
         sql.push(&format!(
             "CAST(sum({pico} / 1000000000000) AS bigint), CAST(sum({pico} % 1000000000000) AS bigint), "
         ));
-        sql.push("COUNT(*), CAST(sum(t.total_tokens) AS bigint) FROM \"LiteLLM_SpendLogs\" AS t");
+        sql.push("COUNT(*), CAST(sum(t.total_tokens) AS bigint), CAST(sum(t.completion_tokens) AS bigint) FROM \"LiteLLM_SpendLogs\" AS t");
         if dimensions.contains(&Dimension::Tag) {
             sql.push(tags(engine));
         }
@@ -121,7 +144,7 @@ impl Store {
             sql.push(&expressions.join(", ")).push(" LIMIT ").bind(Kind::Big, i64::from(limit));
         }
         let mut kinds = vec![Kind::Text; expressions.len()];
-        kinds.extend([Kind::Big; 4]);
+        kinds.extend([Kind::Big; 5]);
         let rows = self.db.report(sql, &kinds).await?;
         let read = |row: Vec<Cell>| {
             let number = |index: usize| row.get(expressions.len() + index).map_or(0, Cell::int);
@@ -129,6 +152,7 @@ impl Store {
                 spend: join(number(0), 0) + PicoUsd::from_pico(i128::from(number(1))),
                 requests: number(2).unsigned_abs(),
                 tokens: number(3).unsigned_abs(),
+                output_tokens: number(4).unsigned_abs(),
                 of: row
                     .iter()
                     .take(expressions.len())

@@ -42,10 +42,22 @@ pub fn receipt(call: &str, cost: &str) -> Receipt {
         attempts: vec![
             AttemptNote {
                 deployment: "d0".into(),
+                start: Duration::from_millis(2),
+                wait: Duration::ZERO,
+                ttft: None,
                 duration: Duration::from_millis(9),
                 fault: Some(FaultClass::RateLimit),
+                discarded: None,
             },
-            AttemptNote { deployment: "d1".into(), duration: Duration::from_millis(900), fault: None },
+            AttemptNote {
+                deployment: "d1".into(),
+                start: Duration::from_millis(511),
+                wait: Duration::from_millis(500),
+                ttft: Some(Duration::from_millis(200)),
+                duration: Duration::from_millis(900),
+                fault: None,
+                discarded: None,
+            },
         ],
         losses: Vec::new(),
         stream: true,
@@ -196,7 +208,11 @@ on_both! {
         assert_eq!(row.metadata["spend_logs_metadata"], json!({"job": "a"}));
         assert_eq!(row.metadata["attempted_retries"], json!(1));
         assert_eq!(row.metadata["faregate"]["ttft_ms"], json!(200.0));
-        assert_eq!(row.metadata["faregate"]["attempts"][0]["fault"], json!("rate_limit"));
+        let attempts = &row.metadata["faregate"]["attempts"];
+        assert_eq!((&attempts[0]["fault"], &attempts[0]["start_ms"]), (&json!("rate_limit"), &json!(2.0)));
+        let second = &attempts[1];
+        let times = ["start_ms", "wait_ms", "ttft_ms", "duration_ms"].map(|name| second[name].as_f64().unwrap());
+        assert_eq!((times, &second["discarded"]), ([511.0, 500.0, 200.0, 900.0], &json!(false)));
     }
 
     async fn a_batch_settled_again_changes_nothing(store) {
@@ -280,6 +296,15 @@ on_both! {
         assert_eq!(done.booked, 3, "{done:?}");
         assert_eq!(done.rejected[0].0.as_str(), "c");
         assert_eq!(store.get::<Team>(&["t1"]).await.unwrap().unwrap().spend, Usd(pico("3")));
+    }
+
+    async fn a_table_that_is_not_there_yet_is_no_reason_to_give_a_receipt_up(store) {
+        people(&store).await;
+        store.run_sql("ALTER TABLE \"LiteLLM_SpendLogs\" RENAME TO elsewhere").await;
+        let tried = store.settle(&[receipt("a", "1")], SettleOptions::default(), NOW).await;
+        assert!(tried.is_err(), "{tried:?}");
+        store.run_sql("ALTER TABLE elsewhere RENAME TO \"LiteLLM_SpendLogs\"").await;
+        assert_eq!(settle(&store, &[receipt("a", "1")]).await.booked, 1);
     }
 
     async fn a_rotated_key_keeps_its_spend_and_its_requests_in_flight(store) {

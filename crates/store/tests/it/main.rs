@@ -11,3 +11,4 @@ mod schema;
 mod seal;
 mod support;
 mod upkeep;
+mod windows;

@@ -41,10 +41,12 @@ fn what_is_sealed_opens_and_never_looks_the_same_twice() {
 
 #[test]
 fn plain_members_stay_and_closed_ones_are_named() {
-    let mut params = json!({"model": "openai/gpt-4o", "api_key": "sk-1", "rpm": 5, "nested": {"a": "b"}});
+    let mut params = json!({"model": "openai/gpt-4o", "api_key": "sk-1", "rpm": 5, "nested": {"a": "b"},
+        "api_keys": ["sk-2", "sk-3"], "tags": ["free"]});
     key("k").seal_members(&mut params, Cipher::default()).unwrap();
     assert_ne!(params["api_key"], json!("sk-1"));
     assert_eq!((&params["rpm"], &params["nested"]), (&json!(5), &json!({"a": "b"})));
+    assert!(params["api_keys"][0] != json!("sk-2") && params["tags"] == json!(["free"]), "{params}");
     params["api_base"] = json!("https://never.sealed/v1");
     let mut elsewhere = params.clone();
     assert!(key("k").open_members(&mut params).is_empty());
@@ -52,6 +54,7 @@ fn plain_members_stay_and_closed_ones_are_named() {
         (&params["api_key"], &params["api_base"]),
         (&json!("sk-1"), &json!("https://never.sealed/v1"))
     );
+    assert_eq!(params["api_keys"], json!(["sk-2", "sk-3"]));
     let closed = key("other").open_members(&mut elsewhere);
     assert!(closed.contains(&"model".to_owned()) || closed.contains(&"api_key".to_owned()), "{closed:?}");
 }
