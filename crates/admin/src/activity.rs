@@ -30,6 +30,9 @@ const ASKED: &[Field] = &[
     field("page_size", Holds::Int, "50 when absent, 1000 at most"),
 ];
 
+/// The same without pages.
+const ALL: &[Field] = ASKED.split_at(ASKED.len() - 2).0;
+
 pub(crate) const ROUTES: &[Route] = &[
     route!("GET", &["/user/daily/activity"], Key, &[], ASKED, "Spend per day and user", users),
     route!("GET", &["/team/daily/activity"], User, &[], ASKED, "Spend per day and team", teams),
@@ -52,7 +55,71 @@ pub(crate) const ROUTES: &[Route] = &[
         "Spend per day and end user",
         customers
     ),
+    route!(
+        "GET",
+        &["/user/daily/activity/aggregated"],
+        Key,
+        &[],
+        ALL,
+        "Spend per day and user, all days at once",
+        users
+    ),
+    route!(
+        "GET",
+        &["/team/daily/activity/aggregated"],
+        User,
+        &[],
+        ALL,
+        "Spend per day and team, all days at once",
+        teams
+    ),
+    route!(
+        "GET",
+        &["/tag/daily/activity/aggregated"],
+        User,
+        &[],
+        ALL,
+        "Spend per day and tag, all days at once",
+        tags
+    ),
+    route!(
+        "GET",
+        &["/organization/daily/activity/aggregated"],
+        Key,
+        &[],
+        ALL,
+        "Spend per day and organization, all days at once",
+        organizations
+    ),
+    route!(
+        "GET",
+        &["/customer/daily/activity/aggregated", "/end_user/daily/activity/aggregated"],
+        Admin,
+        &[],
+        ALL,
+        "Spend per day and end user, all days at once",
+        customers
+    ),
 ];
+
+/// Days that are summed at once at most. Source: LiteLLM, `_MAX_AGGREGATED_RANGE_DAYS`.
+const MOST_DAYS: i64 = 400;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// The page asked for; none where all days come at once, which are not too many then.
+fn page(call: &Call) -> Result<Option<(u64, u64)>, AdminError> {
+    if !call.route.ends_with("/aggregated") {
+        return Ok(Some(call.page("page_size", 50, 1000)));
+    }
+    let day = |name: &str| call.asked(name).and_then(|text| faregate_terms::UtcMillis::parse(text).ok());
+    if let (Some(start), Some(end)) = (day("start_date"), day("end_date"))
+        && end.millis() - start.millis() > MOST_DAYS * DAY_MS
+    {
+        let message = format!("end_date: Date range must be at most {MOST_DAYS} days");
+        return Err(AdminError::invalid("end_date", message));
+    }
+    Ok(None)
+}
 
 fn listed(call: &Call, name: &str) -> Option<Vec<String>> {
     Some(call.asked(name)?.split(',').map(|part| part.trim().to_owned()).collect())
@@ -84,7 +151,7 @@ async fn days(
         exclude: exclude.unwrap_or_default(),
         model: call.asked("model").map(str::to_owned),
         api_keys: keys,
-        page: Some(call.page("page_size", 50, 1000)),
+        page: page(&call)?,
     };
     Ok(Answer::json(&call.admin.store.daily_activity(kind, &query).await?))
 }
@@ -124,7 +191,7 @@ async fn teams(call: Call) -> Outcome {
 }
 
 /// The teams the caller is in, and those of organizations they administer.
-async fn own_teams(call: &Call) -> Result<Vec<Team>, AdminError> {
+pub(crate) async fn own_teams(call: &Call) -> Result<Vec<Team>, AdminError> {
     let user = call.admin.person(Some(call.caller.user_id()), None).await?;
     let ids = user.map(|user| user.teams).unwrap_or_default();
     let led = call.admin.leads_organizations(&call.caller).await?;
@@ -136,7 +203,7 @@ async fn own_teams(call: &Call) -> Result<Vec<Team>, AdminError> {
 
 /// True if the caller may see what everybody in all these teams spends: their admins, and members of teams
 /// that let them. Source: LiteLLM, `resolve_team_daily_activity_scope`.
-async fn sees_whole(call: &Call, teams: &[Team]) -> Result<bool, AdminError> {
+pub(crate) async fn sees_whole(call: &Call, teams: &[Team]) -> Result<bool, AdminError> {
     for team in teams {
         let standing = call.admin.standing(&call.caller, team).await?;
         if standing < Standing::TeamAdmin && !members_may(team, "/team/daily/activity") {

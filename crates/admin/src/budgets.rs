@@ -74,9 +74,9 @@ async fn new(call: Call) -> Outcome {
     if call.admin.store.get::<Budget>(&[&budget.budget_id]).await?.is_some() {
         return Err(AdminError::invalid("budget_id", format!("Budget {} exists already", budget.budget_id)));
     }
-    call.admin.store.insert(&budget, call.admin.now()).await?;
+    let budget = call.admin.store.add(&budget, call.admin.now()).await?;
     call.admin.audit(&call, "created", TABLE, &budget.budget_id, Value::Null, json_of(&budget)).await;
-    Ok(Answer::json(&call.admin.store.get::<Budget>(&[&budget.budget_id]).await?))
+    Ok(Answer::json(&budget))
 }
 
 async fn found(call: &Call, id: &str) -> Result<Budget, AdminError> {

@@ -125,6 +125,53 @@ pub fn period(call: &Call, columns: &mut Map<String, Value>) -> Result<(), Admin
     Ok(())
 }
 
+/// Puts the running period into each window of `budget_limits`: its end, and where it counts from. A window that is
+/// there already goes on.
+///
+/// # Errors
+/// 400 for an entry that is none.
+pub fn windows(call: &Call, stored: &Value, columns: &mut Map<String, Value>) -> Result<(), AdminError> {
+    let Some(Value::Array(given)) = call.given("budget_limits") else { return Ok(()) };
+    let mut windows: Vec<Value> = Vec::with_capacity(given.len());
+    for entry in given {
+        let (duration, max) = (entry["budget_duration"].as_str(), entry["max_budget"].as_f64());
+        let (Some(duration), Some(max)) = (duration, max.filter(|max| *max >= 0.0)) else {
+            return Err(AdminError::invalid(
+                "budget_limits",
+                "budget_limits: each entry needs budget_duration and a max_budget from 0",
+            ));
+        };
+        if windows.iter().any(|window| window["budget_duration"] == duration) {
+            let message =
+                format!("budget_limits: there are two entries with budget_duration {duration}; keep one");
+            return Err(AdminError::invalid("budget_limits", message));
+        }
+        let known = stored.as_array().into_iter().flatten().find(|it| it["budget_duration"] == duration);
+        let mut window = json!({ "budget_duration": duration, "max_budget": max });
+        match known {
+            Some(known) => {
+                for member in ["reset_at", "started_at"] {
+                    if let Some(time) = known.get(member) {
+                        window[member] = time.clone();
+                    }
+                }
+            }
+            None => {
+                window["reset_at"] = json!(call.admin.period_end("budget_limits", duration)?);
+                window["started_at"] = json!(call.admin.now());
+            }
+        }
+        windows.push(window);
+    }
+    columns.insert("budget_limits".to_owned(), Value::Array(windows));
+    Ok(())
+}
+
+/// The durations of `budget_limits`.
+pub fn durations(limits: &Value) -> Vec<&str> {
+    limits.as_array().into_iter().flatten().filter_map(|window| window["budget_duration"].as_str()).collect()
+}
+
 /// Refuses amounts below zero.
 ///
 /// # Errors
@@ -230,14 +277,35 @@ fn mask(value: &mut Value) {
                 let named = !name.ends_with("_name") && secret.iter().any(|word| name.contains(word));
                 let is_secret = named || name == "key";
                 match member {
-                    Value::String(text) if is_secret && !text.is_empty() => {
-                        *member = Value::String(format!("{}****", text.chars().take(3).collect::<String>()));
-                    }
+                    // Whoever has the URL of a webhook writes there.
+                    member if name.contains("webhook_url") => hide(member),
+                    Value::String(_) if is_secret => shorten(member),
+                    Value::Array(items) if is_secret => items.iter_mut().for_each(shorten),
                     other => mask(other),
                 }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
+
+/// Leaves the first characters of a text.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::String(text) if !text.is_empty() => {
+            *text = format!("{}****", text.chars().take(3).collect::<String>());
+        }
+        other => mask(other),
+    }
+}
+
+/// Nothing of any text stays.
+fn hide(value: &mut Value) {
+    match value {
+        Value::String(text) if !text.is_empty() => *text = "****".to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::Object(map) => map.values_mut().for_each(hide),
         _ => {}
     }
 }
@@ -248,9 +316,14 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_wherever_they_are() {
-        let value = json!({"api_key": "sk-123456", "deep": [{"client_secret": "abcdef", "name": "x"}]});
+        let value = json!({"api_key": "sk-123456", "api_keys": ["sk-abcdef"], "deep": [{"client_secret": "abcdef", "name": "x"}]});
         let shown = masked(value);
-        assert_eq!(shown, json!({"api_key": "sk-****", "deep": [{"client_secret": "abc****", "name": "x"}]}));
+        assert_eq!(
+            shown,
+            json!({"api_key": "sk-****", "api_keys": ["sk-****"], "deep": [{"client_secret": "abc****", "name": "x"}]})
+        );
+        let urls = masked(json!({"alert_to_webhook_url": {"budget_alerts": ["https://hooks/secret"]}}));
+        assert_eq!(urls, json!({"alert_to_webhook_url": {"budget_alerts": ["****"]}}));
     }
 
     #[test]

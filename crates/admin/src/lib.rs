@@ -12,30 +12,45 @@
 pub mod access;
 mod access_groups;
 mod activity;
+pub mod answers;
 mod audit;
 mod budgets;
+mod cache_activity;
+mod callbacks;
 mod columns;
 mod credentials;
 mod customers;
 mod error;
 mod fields;
+mod form;
+mod health;
 mod keys;
 mod login;
 mod models;
+mod notice;
 mod openapi;
 mod organizations;
+mod own_account;
 mod page;
 mod passwords;
 mod people;
 mod projects;
+mod public;
 pub mod roles;
 pub mod routes;
+mod routing;
+mod search;
 mod settings;
+pub mod shape;
 mod spend;
+mod spend_reports;
+mod sso;
 pub mod stored;
 mod tags;
 mod teams;
 mod tighten;
+mod ui;
+mod unified_groups;
 mod users;
 
 use std::sync::Arc;
@@ -58,8 +73,11 @@ use moka::sync::Cache;
 use serde_json::Value;
 
 pub use error::AdminError;
+pub use faregate_integrations::web::Web;
 pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
-pub use openapi::document;
+pub use notice::Tell;
+pub use openapi::{Other, document};
+pub use page::reference;
 use roles::Caller;
 use routes::{Answer, Call, Found, Router};
 
@@ -79,6 +97,10 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     router: Router,
     apply: Option<Apply>,
+    /// Routes that others serve.
+    others: Vec<Other>,
+    tell: Option<Tell>,
+    web: Option<Web>,
     /// Wrong passwords of late, by name.
     wrong_passwords: Cache<String, u32>,
 }
@@ -98,14 +120,47 @@ impl Admin {
     ) -> Self {
         let wrong_passwords =
             Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(300)).build();
-        let (router, apply) = (Router::new(), None);
-        Self { store, invalidations, snapshot, catalog, master_key, clock, router, apply, wrong_passwords }
+        Self {
+            store,
+            invalidations,
+            snapshot,
+            catalog,
+            master_key,
+            clock,
+            router: Router::new(),
+            apply: None,
+            others: Vec::new(),
+            tell: None,
+            web: None,
+            wrong_passwords,
+        }
+    }
+
+    /// The document describes these too.
+    #[must_use]
+    pub fn describing(mut self, others: Vec<Other>) -> Self {
+        self.others = others;
+        self
     }
 
     /// Stored models and settings are put into service by `apply`.
     #[must_use]
     pub fn applying(mut self, apply: Apply) -> Self {
         self.apply = Some(apply);
+        self
+    }
+
+    /// Changes that somebody asked to hear of are handed to `tell`.
+    #[must_use]
+    pub fn telling(mut self, tell: Tell) -> Self {
+        self.tell = Some(tell);
+        self
+    }
+
+    /// Identity providers are asked through `web`.
+    #[must_use]
+    pub fn asking(mut self, web: Web) -> Self {
+        self.web = Some(web);
         self
     }
 
@@ -186,8 +241,9 @@ impl Admin {
         Ok(UtcMillis::from_millis(schedule.next(now).as_millisecond()))
     }
 
-    /// Writes down a change, if `store_audit_logs` is on. Secrets are masked.
+    /// Writes down a change, if `store_audit_logs` is on, and tells whoever asked to hear of it. Secrets are masked.
     pub async fn audit(&self, call: &Call, action: &str, table: &str, id: &str, before: Value, after: Value) {
+        notice::of_change(call, action, table, if after.is_null() { &before } else { &after });
         let snapshot = self.snapshot.load();
         if !snapshot.litellm.spend.audit && !snapshot.general.database.audit {
             return;

@@ -4,6 +4,7 @@
 //! A session is a virtual key of the user with an end; the token that a browser keeps is a JWT around it, signed with
 //! the master key.
 
+use faregate_config::UiAccess;
 use faregate_state::invalidate::Subject;
 use faregate_store::{Filter, Invitation, ListQuery, Patch, User, VirtualKey};
 use faregate_terms::{KeyHash, Secret, UtcMillis};
@@ -30,7 +31,7 @@ const INVITED_FOR: &str = "7d";
 const CLAIM_TURN_MS: i64 = 60_000;
 const ONBOARDING: &str = "litellm_onboarding";
 /// Wrong passwords for one name within five minutes before it has to wait.
-const MOST_WRONG: u32 = 10;
+pub(crate) const MOST_WRONG: u32 = 10;
 const WRONG: &str = "Invalid credentials used to access UI. Check 'UI_USERNAME' and 'UI_PASSWORD', or the password set \
                      for your user";
 
@@ -61,6 +62,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Sign in with a form; sets the session's cookie",
         form
     ),
+    route!("GET", &["/fallback/login"], Public, &[], &[], "A page to sign in on", fallback),
     route!(
         "POST",
         &["/v2/login"],
@@ -151,7 +153,7 @@ async fn session(call: &Call) -> Result<String, AdminError> {
     if same(&name, &known) & same(password, secret) {
         let id = env.filled("PROXY_ADMIN_ID").unwrap_or("default_user_id");
         let user = administrator(admin, id).await?;
-        return begin(admin, &user, &master).await;
+        return begin(admin, &user, &master, Method::Password).await;
     }
     let found = by_email(admin, &name).await?;
     let stored = found.as_ref().and_then(|user| user.password.as_deref());
@@ -163,7 +165,7 @@ async fn session(call: &Call) -> Result<String, AdminError> {
                 admin.store.update::<User>(&[&user.user_id], &patch, admin.now()).await?;
             }
             admin.wrong_passwords.invalidate(&name);
-            begin(admin, &user, &master).await
+            begin(admin, &user, &master, Method::Password).await
         }
         None => {
             let count = admin.wrong_passwords.get(&name).unwrap_or_default();
@@ -173,7 +175,7 @@ async fn session(call: &Call) -> Result<String, AdminError> {
     }
 }
 
-async fn by_email(admin: &Admin, name: &str) -> Result<Option<User>, AdminError> {
+pub(crate) async fn by_email(admin: &Admin, name: &str) -> Result<Option<User>, AdminError> {
     if name.is_empty() {
         return Ok(None);
     }
@@ -201,8 +203,38 @@ async fn administrator(admin: &Admin, id: &str) -> Result<User, AdminError> {
     admin.row(&[id], || "User does not exist in db.".to_owned()).await
 }
 
+/// How somebody signed in, in LiteLLM's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Password,
+    Sso,
+}
+
+impl Method {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Password => "username_password",
+            Self::Sso => "sso",
+        }
+    }
+}
+
+/// A session for somebody whom an identity provider vouches for.
+///
+/// # Errors
+/// 403 for who may not use the UI.
+pub(crate) async fn begin_elsewhere(admin: &Admin, user: &User) -> Result<String, AdminError> {
+    begin(admin, user, &master(admin)?, Method::Sso).await
+}
+
 /// Makes a session's key, and the token around it.
-async fn begin(admin: &Admin, user: &User, master: &Secret) -> Result<String, AdminError> {
+async fn begin(admin: &Admin, user: &User, master: &Secret, method: Method) -> Result<String, AdminError> {
+    let powerful = user.user_role.as_deref().is_some_and(|role| role.starts_with("proxy_admin"));
+    if admin.snapshot.load().general.people.access == UiAccess::Admins && !powerful {
+        return Err(AdminError::forbidden(
+            "Only admins of the proxy sign in here (ui_access_mode: admin_only)",
+        ));
+    }
     let env = admin.snapshot.load().env.clone();
     let now = admin.now();
     let expires = columns::after(
@@ -218,37 +250,38 @@ async fn begin(admin: &Admin, user: &User, master: &Secret) -> Result<String, Ad
         team_id: Some(SESSIONS_TEAM.to_owned()),
         expires: Some(expires),
         max_budget: serde_json::from_value(json!(SESSION_BUDGET.parse::<f64>().unwrap_or_default())).ok(),
-        metadata: json!({ "login_method": "username_password" }),
+        metadata: json!({ "login_method": method.word() }),
         created_by: Some(user.user_id.clone()),
         updated_by: Some(user.user_id.clone()),
         ..VirtualKey::default()
     };
     admin.store.insert(&row, now).await?;
     admin.changed(Subject::Key, &row.token);
-    signed(&claims(admin, user, secret, expires), master)
+    signed(&claims(admin, user, secret, expires, method), master)
 }
 
-/// Ends all sessions of a user.
-pub(crate) async fn end_sessions(admin: &Admin, user_id: &str) -> Result<(), AdminError> {
+/// Ends all sessions of a user, but for one.
+pub(crate) async fn end_sessions(admin: &Admin, user_id: &str, keep: Option<&str>) -> Result<(), AdminError> {
     let query = ListQuery::new()
         .filter(Filter::Is("user_id", json!(user_id)))
         .filter(Filter::Is("team_id", json!(SESSIONS_TEAM)))
         .uncounted();
-    for key in admin.store.list::<VirtualKey>(&query).await?.rows {
+    let keys = admin.store.list::<VirtualKey>(&query).await?.rows;
+    for key in keys.iter().filter(|key| keep != Some(&key.token)) {
         admin.store.delete::<VirtualKey>(&[&key.token]).await?;
         admin.changed(Subject::Key, &key.token);
     }
     Ok(())
 }
 
-fn claims(admin: &Admin, user: &User, key: String, expires: UtcMillis) -> Session {
+fn claims(admin: &Admin, user: &User, key: String, expires: UtcMillis, method: Method) -> Session {
     let snapshot = admin.snapshot.load();
     Session {
         user_id: user.user_id.clone(),
         key,
         user_email: user.user_email.clone(),
         user_role: user.user_role.clone().unwrap_or_else(|| "internal_user_viewer".to_owned()),
-        login_method: "username_password".to_owned(),
+        login_method: method.word().to_owned(),
         premium_user: true,
         auth_header_name: snapshot
             .general
@@ -263,14 +296,14 @@ fn claims(admin: &Admin, user: &User, key: String, expires: UtcMillis) -> Sessio
 }
 
 /// Where the browser goes next.
-fn landing(admin: &Admin, rest: &str) -> String {
+pub(crate) fn landing(admin: &Admin, rest: &str) -> String {
     let env = admin.snapshot.load().env.clone();
     let base = env.filled("PROXY_BASE_URL").or_else(|| env.filled("SERVER_ROOT_PATH")).unwrap_or_default();
     format!("{}/ui{rest}", base.trim_end_matches('/'))
 }
 
 /// The dashboard reads the cookie, so it cannot be `HttpOnly`. Source: LiteLLM's set_session_token_cookie.
-fn cookie(admin: &Admin, token: &str) -> HeaderMap {
+pub(crate) fn cookie(admin: &Admin, token: &str) -> HeaderMap {
     let secure =
         admin.snapshot.load().env.filled("PROXY_BASE_URL").is_some_and(|base| base.starts_with("https://"));
     let text = format!("token={token}; Path=/; SameSite=lax{}", if secure { "; Secure" } else { "" });
@@ -279,6 +312,15 @@ fn cookie(admin: &Admin, token: &str) -> HeaderMap {
         headers.insert(header::SET_COOKIE, value);
     }
     headers
+}
+
+/// A page to sign in on with name and password, which needs nothing else.
+pub(crate) fn page() -> Outcome {
+    Ok(Answer::html(include_str!("login.html")))
+}
+
+async fn fallback(_: Call) -> Outcome {
+    page()
 }
 
 async fn form(call: Call) -> Outcome {
@@ -322,9 +364,8 @@ async fn invite(call: Call) -> Outcome {
         updated_by: author,
         ..Invitation::default()
     };
-    admin.store.insert(&row, now).await?;
+    let row = admin.store.add(&row, now).await?;
     admin.audit(&call, "created", INVITATIONS, &row.id, Value::Null, json_of(&row)).await;
-    let row: Invitation = admin.row(&[&row.id], || "Invitation not found".to_owned()).await?;
     Ok(Answer::json(&row))
 }
 
@@ -377,7 +418,7 @@ async fn open(call: Call) -> Outcome {
         user_id: user.user_id.clone(),
         exp: expires.millis() / 1000,
     };
-    let token = signed(&claims(admin, &user, signed(&permit, &master)?, expires), &master)?;
+    let token = signed(&claims(admin, &user, signed(&permit, &master)?, expires, Method::Password), &master)?;
     let url = landing(admin, &format!("/onboarding?token={token}"));
     Ok(Answer::json(&json!({ "login_url": url, "token": token, "user_email": user.user_email })))
 }
@@ -417,8 +458,8 @@ async fn claim(call: Call) -> Outcome {
     admin.store.release_lease(&turn.0, &turn.1).await?;
     admin.audit(&call, "updated", INVITATIONS, &row.id, json_of(&row), json!({ "is_accepted": true })).await;
     // Whoever signed in with an older password is out.
-    end_sessions(admin, &user.user_id).await?;
-    let token = begin(admin, &user, &master).await?;
+    end_sessions(admin, &user.user_id, None).await?;
+    let token = begin(admin, &user, &master, Method::Password).await?;
     let headers = cookie(admin, &token);
     let body = json!({
         "login_url": landing(admin, "/?login=success"), "token": token, "user_email": user.user_email,

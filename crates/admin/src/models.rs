@@ -146,6 +146,11 @@ fn shown(model: &ProxyModel) -> Value {
 }
 
 async fn new(call: Call) -> Outcome {
+    if call.admin.snapshot.load().general.people.no_models_by_internal_users && !call.caller.is_admin() {
+        return Err(AdminError::forbidden(
+            "Model creation is disabled for internal users by disable_model_add_for_internal_users; ask a proxy admin",
+        ));
+    }
     call.admin.stores_models()?;
     admins_only(&call)?;
     let mut info = call.given("model_info").cloned().unwrap_or_else(|| json!({}));

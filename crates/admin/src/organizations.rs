@@ -181,7 +181,7 @@ async fn new(call: Call) -> Outcome {
     row.budget_id = budget;
     row.created_by = call.changed_by();
     row.updated_by = call.changed_by();
-    call.admin.store.insert(&row, call.admin.now()).await?;
+    let row = call.admin.store.add(&row, call.admin.now()).await?;
     call.admin.changed(Subject::Organization, &id);
     call.admin.audit(&call, "created", TABLE, &id, Value::Null, json_of(&row)).await;
     Ok(Answer::json(&details(&call, &row).await?))
@@ -318,10 +318,9 @@ async fn member_add(call: Call) -> Outcome {
             budget_id: member_budget(&call).await?,
             ..OrganizationMembership::default()
         };
-        call.admin.store.insert(&membership, call.admin.now()).await?;
+        memberships.push(call.admin.store.add(&membership, call.admin.now()).await?);
         call.admin.changed(Subject::User, &user.user_id);
         users.push(crate::users::shown(json_of(&user)));
-        memberships.push(membership);
     }
     call.admin.audit(&call, "updated", TABLE, &row.organization_id, Value::Null, json_of(&memberships)).await;
     Ok(Answer::json(&json!({

@@ -9,10 +9,17 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("GET", &["/docs", "/redoc"], Public, &[], &[], "This document, to be read", page),
 ];
 
-async fn json(_: Call) -> Outcome {
-    Ok(Answer::json(&document()))
+async fn json(call: Call) -> Outcome {
+    Ok(Answer::json(&document(&call.admin.others)))
 }
 
 async fn page(_: Call) -> Outcome {
-    Ok(Answer::html(include_str!("page.html")))
+    // Beside the document, wherever a proxy in front has put both.
+    Ok(Answer::html(reference(".")))
+}
+
+/// The page that shows the document; `root` is what comes before `/openapi.json`.
+pub fn reference(root: &str) -> String {
+    let root = root.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    include_str!("page.html").replace("ROOT", &root)
 }

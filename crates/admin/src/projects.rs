@@ -30,7 +30,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(
         "POST",
         &["/project/new"],
-        Org,
+        Key,
         &[&[field("project_id", Holds::Text, "made up when absent")], PROJECT, columns::BUDGET],
         &[],
         "Create a project",
@@ -39,7 +39,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(
         "POST",
         &["/project/update"],
-        Org,
+        Key,
         &[&[required("project_id", Holds::Text, "the project")], PROJECT, columns::BUDGET],
         &[],
         "Update a project",
@@ -111,7 +111,13 @@ async fn may_change(call: &Call, team: Option<&str>) -> Result<(), AdminError> {
         .about("team_id"));
     };
     let row: Team = call.admin.row(&[team], || format!("Team not found, passed team id: {team}.")).await?;
-    if call.admin.standing(&call.caller, &row).await? >= Standing::OrganizationAdmin {
+    let standing = call.admin.standing(&call.caller, &row).await?;
+    let by_team_admins = || {
+        let snapshot = call.admin.snapshot.load();
+        let named = snapshot.general.people.editable_by_team_admins.as_deref().unwrap_or_default();
+        named.iter().any(|one| one == "projects")
+    };
+    if standing >= Standing::OrganizationAdmin || (standing == Standing::TeamAdmin && by_team_admins()) {
         return Ok(());
     }
     Err(AdminError::forbidden(format!(
@@ -133,7 +139,7 @@ async fn new(call: Call) -> Outcome {
     let mut row: Project = columns::row(columns_of(&call, None).await?)?;
     row.project_id = id;
     row.created_by = call.changed_by();
-    call.admin.store.insert(&row, call.admin.now()).await?;
+    let row = call.admin.store.add(&row, call.admin.now()).await?;
     call.admin.changed(Subject::Project, &row.project_id);
     call.admin.audit(&call, "created", TABLE, &row.project_id, Value::Null, json_of(&row)).await;
     Ok(Answer::json(&row))

@@ -124,15 +124,20 @@ impl Caller {
         Self { role: Role::ProxyAdmin, is_master: true, record: None }
     }
 
-    /// Hash of the key; the master key's stays its name.
+    /// Hash of the key; the master key's stays its name, and who came without a key has none.
     pub fn key_hash(&self) -> &str {
-        self.record.as_ref().map_or("litellm_proxy_master_key", |record| &record.key.token)
+        match &self.record {
+            None if self.is_master => "litellm_proxy_master_key",
+            None => "",
+            Some(record) => &record.key.token,
+        }
     }
 
-    /// Id of the user; the master key's is LiteLLM's.
+    /// Id of the user; the master key's is LiteLLM's, and who came without a key has none.
     pub fn user_id(&self) -> &str {
         match &self.record {
-            None => "default_user_id",
+            None if self.is_master => "default_user_id",
+            None => "",
             Some(record) => record.key.user_id.as_deref().unwrap_or_default(),
         }
     }

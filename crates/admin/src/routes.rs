@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION};
+use http::{HeaderMap, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,12 +65,23 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::tags::ROUTES,
         crate::models::ROUTES,
         crate::access_groups::ROUTES,
+        crate::unified_groups::ROUTES,
         crate::credentials::ROUTES,
         crate::settings::ROUTES,
+        crate::ui::ROUTES,
+        crate::routing::ROUTES,
+        crate::callbacks::ROUTES,
+        crate::public::ROUTES,
+        crate::sso::ROUTES,
         crate::login::ROUTES,
+        crate::own_account::ROUTES,
+        crate::search::ROUTES,
         crate::spend::ROUTES,
+        crate::spend_reports::ROUTES,
         crate::activity::ROUTES,
+        crate::cache_activity::ROUTES,
         crate::audit::ROUTES,
+        crate::health::ROUTES,
     ]
     .into_iter()
     .flatten()
@@ -96,10 +107,18 @@ impl Answer {
         Self { status: 200, kind: "application/json", body: body.into(), headers: HeaderMap::new() }
     }
 
+    /// Sends the browser elsewhere.
+    pub fn redirect(status: u16, place: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Ok(place) = HeaderValue::from_str(place) {
+            headers.insert(LOCATION, place);
+        }
+        Self { status, kind: "text/plain", body: Bytes::new(), headers }
+    }
+
     /// 200 with a page.
-    pub fn html(text: &'static str) -> Self {
-        let body = Bytes::from_static(text.as_bytes());
-        Self { status: 200, kind: "text/html; charset=utf-8", body, headers: HeaderMap::new() }
+    pub fn html(text: impl Into<Bytes>) -> Self {
+        Self { status: 200, kind: "text/html; charset=utf-8", body: text.into(), headers: HeaderMap::new() }
     }
 }
 
@@ -109,6 +128,8 @@ pub struct Call {
     pub admin: Arc<Admin>,
     /// Who asks.
     pub caller: Caller,
+    /// The first path of the route.
+    pub route: &'static str,
     /// Variable parts of the path.
     pub path: BTreeMap<String, String>,
     /// The body's known fields.
@@ -117,6 +138,10 @@ pub struct Call {
     pub query: Map<String, Value>,
     /// The bearer token, for routes that are open to everybody and check it themselves.
     pub(crate) token: Option<String>,
+    /// The cookies of a browser, for the same routes.
+    pub(crate) cookies: Option<String>,
+    /// The host that was asked for, for the same routes.
+    pub(crate) host: Option<String>,
     changed_by: Option<String>,
 }
 
@@ -145,9 +170,14 @@ impl Call {
         let known: Vec<Field> = route.body.iter().copied().flatten().copied().collect();
         let header = headers.get("litellm-changed-by").and_then(|value| value.to_str().ok());
         let asked = pairs(query.unwrap_or_default());
+        let open = |name| {
+            let text = headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            text.filter(|_| route.gate == Gate::Public)
+        };
         Ok(Self {
             admin: Arc::clone(admin),
             caller,
+            route: route.paths.first().copied().unwrap_or_default(),
             path,
             // A DELETE may say in its query what it would say in its body.
             body: if route.method == "DELETE" && given.is_empty() && !known.is_empty() {
@@ -157,6 +187,8 @@ impl Call {
             },
             query: fields::check("query", route.query, asked)?,
             token: if route.gate == Gate::Public { roles::presented(headers, None) } else { None },
+            cookies: open(COOKIE),
+            host: open(HOST),
             changed_by: header.map(str::to_owned),
         })
     }
@@ -166,10 +198,13 @@ impl Call {
         Self {
             admin: Arc::clone(&self.admin),
             caller: self.caller.clone(),
+            route: self.route,
             path: self.path.clone(),
             body,
             query: Map::new(),
             token: None,
+            cookies: None,
+            host: None,
             changed_by: self.changed_by.clone(),
         }
     }
@@ -215,6 +250,12 @@ impl Call {
     pub fn page(&self, size: &str, usual: u64, most: u64) -> (u64, u64) {
         let number = |name: &str| self.query.get(name).and_then(Value::as_u64);
         (number("page").unwrap_or(1).max(1), number(size).unwrap_or(usual).clamp(1, most))
+    }
+
+    /// The same call, with somebody named as the author of its changes.
+    pub(crate) fn written_by(mut self, author: &str) -> Self {
+        self.changed_by = Some(author.to_owned());
+        self
     }
 
     /// Who is named as the author of a change: the header, else the caller.

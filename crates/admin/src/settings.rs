@@ -68,9 +68,30 @@ pub(crate) const ROUTES: &[Route] = &[
 ];
 
 /// A stored section; empty if there is none.
-async fn section(call: &Call, name: &str) -> Result<Map<String, Value>, AdminError> {
+pub(crate) async fn section(call: &Call, name: &str) -> Result<Map<String, Value>, AdminError> {
     let row = call.admin.store.get::<ConfigRow>(&[name]).await?;
     Ok(row.and_then(|row| row.param_value.as_object().cloned()).unwrap_or_default())
+}
+
+/// Stores one setting of a section, and serves it.
+///
+/// # Errors
+/// 400 naming what could not be served, 500 where the database's settings do not count.
+pub(crate) async fn store(
+    call: &Call,
+    section_name: &str,
+    setting: &str,
+    value: Value,
+) -> Result<(), AdminError> {
+    call.admin.stores_models()?;
+    let mut after = section(call, section_name).await?;
+    after.insert(setting.to_owned(), value);
+    let mut candidate = Stored::default();
+    candidate.sections.insert(section_name.to_owned(), Value::Object(after.clone()));
+    checked(call, &candidate)?;
+    put(call, section_name, after).await?;
+    call.admin.apply().await;
+    Ok(())
 }
 
 /// Writes a section and serves it.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::columns::{hash_of, json_of};
 use crate::error::AdminError;
-use crate::fields::{Field, Holds, field, required};
+use crate::fields::{Field, Holds, field};
 use crate::routes::{Answer, Call, Route, route};
 
 const LOGS: &[Field] = &[
@@ -54,16 +54,6 @@ const DATES: &[Field] = &[
     field("start_date", Holds::Text, "2026-01-31"),
     field("end_date", Holds::Text, "2026-01-31"),
     field("limit", Holds::Int, ""),
-];
-
-const REPORT: &[Field] = &[
-    required("start_date", Holds::Text, "2026-01-31"),
-    required("end_date", Holds::Text, "2026-01-31"),
-    field("group_by", Holds::Text, "team, customer or api_key"),
-    field("api_key", Holds::Text, "key or hash"),
-    field("internal_user_id", Holds::Text, ""),
-    field("team_id", Holds::Text, ""),
-    field("customer_id", Holds::Text, ""),
 ];
 
 const CALCULATE: &[Field] = &[
@@ -135,15 +125,6 @@ pub(crate) const ROUTES: &[Route] = &[
         global_end_users
     ),
     route!("GET", &["/global/all_end_users"], Admin, &[], &[], "All end users that were spent on", end_users),
-    route!(
-        "GET",
-        &["/global/spend/report"],
-        Admin,
-        &[],
-        REPORT,
-        "Spend per day by team, customer or key",
-        report
-    ),
     route!("POST", &["/global/spend/reset"], Master, &[], &[], "Set the spend of everybody to zero", reset),
     route!("GET", &["/global/activity"], User, &[], DATES, "Requests and tokens per day", activity),
     route!(
@@ -169,7 +150,7 @@ fn moment(call: &Call, name: &str, ends: bool) -> Result<Option<UtcMillis>, Admi
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// What of the request log a caller may see: everything, or what they or the teams they lead spent.
-fn narrowed(call: &Call, mut query: LogQuery) -> Result<LogQuery, AdminError> {
+pub(crate) fn narrowed(call: &Call, mut query: LogQuery) -> Result<LogQuery, AdminError> {
     if call.caller.sees_all() {
         return Ok(query);
     }
@@ -185,7 +166,7 @@ fn narrowed(call: &Call, mut query: LogQuery) -> Result<LogQuery, AdminError> {
     Ok(query)
 }
 
-fn period(call: &Call) -> Result<LogQuery, AdminError> {
+pub(crate) fn period(call: &Call) -> Result<LogQuery, AdminError> {
     Ok(LogQuery {
         from: moment(call, "start_date", false)?,
         to: moment(call, "end_date", true)?,
@@ -214,7 +195,7 @@ async fn logs(call: Call) -> Outcome {
 }
 
 /// Lines of a report at most.
-const MOST: u32 = 10_000;
+pub(crate) const MOST: u32 = 10_000;
 
 /// One day's sums.
 #[derive(Default)]
@@ -335,7 +316,7 @@ async fn sums(call: &Call, dimensions: &[Dimension]) -> Result<Vec<SpendRow>, Ad
     Ok(call.admin.store.spend_by(dimensions, &query, limit.unwrap_or(MOST)).await?)
 }
 
-fn name(row: &SpendRow, at: usize) -> &str {
+pub(crate) fn name(row: &SpendRow, at: usize) -> &str {
     row.of.get(at).map_or("", String::as_str)
 }
 
@@ -501,56 +482,6 @@ async fn end_users(call: Call) -> Outcome {
         .map(|row| json!({ "end_user": name(row, 0) }))
         .collect();
     Ok(Answer::json(&names))
-}
-
-async fn report(call: Call) -> Outcome {
-    let (dimension, list, label) = match call.asked("group_by").unwrap_or("team") {
-        "team" => (Dimension::Team, "teams", "team_name"),
-        "customer" => (Dimension::EndUser, "customers", "customer"),
-        "api_key" => (Dimension::Key, "api_keys", "api_key"),
-        other => {
-            return Err(AdminError::invalid(
-                "group_by",
-                format!("group_by: `{other}` is none of team, customer, api_key"),
-            ));
-        }
-    };
-    let query = LogQuery {
-        api_key: call.asked("api_key").map(hash_of),
-        user: call.asked("internal_user_id").map(str::to_owned),
-        team: call.asked("team_id").map(str::to_owned),
-        end_user: call.asked("customer_id").map(str::to_owned),
-        ..period(&call)?
-    };
-    let dimensions = [Dimension::Day, dimension, Dimension::Model, Dimension::Key];
-    let rows = call.admin.store.spend_by(&dimensions, &query, MOST).await?;
-    let mut days: BTreeMap<&str, BTreeMap<&str, Vec<&SpendRow>>> = BTreeMap::new();
-    for row in &rows {
-        days.entry(name(row, 0)).or_default().entry(name(row, 1)).or_default().push(row);
-    }
-    let lines: Vec<Value> = days
-        .iter()
-        .map(|(day, groups)| {
-            let groups: Vec<Value> = groups
-                .iter()
-                .map(|(group, rows)| {
-                    let parts: Vec<Value> = rows
-                        .iter()
-                        .map(|row| {
-                            json!({
-                                "model": name(row, 2), "spend": Usd(row.spend),
-                                "total_tokens": row.tokens, "api_key": name(row, 3),
-                            })
-                        })
-                        .collect();
-                    let total: PicoUsd = rows.iter().map(|row| row.spend).sum();
-                    json!({ label: group, "total_spend": Usd(total), "metadata": parts })
-                })
-                .collect();
-            json!({ "group_by_day": day, list: groups })
-        })
-        .collect();
-    Ok(Answer::json(&lines))
 }
 
 async fn reset(call: Call) -> Outcome {

@@ -3,12 +3,14 @@
 
 use faregate_config::{STORED_SECTIONS, Stored};
 use faregate_store::seal::{Cipher, SaltKey, SealError};
-use faregate_store::{ConfigRow, Credential, ListQuery, ProxyModel, Store, StoreError};
+use faregate_store::{
+    ConfigRow, Credential, ListQuery, ProxyModel, SsoConfig, Store, StoreError, UiSettings,
+};
 use faregate_terms::Secret;
 use serde_json::{Map, Value, json};
 
-use crate::Admin;
 use crate::error::AdminError;
+use crate::{Admin, sso, ui};
 
 /// Rows of one kind that are read: as many as anybody has.
 const MOST: u64 = 1_000_000;
@@ -57,6 +59,23 @@ pub async fn read(store: &Store, salt: Option<&Secret>) -> Result<Stored, StoreE
             stored.sections.insert(row.param_name, row.param_value);
         }
     }
+    for row in store.list::<UiSettings>(&all()).await?.rows {
+        let general = stored.sections.entry("general_settings").or_insert_with(|| json!({}));
+        if let Value::Object(general) = general {
+            for (name, value) in ui::as_general_settings(&row.ui_settings) {
+                general.entry(name).or_insert(value);
+            }
+        }
+    }
+    for mut row in store.list::<SsoConfig>(&all()).await?.rows {
+        if open("section", "sso_config", &mut row.sso_settings) {
+            let variables = stored.sections.entry(ENVIRONMENT).or_insert_with(|| json!({}));
+            if let Value::Object(variables) = variables {
+                variables.extend(sso::as_variables(&row.sso_settings));
+            }
+        }
+    }
+    stored.sections.retain(|_, section| section.as_object().is_none_or(|members| !members.is_empty()));
     Ok(stored)
 }
 

@@ -73,7 +73,7 @@ async fn new(call: Call) -> Outcome {
     let mut tag: Tag = columns::row(columns_of(&call).await?)?;
     tag.tag_name.clone_from(&name);
     tag.created_by = Some(call.changed_by());
-    call.admin.store.insert(&tag, call.admin.now()).await?;
+    let tag = call.admin.store.add(&tag, call.admin.now()).await?;
     call.admin.changed(Subject::Tag, &name);
     call.admin.audit(&call, "created", "LiteLLM_TagTable", &name, Value::Null, json_of(&tag)).await;
     let tag = details(&call, &tag).await?;

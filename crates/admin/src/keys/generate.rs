@@ -1,14 +1,17 @@
 //! New keys.
 
+use faregate_config::SelfServe;
 use faregate_state::invalidate::Subject;
 use faregate_store::{Budget, Usd, VirtualKey};
 use serde_json::{Map, Value, json};
 
+use super::member;
 use super::rules::{self, Act, Rights};
 use super::{COLUMNS, IN_METADATA, TABLE, unique_alias};
 use crate::Outcome;
 use crate::columns::{self, json_of};
 use crate::error::AdminError;
+use crate::roles::Role;
 use crate::routes::{Answer, Call};
 
 /// Whose a new key is.
@@ -50,6 +53,12 @@ async fn make(call: Call, owner: Owner<'_>) -> Outcome {
 /// 400 for what makes no sense or exists already, 401 and 403 for what the caller may not.
 pub(crate) async fn new_key(call: &Call, owner: Owner<'_>) -> Result<(VirtualKey, String), AdminError> {
     columns::not_negative(call, &["max_budget", "soft_budget", "spend"])?;
+    if call.caller.role == Role::OrgAdmin && call.admin.snapshot.load().general.people.no_keys_by_org_admins {
+        return Err(AdminError::forbidden(
+            "Key generation is disabled for organization admins by disable_key_generate_for_org_admin; ask a proxy \
+             admin",
+        ));
+    }
     let secret = secret(call, "key")?;
     let asked = row(call, &secret)?;
     let act = if owner == Owner::Nobody { Act::GenerateForService } else { Act::Generate };
@@ -58,7 +67,7 @@ pub(crate) async fn new_key(call: &Call, owner: Owner<'_>) -> Result<(VirtualKey
         None if call.caller.is_admin() => Rights::ProxyAdmin,
         None => Rights::Holder,
     };
-    rules::check_fields(call, None, &asked, rights)?;
+    rules::check_fields(call, None, &asked, rights, SelfServe::Disabled)?;
     let mut key = match owner {
         // The key of a new user comes with them, on no terms of its own.
         Owner::New(_) => asked.clone(),
@@ -74,7 +83,13 @@ pub(crate) async fn new_key(call: &Call, owner: Owner<'_>) -> Result<(VirtualKey
         Owner::New(id) => Some(id.to_owned()),
         Owner::Asked => {
             let named = if call.caller.is_admin() { key.user_id.take() } else { asked.user_id };
-            asked_owner(call, named, key.team_id.is_some())?
+            if member::makes_for_member(call, &key, named.as_deref()).await? {
+                // Whoever makes it holds its secret, and must not get at its owner's account with it.
+                key.allowed_routes = vec!["llm_api_routes".to_owned()];
+                named
+            } else {
+                asked_owner(call, named, key.team_id.is_some())?
+            }
         }
     };
     if owner == Owner::Nobody && key.metadata["service_account_id"].is_null() {
@@ -99,6 +114,12 @@ pub(super) fn secret(call: &Call, field: &'static str) -> Result<String, AdminEr
     let Some(given) = call.text(field).filter(|given| !given.is_empty()) else {
         return Ok(columns::new_secret());
     };
+    if call.admin.snapshot.load().general.people.no_custom_keys {
+        return Err(AdminError::forbidden(
+            "Custom API key values are disabled by your administrator. Keys must be auto-generated.",
+        )
+        .about(field));
+    }
     if !given.starts_with("sk-") {
         return Err(AdminError::invalid(
             field,
@@ -122,7 +143,7 @@ fn row(call: &Call, secret: &str) -> Result<VirtualKey, AdminError> {
     columns::take(&mut columns, &call.body, COLUMNS);
     columns::no_empty_ids(&mut columns);
     columns::period(call, &mut columns)?;
-    windows(call, &mut columns)?;
+    columns::windows(call, &Value::Null, &mut columns)?;
     let mut key: VirtualKey = columns::row(columns)?;
     columns::take_into(&mut key.metadata, &call.body, IN_METADATA);
     columns::keep_internal(&mut key.metadata, &Value::Null);
@@ -172,9 +193,9 @@ pub(crate) async fn save(call: &Call, key: &VirtualKey) -> Result<VirtualKey, Ad
         store.insert(&budget, now).await?;
         key.budget_id = Some(budget.budget_id);
     }
-    store.insert(&key, now).await?;
+    let key = store.add(&key, now).await?;
     call.admin.changed(Subject::Key, &key.token);
-    Ok(store.get::<VirtualKey>(&[&key.token]).await?.unwrap_or(key))
+    Ok(key)
 }
 
 /// Everything about a key and, this once, the key.
@@ -191,24 +212,6 @@ pub(crate) fn shown_once(key: &VirtualKey, secret: &str) -> Value {
         map.insert("litellm_budget_table".to_owned(), Value::Null);
     }
     answer
-}
-
-/// Puts the end of the running period into each window of `budget_limits`.
-pub(super) fn windows(call: &Call, columns: &mut Map<String, Value>) -> Result<(), AdminError> {
-    let Some(Value::Array(given)) = call.given("budget_limits") else { return Ok(()) };
-    let mut windows = given.clone();
-    for window in &mut windows {
-        let duration = window["budget_duration"].as_str().map(str::to_owned);
-        let Some(duration) = duration.filter(|_| window["max_budget"].is_number()) else {
-            return Err(AdminError::invalid(
-                "budget_limits",
-                "budget_limits: each entry needs budget_duration and max_budget",
-            ));
-        };
-        window["reset_at"] = json!(call.admin.period_end("budget_limits", &duration)?);
-    }
-    columns.insert("budget_limits".to_owned(), Value::Array(windows));
-    Ok(())
 }
 
 fn of_type(call: &Call, key: &mut VirtualKey) -> Result<(), AdminError> {

@@ -15,10 +15,9 @@ use crate::routes::{Answer, Call};
 
 pub(super) async fn regenerate(call: Call) -> Outcome {
     if call.given("new_master_key").is_some() {
-        return Err(AdminError::new(
-            501,
-            "not_implemented_error",
-            "The master key is set in the configuration (general_settings.master_key or LITELLM_MASTER_KEY); \
+        return Err(AdminError::invalid(
+            "new_master_key",
+            "new_master_key: the master key is set in the configuration (general_settings.master_key or LITELLM_MASTER_KEY); \
              re-encrypt stored secrets with `faregate rotate-salt`",
         ));
     }

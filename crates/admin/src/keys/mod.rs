@@ -6,18 +6,18 @@ mod delete;
 mod generate;
 mod lifecycle;
 mod list;
+mod member;
 pub(crate) mod policy;
 pub(crate) mod rules;
 mod update;
 
 use faregate_store::{Filter, ListQuery, VirtualKey};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::Outcome;
 use crate::columns;
 use crate::error::AdminError;
 use crate::fields::{Field, Holds, field, required};
-use crate::routes::{Answer, Call, Route, route};
+use crate::routes::{Call, Route, route};
 
 pub(crate) use delete::deleter;
 pub(crate) use generate::{Owner, new_key, save, shown_once};
@@ -266,15 +266,6 @@ pub(crate) const ROUTES: &[Route] = &[
         "Set the spend of a key",
         lifecycle::reset_spend
     ),
-    route!(
-        "POST",
-        &["/key/health"],
-        Key,
-        &[],
-        &[],
-        "Check the logging callbacks of the caller's key",
-        health
-    ),
 ];
 
 /// `key` names the key in [`REGENERATE`] and [`UPDATE`] already.
@@ -331,24 +322,4 @@ async fn unique_alias(call: &Call, key: &VirtualKey) -> Result<(), AdminError> {
         ));
     }
     Ok(())
-}
-
-async fn health(call: Call) -> Outcome {
-    let logging = call.caller.record.as_ref().map(|record| record.key.metadata["logging"].clone());
-    let callbacks: Vec<Value> = logging
-        .as_ref()
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .map(|entry| entry["callback_name"].clone())
-        .collect();
-    let details = if callbacks.is_empty() {
-        "No logging callbacks are configured on this key"
-    } else {
-        "Callbacks of single keys are not called yet"
-    };
-    Ok(Answer::json(&json!({
-        "key": "healthy",
-        "logging_callbacks": { "callbacks": callbacks, "status": "healthy", "details": details },
-    })))
 }

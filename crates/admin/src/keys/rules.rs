@@ -7,9 +7,11 @@
 
 use std::fmt;
 
+use faregate_config::SelfServe;
 use faregate_store::{Budget, Organization, Project, Team, Usd, User, VirtualKey};
 use serde_json::Value;
 
+use super::member;
 use crate::access::{Standing, is_listed};
 use crate::columns::json_of;
 use crate::error::AdminError;
@@ -305,7 +307,7 @@ pub(crate) fn made_by_holder(caller: &Caller, key: &VirtualKey, rights: Rights) 
 }
 
 /// True if the caller made this key for themselves.
-fn is_maker(caller: &Caller, key: &VirtualKey) -> bool {
+pub(super) fn is_maker(caller: &Caller, key: &VirtualKey) -> bool {
     let user = Some(caller.user_id()).filter(|user| !user.is_empty());
     user.is_some() && key.created_by.as_deref() == user && key.user_id.as_deref() == user
 }
@@ -333,7 +335,8 @@ fn check_limits(caller: &Caller, before: &VirtualKey, old: &Value, new: &Value) 
     .about(field))
 }
 
-/// Whether these rights reach every field in which `after` differs from `before`; `None` is a new key.
+/// Whether these rights reach every field in which `after` differs from `before`; `None` is a new key. Budgets may be
+/// the owner's own to change, by `self_serve`.
 ///
 /// # Errors
 /// 403 naming the first field that they do not reach.
@@ -342,6 +345,7 @@ pub(crate) fn check_fields(
     before: Option<&VirtualKey>,
     after: &VirtualKey,
     rights: Rights,
+    self_serve: SelfServe,
 ) -> Result<(), AdminError> {
     let old = json_of(&before.cloned().unwrap_or_default());
     let new = json_of(after);
@@ -366,7 +370,8 @@ pub(crate) fn check_fields(
             },
             Some(_) => rule.change,
         };
-        if rights < needed {
+        let own = before.is_some() && member::self_served(call, self_serve, rule.field, was, is);
+        if rights < needed && !own {
             let verb = if before.is_some() { "change" } else { "set" };
             return Err(AdminError::forbidden(format!(
                 "Only {needed} can {verb} `{}` of a key; leave the field out, or ask one of them",

@@ -1,10 +1,11 @@
 //! Changes of keys.
 
 use faregate_state::invalidate::Subject;
-use faregate_store::VirtualKey;
+use faregate_store::ledger::Windowed;
+use faregate_store::{Budget, EndUser, Filter, ListQuery, Patch, TeamMembership, Usd, VirtualKey};
 use serde_json::{Map, Value, json};
 
-use super::generate::windows;
+use super::member;
 use super::rules::{self, Act, Rights};
 use super::{COLUMNS, IN_METADATA, KEY_BUT_SECRET, SHARED, TABLE, UPDATE, find, unique_alias};
 use crate::Outcome;
@@ -25,13 +26,64 @@ async fn change(call: &Call) -> Result<VirtualKey, AdminError> {
     let key = find(call, call.text("key").unwrap_or_default()).await?;
     let rights = rules::rights(call, &key, Act::Update).await?;
     rules::made_by_holder(&call.caller, &key, rights)?;
-    let patch = changes(call, &key, rights).await?;
+    let mut patch = changes(call, &key, rights).await?;
+    soft_budget(call, &key, &mut patch).await?;
     let now = call.admin.now();
     let row = call.admin.store.update::<VirtualKey>(&[&key.token], &columns::patch(patch), now).await?;
     let row = row.ok_or_else(|| AdminError::not_found("Key not found in database"))?;
+    if call.body.contains_key("budget_limits") {
+        let durations = columns::durations(&row.budget_limits);
+        call.admin.store.keep_windows(Windowed::Key, &row.token, &durations).await?;
+    }
     call.admin.changed(Subject::Key, &row.token);
     call.admin.audit(call, "updated", TABLE, &row.token, json_of(&key), json_of(&row)).await;
     Ok(row)
+}
+
+/// A soft budget is kept in a budget object: the key's own, made where it has none or one that others share.
+async fn soft_budget(
+    call: &Call,
+    key: &VirtualKey,
+    patch: &mut Map<String, Value>,
+) -> Result<(), AdminError> {
+    let Some(given) = call.body.get("soft_budget") else { return Ok(()) };
+    let store = &call.admin.store;
+    let pointed =
+        patch.get("budget_id").map_or_else(|| key.budget_id.clone(), |id| id.as_str().map(str::to_owned));
+    let known = match &pointed {
+        Some(id) => store.get::<Budget>(&[id]).await?,
+        None => None,
+    };
+    let change = Patch::new().set("soft_budget", given).set("updated_by", call.changed_by());
+    let mut row = match known {
+        Some(row) if !is_shared(call, &row, &key.token).await? => {
+            store.update::<Budget>(&[&row.budget_id], &change, call.admin.now()).await?;
+            return Ok(());
+        }
+        Some(row) => row,
+        None if given.is_null() => return Ok(()),
+        None => Budget { created_by: call.changed_by(), ..Budget::default() },
+    };
+    row.budget_id = uuid::Uuid::new_v4().to_string();
+    row.soft_budget = given.as_f64().and_then(Usd::from_f64);
+    row.updated_by = call.changed_by();
+    (row.created_at, row.updated_at) = (None, None);
+    store.insert(&row, call.admin.now()).await?;
+    patch.insert("budget_id".to_owned(), json!(row.budget_id));
+    Ok(())
+}
+
+/// True if anybody but this key points to the budget, or it was made as an object of its own.
+async fn is_shared(call: &Call, budget: &Budget, key: &str) -> Result<bool, AdminError> {
+    let store = &call.admin.store;
+    let pointing = || ListQuery::new().filter(Filter::Is("budget_id", json!(budget.budget_id))).page(1, 2);
+    let keys = store.list::<VirtualKey>(&pointing().uncounted()).await?.rows;
+    // The budget that `/key/generate` makes for a soft budget holds nothing else.
+    let plain = budget.max_budget.is_none() && budget.rpm_limit.is_none() && budget.tpm_limit.is_none();
+    Ok(!plain
+        || keys.iter().any(|other| other.token != key)
+        || !store.list::<TeamMembership>(&pointing().uncounted()).await?.rows.is_empty()
+        || !store.list::<EndUser>(&pointing().uncounted()).await?.rows.is_empty())
 }
 
 /// The columns that a body changes, after asking whether the caller may.
@@ -61,7 +113,7 @@ pub(super) async fn changes(
     } else {
         columns::period(call, &mut patch)?;
     }
-    windows(call, &mut patch)?;
+    columns::windows(call, &key.budget_limits, &mut patch)?;
     patch.insert("metadata".to_owned(), metadata(call, key));
     match call.body.get("duration") {
         None => {}
@@ -78,7 +130,9 @@ pub(super) async fn changes(
     };
     merged.extend(patch.clone());
     let after: VirtualKey = columns::row(merged)?;
-    rules::check_fields(call, Some(key), &after, rights)?;
+    let self_serve = member::self_serve(call, key).await?;
+    rules::check_fields(call, Some(key), &after, rights, self_serve)?;
+    member::check_member_budget(call, key, &after).await?;
     rules::check_place(call, Some(key), &after).await?;
     unique_alias(call, &after).await?;
     Ok(patch)

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{TABLE, found, made_budget};
 use crate::Outcome;
+use crate::access::Standing;
 use crate::columns::{self, json_of};
 use crate::error::AdminError;
 use crate::routes::{Answer, Call};
@@ -155,7 +156,14 @@ async fn member_named(call: &Call, team: &Team) -> Result<TeamMember, AdminError
 
 pub(super) async fn member_delete(call: Call) -> Outcome {
     let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
-    call.admin.may_change_team(&call.caller, &team).await?;
+    let standing = call.admin.must_lead_team(&call.caller, &team).await?;
+    if standing == Standing::TeamAdmin && call.admin.snapshot.load().general.people.no_removal_by_team_admins
+    {
+        return Err(AdminError::forbidden(
+            "Removing members is disabled for team admins by disable_team_admin_delete_team_user; ask an admin of \
+             the organization or a proxy admin",
+        ));
+    }
     let member = member_named(&call, &team).await?;
     let row = call.admin.store.remove_team_member(&team.team_id, &member.user_id, call.admin.now()).await?;
     call.admin.changed(Subject::Team, &team.team_id);

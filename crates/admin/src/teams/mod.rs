@@ -2,11 +2,13 @@
 //!
 //! Start at [`rules`]: who may set which field of a team.
 
+mod bulk;
 mod list;
 mod members;
-mod rules;
+pub(crate) mod rules;
 
 use faregate_state::invalidate::Subject;
+use faregate_store::ledger::Windowed;
 use faregate_store::{Budget, ModelAliases, Patch, Team};
 use serde_json::{Map, Value, json};
 
@@ -124,6 +126,15 @@ const MEMBER_ADD: &[Field] = &[
     field("allowed_models", Holds::Texts, "models of these members"),
 ];
 
+const BULK: &[Field] = &[
+    required("team_id", Holds::Text, "the team"),
+    field("members", Holds::List, "[{user_id or user_email, role}]"),
+    field("all_users", Holds::Flag, "proxy admins: everybody there is"),
+    field("max_budget_in_team", Holds::Number, "US dollars of each of them"),
+    field("budget_duration", Holds::Text, "per so long"),
+    field("allowed_models", Holds::Texts, "models of these members"),
+];
+
 const MEMBER: &[Field] = &[
     required("team_id", Holds::Text, "the team"),
     field("user_id", Holds::Text, "the member"),
@@ -153,8 +164,8 @@ pub(crate) const ROUTES: &[Route] = &[
         Key,
         &[TEAM, columns::BUDGET],
         &[],
-        "Update parts of a team",
-        update
+        "Update parts of a team; members of metadata are merged, and null removes one",
+        patch
     ),
     route!(
         "POST",
@@ -164,6 +175,15 @@ pub(crate) const ROUTES: &[Route] = &[
         &[],
         "Add members; users that are not known are made",
         members::member_add
+    ),
+    route!(
+        "POST",
+        &["/team/bulk_member_add"],
+        Key,
+        &[BULK],
+        &[],
+        "Add many members; each stands for itself",
+        bulk::add
     ),
     route!(
         "POST",
@@ -253,6 +273,8 @@ fn columns_of(call: &Call, before: Option<&Team>) -> Result<Map<String, Value>, 
     columns::take(&mut columns, &call.body, COLUMNS);
     columns::no_empty_ids(&mut columns);
     columns::period(call, &mut columns)?;
+    let windows = before.map(|team| &team.budget_limits).unwrap_or(&Value::Null);
+    columns::windows(call, windows, &mut columns)?;
     let stored = before.map(|team| team.metadata.clone()).unwrap_or_default();
     let mut metadata = match call.body.get("metadata") {
         Some(Value::Object(given)) => Value::Object(given.clone()),
@@ -271,7 +293,7 @@ fn columns_of(call: &Call, before: Option<&Team>) -> Result<Map<String, Value>, 
 }
 
 /// 422 for a permission of members that nobody knows.
-fn known_permissions(call: &Call) -> Result<(), AdminError> {
+pub(crate) fn known_permissions(call: &Call) -> Result<(), AdminError> {
     for given in call.texts("team_member_permissions") {
         if !MEMBER_PERMISSIONS.contains(&given.as_str()) {
             return Err(AdminError::fields(vec![(
@@ -284,7 +306,23 @@ fn known_permissions(call: &Call) -> Result<(), AdminError> {
     Ok(())
 }
 
-async fn new(call: Call) -> Outcome {
+/// What a new team gets that is not asked for. Its models are for teams that single sign-on makes.
+const DEFAULTED: [&str; 6] =
+    ["max_budget", "budget_duration", "tpm_limit", "rpm_limit", "team_member_permissions", "organization_id"];
+
+fn fill_defaults(call: &mut Call) {
+    let defaults = call.admin.snapshot.load().litellm.people.team.0.clone();
+    for name in DEFAULTED {
+        if let Some(default) = defaults.get(name).filter(|value| !value.is_null())
+            && !call.body.contains_key(name)
+        {
+            call.body.insert(name.to_owned(), default.clone());
+        }
+    }
+}
+
+async fn new(mut call: Call) -> Outcome {
+    fill_defaults(&mut call);
     let now = call.admin.now();
     let id = call.text("team_id").map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     if id == SESSIONS_TEAM {
@@ -375,11 +413,46 @@ fn made_budget(call: &Call, mut columns: Map<String, Value>) -> Result<Budget, A
 }
 
 async fn update(call: Call) -> Outcome {
-    let id =
-        call.path.get("team_id").map(String::as_str).or_else(|| call.text("team_id")).unwrap_or_default();
-    let team = found(&call, id).await?;
-    let standing = call.admin.must_lead_team(&call.caller, &team).await?;
-    let mut columns = columns_of(&call, Some(&team))?;
+    let team = found(&call, call.text("team_id").unwrap_or_default()).await?;
+    let row = change(&call, &team).await?;
+    Ok(Answer::json(&json!({ "team_id": team.team_id, "data": row })))
+}
+
+/// As [`update`], but what is in `metadata` already stays. Source: compat, endpoints §3.2; RFC 7386.
+async fn patch(mut call: Call) -> Outcome {
+    let id = call.path.get("team_id").cloned().unwrap_or_default();
+    let team = found(&call, &id).await?;
+    if let Some(given) = call.body.get_mut("metadata").filter(|given| given.is_object()) {
+        let mut metadata = team.metadata.clone();
+        merge(&mut metadata, given.take());
+        *given = metadata;
+    }
+    Ok(Answer::json(&change(&call, &team).await?))
+}
+
+/// RFC 7386, JSON Merge Patch. As deep as what was parsed, which is bounded.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            merge(members.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// Changes a team as a body says, if the caller may.
+async fn change(call: &Call, team: &Team) -> Result<Option<Team>, AdminError> {
+    let standing = call.admin.must_lead_team(&call.caller, team).await?;
+    let mut columns = columns_of(call, Some(team))?;
     // Members and what they may do have calls of their own. Source: compat, endpoints §3.2, "Not accepted".
     for name in ["admins", "members", "team_member_permissions"] {
         columns.remove(name);
@@ -389,26 +462,30 @@ async fn update(call: Call) -> Outcome {
         columns.remove("budget_duration");
         columns.remove("budget_reset_at");
     }
-    let mut merged = match json_of(&team) {
+    let mut merged = match json_of(team) {
         Value::Object(all) => all,
         _ => Map::new(),
     };
     merged.extend(columns.clone());
     let after: Team = columns::row(merged)?;
-    rules::check_fields(&call, standing, Some(&team), &after)?;
-    rules::check_organization(&call, Some(&team), &after).await?;
-    if let Some(aliases) = aliases(&call).await? {
+    rules::check_fields(call, standing, Some(team), &after)?;
+    rules::check_organization(call, Some(team), &after).await?;
+    if let Some(aliases) = aliases(call).await? {
         columns.insert("model_id".to_owned(), json!(aliases));
     }
-    if let Some(budget) = member_budget(&call)? {
+    if let Some(budget) = member_budget(call)? {
         call.admin.store.insert(&budget, call.admin.now()).await?;
         columns["metadata"]["team_member_budget_id"] = json!(budget.budget_id);
     }
     let now = call.admin.now();
     let row = call.admin.store.update::<Team>(&[&team.team_id], &columns::patch(columns), now).await?;
+    if let Some(row) = row.as_ref().filter(|_| call.body.contains_key("budget_limits")) {
+        let durations = columns::durations(&row.budget_limits);
+        call.admin.store.keep_windows(Windowed::Team, &row.team_id, &durations).await?;
+    }
     call.admin.changed(Subject::Team, &team.team_id);
-    call.admin.audit(&call, "updated", TABLE, &team.team_id, json_of(&team), json_of(&row)).await;
-    Ok(Answer::json(&json!({ "team_id": team.team_id, "data": row })))
+    call.admin.audit(call, "updated", TABLE, &team.team_id, json_of(team), json_of(&row)).await;
+    Ok(row)
 }
 
 async fn delete(call: Call) -> Outcome {

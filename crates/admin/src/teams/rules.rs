@@ -3,7 +3,8 @@
 //! An admin of the team runs it inside the limits they were given; an admin of its organization sets those,
 //! inside the organization's; an admin of the proxy sets anything. Source: LiteLLM 1.106.2,
 //! `team_admin_field_permissions.py` and `_check_org_team_limits`. LiteLLM lets admins of a team change
-//! nothing but what `team_admin_editable_team_fields` names; here they may change what gives nobody more.
+//! nothing but what `team_admin_editable_team_fields` names; here that counts once it names something, and until
+//! then they may change what gives nobody more.
 
 use faregate_store::{Budget, Organization, Team};
 use serde_json::Value;
@@ -47,6 +48,23 @@ const RULES: &[(&str, Who)] = &[
     ("denied_passthrough_routes", Who::ProxyAdmin),
     ("default_estimated_output_tokens", Who::ProxyAdmin),
     ("default_estimated_output_tokens_per_model", Who::ProxyAdmin),
+];
+
+/// What `team_admin_editable_team_fields` may name. Source: LiteLLM, `SUPPORTED_TEAM_ADMIN_PERMISSIONS`.
+pub(crate) const TEAM_ADMIN_PERMISSIONS: &[&str] = &[
+    "tpm_limit",
+    "rpm_limit",
+    "max_budget",
+    "soft_budget",
+    "metadata",
+    "team_member_budget",
+    "team_member_budget_duration",
+    "team_member_tpm_limit",
+    "team_member_rpm_limit",
+    "raise_max_budget",
+    "projects",
+    "member_key_budgets",
+    "create_member_keys",
 ];
 
 /// Members of `metadata` that steer the gateway, though they are no fields. Source: LiteLLM,
@@ -99,14 +117,58 @@ pub(super) fn check_fields(
     let free = old_members.keys().chain(new_members.keys()).map(|name| {
         (name.as_str(), old_members.get(name).unwrap_or(none), new_members.get(name).unwrap_or(none))
     });
+    let named = call.admin.snapshot.load().general.people.editable_by_team_admins.clone();
+    let named = named.filter(|_| standing == Standing::TeamAdmin);
     for (field, was, is) in columns.chain(free).filter(|(_, was, is)| !same(was, is)) {
-        allowed(standing, field, was, is)?;
+        match &named {
+            Some(named) => by_name(named, field, was, is)?,
+            None => allowed(standing, field, was, is)?,
+        }
+    }
+    // The budget of members is a row of its own.
+    let of_members = MEMBERS.iter().find(|field| call.body.contains_key(**field));
+    if let (Some(named), Some(field)) = (&named, of_members)
+        && !named.iter().any(|one| one == field)
+    {
+        return Err(not_named(field));
     }
     // They live in a table of their own.
     if standing < Standing::OrganizationAdmin && call.given("model_aliases").is_some() {
         return Err(refusal("model_aliases", "admins of its organization and proxy admins"));
     }
     Ok(())
+}
+
+/// Fields that make a budget for each member.
+const MEMBERS: [&str; 4] =
+    ["team_member_budget", "team_member_budget_duration", "team_member_tpm_limit", "team_member_rpm_limit"];
+
+/// Whether `team_admin_editable_team_fields` lets admins of a team make this change. A budget is raised only
+/// where that is named too; that it fits into the organization is checked as for everybody.
+fn by_name(named: &[String], field: &str, was: &Value, is: &Value) -> Result<(), AdminError> {
+    let has = |wanted: &str| named.iter().any(|one| one == wanted);
+    let column = COLUMNS.contains(&field) || IN_METADATA.contains(&field) || STEERING.contains(&field);
+    let permitted = if column { has(field) } else { has("metadata") };
+    if !permitted {
+        return Err(not_named(field));
+    }
+    let lifted = widens(was, is) && is.is_null();
+    if field == "max_budget" && (lifted || (widens(was, is) && !has("raise_max_budget"))) {
+        return Err(AdminError::forbidden(
+            "Team admins on this proxy do not have permission to raise 'max_budget' or to take it away; ask a proxy \
+             admin to add raise_max_budget to team_admin_editable_team_fields, or to do it",
+        )
+        .about(field));
+    }
+    Ok(())
+}
+
+fn not_named(field: &str) -> AdminError {
+    AdminError::forbidden(format!(
+        "Team admins on this proxy do not have permission to update '{field}'; ask a proxy admin to name it in \
+         team_admin_editable_team_fields, or leave it out"
+    ))
+    .about(field)
 }
 
 fn allowed(standing: Standing, field: &str, was: &Value, is: &Value) -> Result<(), AdminError> {

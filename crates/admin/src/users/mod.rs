@@ -2,6 +2,8 @@
 //!
 //! Who may set which field of a user is in [`rules`].
 
+mod bulk;
+pub(crate) mod defaults;
 mod erase;
 mod list;
 mod rules;
@@ -17,6 +19,7 @@ use crate::fields::{Field, Holds, field};
 use crate::keys::{self, Owner};
 use crate::routes::{Answer, Call, Route, route};
 use crate::{login, passwords};
+use defaults::TeamsBy;
 
 const TABLE: &str = "LiteLLM_UserTable";
 
@@ -53,6 +56,15 @@ const NEW: &[Field] = &[
     field("auto_create_key", Holds::Flag, "also make a key; true when absent"),
 ];
 
+/// What an update may say of one user.
+const UPDATE: &[&[Field]] = &[USER, keys::SHARED, columns::BUDGET];
+
+const BULK: &[Field] = &[
+    field("users", Holds::List, "one body of /user/update per user"),
+    field("all_users", Holds::Flag, "proxy admins: everybody, by user_updates"),
+    field("user_updates", Holds::Object, "with all_users: what changes"),
+];
+
 const DELETE: &[Field] = &[
     field("user_ids", Holds::Texts, "the users"),
     field("user_id", Holds::Text, "instead of user_ids: one user"),
@@ -73,14 +85,15 @@ pub(crate) const ROUTES: &[Route] = &[
         "Create a user and, unless told not to, a key",
         new
     ),
+    route!("POST", &["/user/update"], Org, UPDATE, &[], "Update a user", update),
     route!(
         "POST",
-        &["/user/update"],
+        &["/user/bulk_update"],
         Org,
-        &[USER, keys::SHARED, columns::BUDGET],
+        &[BULK],
         &[],
-        "Update a user",
-        update
+        "Update many users; each stands for itself",
+        bulk::update
     ),
     route!(
         "GET",
@@ -199,7 +212,7 @@ struct Places {
 
 /// # Errors
 /// 400 for what does not exist, 403 for what the caller does not administer.
-async fn places(call: &Call) -> Result<Places, AdminError> {
+async fn places(call: &Call, teams_by: TeamsBy) -> Result<Places, AdminError> {
     let mut organizations = call.texts("organizations");
     organizations.extend(call.text("organization_id").filter(|id| !id.is_empty()).map(str::to_owned));
     organizations.sort();
@@ -232,7 +245,9 @@ async fn places(call: &Call) -> Result<Places, AdminError> {
             call.admin.store.get::<Team>(&[id]).await?.ok_or_else(|| {
                 AdminError::invalid("teams", format!("Team not found, passed team id: {id}."))
             })?;
-        call.admin.may_change_team(&call.caller, &team).await.map_err(|error| error.about("teams"))?;
+        if teams_by == TeamsBy::Caller {
+            call.admin.may_change_team(&call.caller, &team).await.map_err(|error| error.about("teams"))?;
+        }
         let role = match role {
             "admin" => "admin",
             "user" | "member" => "user",
@@ -250,6 +265,7 @@ async fn places(call: &Call) -> Result<Places, AdminError> {
 
 async fn new(mut call: Call) -> Outcome {
     let admin = std::sync::Arc::clone(&call.admin);
+    let teams_by = defaults::fill(&admin, &mut call.body);
     let email = call.text("user_email");
     if email.is_some() && admin.person(None, email).await?.is_some() {
         return Err(AdminError::new(
@@ -266,7 +282,7 @@ async fn new(mut call: Call) -> Outcome {
     let mut user: User = columns::row(columns_of(&call, None).await?)?;
     user.user_id.clone_from(&id);
     user.user_role = user.user_role.or_else(|| Some("internal_user".to_owned()));
-    let places = places(&call).await?;
+    let places = places(&call, teams_by).await?;
     rules::check_new(&call, &user)?;
     // Everything is checked before anything is written: a refusal leaves nothing behind.
     let key = if call.given("auto_create_key") == Some(&Value::Bool(false)) {
@@ -312,6 +328,12 @@ async fn new(mut call: Call) -> Outcome {
 }
 
 async fn update(call: Call) -> Outcome {
+    let row = change(&call).await?;
+    Ok(Answer::json(&json!({ "user_id": row.user_id, "data": shown(json_of(&row)) })))
+}
+
+/// Changes the user that a body names, if the caller may.
+async fn change(call: &Call) -> Result<User, AdminError> {
     let (id, email) = (call.text("user_id"), call.text("user_email"));
     let user = call.admin.person(id, email).await?;
     let user = user.ok_or_else(|| {
@@ -320,21 +342,21 @@ async fn update(call: Call) -> Outcome {
     if user.user_id != call.caller.user_id() {
         call.admin.may_change_user(&call.caller, &user).await?;
     }
-    let columns = columns_of(&call, Some(&user)).await?;
+    let columns = columns_of(call, Some(&user)).await?;
     let mut merged = match json_of(&user) {
         Value::Object(all) => all,
         _ => Map::new(),
     };
     merged.extend(columns.clone());
-    rules::check_fields(&call, &user, &columns::row(merged)?)?;
+    rules::check_fields(call, &user, &columns::row(merged)?)?;
     let row =
         call.admin.store.update::<User>(&[&user.user_id], &columns::patch(columns), call.admin.now()).await?;
     call.admin.changed(Subject::User, &user.user_id);
     if call.given("password").is_some() {
-        login::end_sessions(&call.admin, &user.user_id).await?;
+        login::end_sessions(&call.admin, &user.user_id, None).await?;
     }
-    call.admin.audit(&call, "updated", TABLE, &user.user_id, json_of(&user), json_of(&row)).await;
-    Ok(Answer::json(&json!({ "user_id": user.user_id, "data": shown(json_of(&row)) })))
+    call.admin.audit(call, "updated", TABLE, &user.user_id, json_of(&user), json_of(&row)).await;
+    row.ok_or_else(|| AdminError::not_found(format!("User {} not found", user.user_id)))
 }
 
 /// A user without what nobody should see.

@@ -3,10 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod authority;
+mod bulk;
+mod console;
 mod key_policy;
 mod key_rules;
 mod people_rules;
 mod spend_scope;
+mod sso;
+mod team_admins;
+mod unified_groups;
 mod world;
 
 use std::collections::BTreeMap;
@@ -185,10 +190,10 @@ async fn the_document_describes_every_route_and_is_served() {
     let plane = Plane::new().await;
     let served = plane.call("GET", "/openapi.json", None).await;
     let served: Value = serde_json::from_slice(served.body()).unwrap();
-    assert_eq!(served, document());
+    assert_eq!(served, document(&[]));
     for route in routes::all() {
         for path in route.paths {
-            let operation = &served["paths"][*path][route.method.to_ascii_lowercase()];
+            let operation = &served["paths"][path.replace("{*", "{")][route.method.to_ascii_lowercase()];
             assert_eq!(operation["summary"], route.doc, "{path}");
         }
     }

@@ -73,3 +73,74 @@ async fn members_see_what_they_spent_in_a_team_unless_it_lets_them_see_everythin
     world.post("lead", "/team/permissions_update", grant).await.ok();
     assert_eq!(spent("member").await, 3.0);
 }
+
+#[tokio::test]
+async fn sums_over_all_days_and_reports_for_bills_show_each_their_own() {
+    for world in [World::new().await, World::postgres().await] {
+        let mut receipts = Vec::new();
+        let mut keys = Vec::new();
+        for (user, cost) in [("lead", "1"), ("member", "2")] {
+            let key = world.key(json!({"user_id": user, "team_id": "mine", "key_alias": user})).await;
+            receipts.push(receipt(&key, user, cost));
+            keys.push(key);
+        }
+        let mut hit = receipt(&keys[0], "again", "0");
+        hit.account.user = Some("lead".to_owned());
+        hit.log.cache_hit = Some(true);
+        let mut failed = receipt(&keys[0], "failed", "0");
+        (failed.status, failed.ending) = (429, Ending::Refused);
+        receipts.extend([hit, failed]);
+        let settled = world.admin.store.settle(&receipts, SettleOptions::default(), world.admin.now()).await;
+        assert_eq!(settled.unwrap().booked, 4);
+
+        let dates = "start_date=2026-01-01&end_date=2026-12-31";
+        let get =
+            async |who: &str, path: &str, more: &str| world.get(who, path, &format!("{dates}{more}")).await;
+        let all = get("lead", "/team/daily/activity/aggregated", "&team_ids=mine").await.ok();
+        assert_eq!(
+            (&all["metadata"]["total_spend"], &all["metadata"]["total_pages"]),
+            (&json!(3.0), &json!(1))
+        );
+        let own = get("member", "/user/daily/activity/aggregated", "").await.ok();
+        assert_eq!(own["metadata"]["total_spend"], 2.0);
+        let long = "start_date=2020-01-01&end_date=2026-12-31";
+        world.get("member", "/user/daily/activity/aggregated", long).await.refused(400, "400 days");
+
+        let hits = get("master", "/global/activity/cache_hits", "").await.ok();
+        let totals = &hits["totals"];
+        assert_eq!(
+            (&totals["api_requests"], &totals["cache_hits"], &totals["failed_requests"]),
+            (&json!(2), &json!(1), &json!(1))
+        );
+        assert_eq!(hits["filter_options"]["key_aliases"], json!(["lead", "member"]));
+        assert_eq!(hits["error_breakdown"][0]["count"], 1, "{hits}");
+        let of_member = get("master", "/global/activity/cache_hits", "&key_aliases=member").await.ok();
+        assert_eq!(of_member["totals"]["api_requests"], 1);
+        assert_eq!(get("member", "/global/activity/cache_hits", "").await.ok()["totals"]["api_requests"], 1);
+
+        let mine = get(&keys[1], "/key/spend/report", "").await.ok();
+        assert_eq!(
+            (&mine[0]["total_cost"], &mine[0]["model_details"][0]["total_cost"]),
+            (&json!(2.0), &json!(2.0))
+        );
+        get(&keys[1], "/key/spend/report", "&api_key=abc").await.refused(403, "own key");
+        assert_eq!(
+            get("lead", "/team/spend/report", "&team_id=mine").await.ok().as_array().unwrap().len(),
+            2
+        );
+        get("member", "/team/spend/report", "&team_id=mine").await.refused(403, "team_id=mine");
+        get("member", "/user/spend/report", "&user_id=lead").await.refused(403, "own spend");
+        get("member", "/organization/spend/report", "&organization_id=here")
+            .await
+            .refused(403, "organization_id=here");
+        let people = get("lead", "/team/spend/by_user", "&team_ids=mine").await.ok();
+        let spends: Vec<_> =
+            people["results"].as_array().unwrap().iter().map(|row| row["spend"].clone()).collect();
+        assert_eq!(spends[..2], [json!(2.0), json!(1.0)]);
+        let own = get("member", "/team/spend/by_user", "&team_ids=mine").await.ok();
+        assert_eq!(
+            (own["results"].as_array().unwrap().len(), &own["results"][0]["user_id"]),
+            (1, &json!("member"))
+        );
+    }
+}

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use faregate_admin::Admin;
+use faregate_admin::{Admin, Apply, Web, answers, stored};
 use faregate_catalog::Catalog;
-use faregate_config::Snapshot;
+use faregate_config::{Env, Snapshot, Strictness, read_over};
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::invalidate::Invalidations;
 use faregate_store::{Settings, Store, User, VirtualKey};
 use faregate_terms::{KeyHash, Secret, UtcMillis};
+use faregate_testkit::postgres::Database;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
@@ -54,13 +55,46 @@ impl Got {
 /// `org_admin` as its role, and no organization).
 pub struct World {
     pub admin: Arc<Admin>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
+    _database: Option<Database>,
 }
 
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::connect(&Settings::sqlite(folder.path().join("db"))).await.unwrap();
+        let settings = Settings::sqlite(folder.path().join("db"));
+        Self::over(&settings, Some(folder), None, &[], None).await
+    }
+
+    /// The same, with these variables in the environment.
+    pub async fn with_env(env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::sqlite(folder.path().join("db"));
+        Self::over(&settings, Some(folder), None, env, None).await
+    }
+
+    /// The same, with a way to ask others.
+    pub async fn asking(env: &[(&str, &str)], web: Web) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::sqlite(folder.path().join("db"));
+        Self::over(&settings, Some(folder), None, env, Some(web)).await
+    }
+
+    /// The same on PostgreSQL.
+    pub async fn postgres() -> Self {
+        let database = Database::create().await;
+        let settings = Settings::from_url("TEST_DATABASE_URL", &database.url()).unwrap();
+        Self::over(&settings, None, Some(database), &[], None).await
+    }
+
+    async fn over(
+        settings: &Settings,
+        folder: Option<tempfile::TempDir>,
+        database: Option<Database>,
+        env: &[(&str, &str)],
+        web: Option<Web>,
+    ) -> Self {
+        let store = Store::connect(settings).await.unwrap();
         let now = UtcMillis::from_millis(1_700_000_000_000);
         store.migrate(now).await.unwrap();
         for (name, role) in [
@@ -92,15 +126,21 @@ impl World {
             store.insert(&key, now).await.unwrap();
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let env: Env = env.iter().copied().collect();
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { env: env.clone(), ..Snapshot::default() }));
         let admin = Admin::new(
-            store,
+            store.clone(),
             Invalidations::alone(Arc::clone(&clock)),
-            Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            Arc::clone(&snapshot),
             Arc::new(Catalog::built_in()),
             Some(Secret::from(MASTER)),
             clock,
         );
-        let world = Self { admin: Arc::new(admin), _folder: folder };
+        let mut admin = admin.applying(serving(store, snapshot, env));
+        if let Some(web) = web {
+            admin = admin.asking(web);
+        }
+        let world = Self { admin: Arc::new(admin), _folder: folder, _database: database };
         world.settle().await;
         world
     }
@@ -178,11 +218,25 @@ impl World {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let response = self.admin.serve(&method, path, query, &headers, body).await;
-        Got {
-            status: response.status().as_u16(),
-            body: serde_json::from_slice(response.body()).unwrap_or(Value::Null),
+        let status = response.status().as_u16();
+        let body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
+        if (200..300).contains(&status) {
+            assert_eq!(answers::check(&method, path, &body), Ok(()));
         }
+        Got { status, body }
     }
+}
+
+/// Puts what is stored into service, as a reload does.
+fn serving(store: Store, snapshot: Arc<ArcSwap<Snapshot>>, env: Env) -> Apply {
+    Arc::new(move || {
+        let (store, snapshot, env) = (store.clone(), Arc::clone(&snapshot), env.clone());
+        Box::pin(async move {
+            let stored = stored::read(&store, Some(&Secret::from(MASTER))).await.unwrap();
+            let reading = read_over(None, &stored, &env, Strictness::Lenient);
+            snapshot.store(Arc::new(reading.snapshot.unwrap()));
+        })
+    })
 }
 
 pub fn key_of(name: &str) -> String {

@@ -1,0 +1,187 @@
+//! What a console asks: settings as forms, callbacks, prices, providers.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+#[tokio::test]
+async fn flags_of_the_ui_are_stored_merged_and_acted_on() {
+    for world in [World::new().await, World::postgres().await] {
+        let before = world.get("master", "/get/ui_settings", "").await.ok();
+        assert_eq!(before["values"]["disable_custom_api_keys"], false);
+        assert_eq!(before["source"]["disable_custom_api_keys"], "default");
+
+        let set = |body: Value| world.call("PATCH", "master", "/update/ui_settings", None, Some(body));
+        set(json!({"disable_custom_api_keys": true})).await.ok();
+        set(json!({"usage_default_time_range": "today"})).await.ok();
+        let after = world.get("master", "/get/ui_settings", "").await.ok();
+        assert_eq!(after["values"]["disable_custom_api_keys"], true, "one flag leaves the other");
+        assert_eq!(after["values"]["usage_default_time_range"], "today");
+        assert_eq!(after["source"]["disable_custom_api_keys"], "db");
+
+        let own = json!({"key": "sk-a-key-of-my-own-choice"});
+        world.post("master", "/key/generate", own).await.refused(403, "must be auto-generated");
+        world.post("master", "/key/generate", json!({})).await.ok();
+
+        set(json!({"team_admin_editable_team_fields": ["raise_max_budget"]}))
+            .await
+            .refused(400, "needs max_budget");
+        set(json!({"team_admin_editable_team_fields": ["everything"]})).await.refused(400, "`everything`");
+        set(json!({"usage_default_time_range": "ever"})).await.refused(422, "");
+    }
+}
+
+#[tokio::test]
+async fn new_users_and_teams_get_what_the_operator_says() {
+    let world = World::new().await;
+    let set = |path: &'static str, body: Value| world.call("PATCH", "master", path, None, Some(body));
+    let users = json!({
+        "user_role": "internal_user", "max_budget": 7, "budget_duration": "30d", "models": ["a"],
+        "teams": ["mine"],
+    });
+    set("/update/internal_user_settings", users.clone()).await.ok();
+    let shown = world.get("master", "/get/internal_user_settings", "").await.ok();
+    assert_eq!(shown["values"], users);
+    let made = world.post("master", "/user/new", json!({"user_id": "fresh", "models": ["b"]})).await.ok();
+    assert_eq!((&made["max_budget"], &made["models"]), (&json!(7.0), &json!(["b"])), "{made}");
+    assert_eq!(made["user_role"], "internal_user");
+    let team = world.get("master", "/team/info", "team_id=mine").await.ok();
+    let members = team["team_info"]["members_with_roles"].to_string();
+    assert!(members.contains("fresh"), "{members}");
+
+    let teams = json!({"max_budget": 3, "team_member_permissions": ["/key/generate"]});
+    set("/update/default_team_settings", teams).await.ok();
+    let team = world.post("master", "/team/new", json!({"team_id": "t", "rpm_limit": 5})).await.ok();
+    assert_eq!(team["max_budget"], 3.0);
+    assert_eq!(team["team_member_permissions"], json!(["/key/generate"]));
+    let own = world.post("master", "/team/new", json!({"team_id": "u", "max_budget": 1})).await.ok();
+    assert_eq!(own["max_budget"], 1.0);
+
+    set("/update/internal_user_settings", json!({"teams": ["nowhere"]})).await.refused(400, "nowhere");
+    set("/update/internal_user_settings", json!({"user_role": "emperor"})).await.refused(422, "user_role");
+    set("/update/default_team_settings", json!({"organization_id": "nowhere"})).await.refused(400, "nowhere");
+}
+
+#[tokio::test]
+async fn settings_of_single_sign_on_are_sealed_masked_and_in_service() {
+    let world = World::with_env(&[("GENERIC_SCOPE", "openid groups")]).await;
+    let set = |body: Value| world.call("PATCH", "master", "/update/sso_settings", None, Some(body));
+    set(json!({
+        "generic_client_id": "app", "generic_client_secret": "a-very-secret-secret",
+        "generic_token_endpoint": "https://id.example/token",
+    }))
+    .await
+    .ok();
+    let row: faregate_store::SsoConfig = world.admin.store.get(&["sso_config"]).await.unwrap().unwrap();
+    let stored = row.sso_settings.to_string();
+    assert!(!stored.contains("a-very-secret-secret") && !stored.contains("\"app\""), "{stored}");
+
+    let shown = world.get("master", "/get/sso_settings", "").await.ok();
+    assert_eq!(shown["values"]["generic_client_id"], "app");
+    assert!(!shown.to_string().contains("a-very-secret-secret"));
+    assert_eq!(shown["provenance"]["generic_client_id"], "db");
+    assert_eq!(shown["provenance"]["generic_scope"], "env");
+    assert_eq!(shown["provenance"]["google_client_id"], "unset");
+    // The page sends the mask back.
+    set(json!({"generic_client_secret": shown["values"]["generic_client_secret"]})).await.ok();
+    let env = world.admin.snapshot.load().env.clone();
+    assert_eq!(env.get("GENERIC_CLIENT_SECRET"), Some("a-very-secret-secret"));
+
+    let start = world.get("member", "/sso/get/ui_settings", "").await.ok();
+    assert_eq!(start["SSO_ENABLED"], true);
+    let found = world.get("nobody", "/.well-known/litellm-ui-config", "").await.ok();
+    assert_eq!(found["sso_configured"], true);
+    let ready = world.get("master", "/sso/readiness", "").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body["message"].as_str().unwrap().contains("GENERIC_USERINFO_ENDPOINT"), "{}", ready.body);
+    set(json!({"generic_token_endpoint": "id.example"})).await.refused(400, "generic_token_endpoint");
+}
+
+#[tokio::test]
+async fn router_settings_are_shown_with_their_source_and_fallbacks_are_set_by_model() {
+    let world = World::new().await;
+    for name in ["one", "two"] {
+        let model = json!({"model_name": name, "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"}});
+        world.post("master", "/model/new", model).await.ok();
+    }
+    let update = json!({"router_settings": {"routing_strategy": "least-busy", "num_retries": 4}});
+    world.post("master", "/config/update", update).await.ok();
+    let shown = world.get("master", "/router/settings", "").await.ok();
+    assert_eq!(shown["current_values"]["routing_strategy"], "least-busy");
+    assert_eq!(shown["source"]["num_retries"], "db");
+    let strategy = shown["fields"].as_array().unwrap().iter().find(|f| f["field_name"] == "routing_strategy");
+    let options = strategy.unwrap()["options"].as_array().unwrap();
+    assert!(
+        options.contains(&json!("least-busy")) && !options.contains(&json!("lar1")),
+        "only what there is"
+    );
+    let fields = world.get("master", "/router/fields", "").await.ok();
+    assert!(fields["fields"].as_array().unwrap().iter().all(|field| field["field_value"].is_null()));
+
+    let set = json!({"model": "one", "fallback_models": ["two"]});
+    world.post("master", "/fallback", set).await.ok();
+    let got = world.get("master", "/fallback/one", "").await.ok();
+    assert_eq!(got["fallback_models"], json!(["two"]));
+    assert_eq!(world.admin.snapshot.load().fallbacks.general.len(), 1, "it serves");
+    let kind = world.get("master", "/fallback/one", "fallback_type=context_window").await;
+    kind.refused(404, "No context_window fallbacks");
+    world
+        .post("master", "/fallback", json!({"model": "one", "fallback_models": ["six"]}))
+        .await
+        .refused(404, "`six`");
+    world.call("DELETE", "master", "/fallback/one", None, None).await.ok();
+    world.get("master", "/fallback/one", "").await.refused(404, "No general fallbacks");
+}
+
+#[tokio::test]
+async fn callbacks_that_do_not_exist_here_are_said_not_to() {
+    let world = World::new().await;
+    let update = json!({
+        "litellm_settings": {"callbacks": ["prometheus"], "success_callback": ["langfuse"]},
+        "general_settings": {"alerting": ["slack"]},
+        "environment_variables": {"SLACK_WEBHOOK_URL": "https://hooks.example/secret-path"},
+    });
+    world.post("master", "/config/update", update).await.ok();
+    let shown = world.get("master", "/get/config/callbacks", "").await.ok();
+    let supported: Vec<(&str, bool, &str)> = shown["callbacks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let text = |name: &str| one[name].as_str().unwrap();
+            (text("name"), one["supported"].as_bool().unwrap(), text("type"))
+        })
+        .collect();
+    assert_eq!(supported, [("prometheus", true, "success_and_failure"), ("langfuse", false, "success")]);
+    assert_eq!(shown["alerts"][0]["name"], "slack");
+    assert!(!shown.to_string().contains("secret-path"));
+    let running = world.get("master", "/callbacks/list", "").await.ok();
+    assert_eq!(running, json!({"success": [], "failure": [], "success_and_failure": ["prometheus"]}));
+    let form = world.get("master", "/alerting/settings", "").await.ok();
+    assert_eq!(form[0]["field_value"], true);
+}
+
+#[tokio::test]
+async fn anybody_sees_prices_providers_and_the_logo_and_no_file_of_the_machine() {
+    let world = World::with_env(&[("UI_LOGO_PATH", "/etc/passwd")]).await;
+    let prices = world.get("nobody", "/public/litellm_model_cost_map", "").await.ok();
+    assert!(prices["gpt-4o"]["input_cost_per_token"].is_number());
+    let names = world.get("nobody", "/public/providers", "").await.ok();
+    assert!(names.as_array().unwrap().contains(&json!("anthropic")));
+    let forms = world.get("nobody", "/public/providers/fields", "").await.ok();
+    let bedrock =
+        forms.as_array().unwrap().iter().find(|form| form["litellm_provider"] == "bedrock").unwrap();
+    assert!(bedrock["credential_fields"].to_string().contains("aws_region_name"));
+    assert_eq!(world.get("nobody", "/get_logo_url", "").await.ok(), json!({"logo_url": ""}));
+    let theme = world.get("nobody", "/get/ui_theme_settings", "").await.ok();
+    assert_eq!((&theme["values"]["logo_url"], &theme["logo_url_via_proxy"]), (&json!(null), &json!(true)));
+    assert_eq!(
+        world.get("nobody", "/get_image", "").await.status,
+        200,
+        "ours, in place of a file that is no picture"
+    );
+    let set = |body: Value| world.call("PATCH", "master", "/update/ui_theme_settings", None, Some(body));
+    set(json!({"logo_url": "file:///etc/passwd"})).await.refused(400, "logo_url");
+    set(json!({"logo_url": "https://cdn.example/logo.png"})).await.ok();
+    assert_eq!(world.get("nobody", "/get_image", "").await.status, 307);
+}
