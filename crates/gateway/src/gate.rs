@@ -1,7 +1,7 @@
 //! Everything a request may touch.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 use faregate_catalog::{Catalog, resolve};
-use faregate_config::{DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify, TokenRate};
+use faregate_config::{Credential, DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify, TokenRate};
 use faregate_journal::Journal;
 use faregate_router::{Checks, Router, Seeded, strategy};
 use faregate_state::clock::{Clock, SystemClock};
@@ -20,8 +20,9 @@ use faregate_upstream::{EnvView, Upstream};
 use faregate_wire::dialect::Dialect;
 
 use crate::answers::Answers;
-use crate::destination::{Builder, Destination, Unusable, Via};
-use crate::health::{Care, Health, Vitals};
+use crate::checkup::{self, Checkups};
+use crate::destination::{Builder, Destination, Unusable, Via, keys};
+use crate::health::{Care, GroupRecord, Health, Keyring, Vitals};
 use crate::metrics::{DeploymentLabels, Metrics};
 use crate::principals::Principals;
 use crate::refusal::Refusal;
@@ -59,6 +60,12 @@ pub struct Gate {
     pub sessions: Sessions,
     /// What outlives a configuration.
     pub services: Services,
+    /// Set when the process, or whoever drains it, wants no further requests.
+    pub ending: AtomicBool,
+    /// Requests refused since more connections were open than may be.
+    pub turned_away: AtomicU64,
+    /// Where chance starts, if a test fixed it; 0 otherwise.
+    seed: AtomicU64,
 }
 
 /// What requests share beyond one configuration.
@@ -75,6 +82,8 @@ pub struct Services {
     pub estimates: Arc<OutputEstimates>,
     /// Deployments that rest.
     pub cooldowns: Cooldowns,
+    /// What health checks found.
+    pub checkups: Checkups,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -99,6 +108,7 @@ impl Services {
             limits: Limits::alone(limit_settings(), Arc::clone(&clock)),
             estimates: Arc::new(OutputEstimates::new()),
             cooldowns: Cooldowns::alone(Arc::clone(&clock)),
+            checkups: Checkups::alone(Arc::clone(&clock)),
             clock,
         }
     }
@@ -124,6 +134,8 @@ pub struct Table {
     pub unsupported: BTreeMap<String, String>,
     /// How requests are routed.
     pub routing: Routing,
+    /// How deployments are checked.
+    pub checks: checkup::Rules,
     /// The rest.
     pub settings: Settings,
     /// Who may call.
@@ -140,10 +152,16 @@ pub struct Table {
     pub group_limits: HashMap<String, Vec<Limit>>,
     /// The response cache; `None` if it is off.
     pub answers: Option<Arc<Answers>>,
+    /// Provider credentials that have a name.
+    pub named_credentials: Vec<Credential>,
     /// Access groups of each model group.
     access_groups: HashMap<String, Vec<String>>,
+    /// How deployments are looked after that have nothing of their own.
+    usual_care: Arc<Care>,
     /// The deployments' records, taken when the first request asks.
     seats: OnceLock<Vec<Arc<Vitals>>>,
+    /// The groups' records, taken likewise.
+    groups: OnceLock<Vec<Arc<GroupRecord>>>,
 }
 
 /// Settings of the request path.
@@ -167,6 +185,8 @@ pub struct Settings {
     pub stream_timeout: Option<Duration>,
     /// Largest request body, bytes.
     pub max_body: usize,
+    /// Names of callbacks, for those who ask what is configured.
+    pub callbacks: Vec<String>,
     /// `/metrics` exists.
     pub prometheus: bool,
     /// `/metrics` needs a key.
@@ -215,6 +235,7 @@ impl Settings {
                 .max_request_size_mb
                 .filter(|mb| mb.is_finite() && *mb > 0.0)
                 .map_or(DEFAULT_MAX_BODY, |mb| (mb * 1024.0 * 1024.0) as usize),
+            callbacks: litellm.callbacks.clone(),
             prometheus: litellm.has_callback("prometheus"),
             metrics_need_key: litellm.require_auth_for_metrics_endpoint.unwrap_or(true),
             anthropic_ping: litellm.anthropic_sse_ping_interval.unwrap_or(ANTHROPIC_PING),
@@ -236,17 +257,21 @@ pub struct Deployment {
     pub limits: Vec<Limit>,
     /// How it is looked after.
     pub care: Arc<Care>,
+    /// How its keys are doing, if it has several.
+    pub keyring: Option<Arc<Keyring>>,
     labels: OnceLock<Arc<DeploymentLabels>>,
     resolved: RwLock<HashMap<(String, Via), Arc<Destination>>>,
 }
 
 impl Deployment {
     fn new(config: &DeploymentConfig, care: &Arc<Care>) -> Self {
+        let keys = keys(&config.params).count();
         Self {
             config: config.clone(),
             upstream_model: config.params.model.clone(),
             limits: Vec::new(),
             care: Arc::clone(care),
+            keyring: (keys > 1).then(|| Arc::new(Keyring::new(keys))),
             labels: OnceLock::new(),
             resolved: RwLock::default(),
         }
@@ -273,7 +298,7 @@ impl Deployment {
                     Refusal::Invalid(faregate_wire::dialect::BadRequest::new("model", why))
                 }
             })?;
-        let made = Arc::new(made);
+        let made = Arc::new(Destination { keyring: self.keyring.clone(), ..made });
         let mut resolved = self.resolved.write();
         if resolved.len() >= MOST_RESOLVED {
             resolved.clear();
@@ -321,6 +346,7 @@ impl Table {
             model_aliases: snapshot.litellm.model_alias_map.clone(),
             unsupported: BTreeMap::new(),
             routing: Routing::of(snapshot),
+            checks: checkup::Rules::of(snapshot),
             settings: Settings::of(snapshot),
             credentials: credentials(snapshot, parts.master_key),
             upstream: parts.upstream,
@@ -329,10 +355,13 @@ impl Table {
             global_limits: global_limits(snapshot),
             group_limits: group_limits(snapshot),
             answers: parts.answers,
+            named_credentials: snapshot.credentials.clone(),
             access_groups: access_groups(snapshot),
+            usual_care: Arc::new(routing::care(snapshot)),
             seats: OnceLock::new(),
+            groups: OnceLock::new(),
         };
-        let care = Arc::new(routing::care(snapshot));
+        let care = Arc::clone(&table.usual_care);
         let mut skipped = Vec::new();
         for config in &snapshot.deployments {
             let deployment = Deployment::new(config, &care);
@@ -360,9 +389,19 @@ impl Table {
         (table, skipped)
     }
 
+    /// A deployment that no request is routed to.
+    pub fn aside(&self, config: &DeploymentConfig) -> Deployment {
+        Deployment::new(config, &self.usual_care)
+    }
+
     /// The deployments' records, by the router's indexes.
     pub fn vitals(&self, health: &Health) -> &[Arc<Vitals>] {
         self.seats.get_or_init(|| health.seat(&self.deployments))
+    }
+
+    /// The groups' records, by [`faregate_router::Members::group`].
+    pub fn groups(&self, health: &Health) -> &[Arc<GroupRecord>] {
+        self.groups.get_or_init(|| health.groups(&self.router))
     }
 
     /// Access groups that `model` belongs to.
@@ -469,6 +508,7 @@ impl Gate {
         let metrics = Arc::new(Metrics::new(buckets));
         let health = Health::new(
             services.cooldowns.clone(),
+            services.checkups.clone(),
             services.limits.clone(),
             Arc::clone(&services.clock),
             Arc::clone(&metrics),
@@ -480,11 +520,23 @@ impl Gate {
             metrics,
             table: ArcSwap::from_pointee(table),
             sessions: Sessions::default(),
+            ending: AtomicBool::new(false),
+            turned_away: AtomicU64::new(0),
+            seed: AtomicU64::new(0),
         }
+    }
+
+    /// Makes chance the same for every request from now on, for tests.
+    pub fn fix_dice(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
     }
 
     /// Chance for one request.
     pub(crate) fn dice(&self) -> Seeded {
+        match self.seed.load(Ordering::Relaxed) {
+            0 => {}
+            fixed => return Seeded::new(fixed),
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         Seeded::new(now as u64)
     }

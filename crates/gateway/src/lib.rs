@@ -7,6 +7,7 @@ pub mod answers;
 pub mod body;
 pub mod call;
 pub mod caller;
+pub mod checkup;
 pub mod destination;
 pub mod gate;
 pub mod health;

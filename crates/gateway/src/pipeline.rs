@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use uuid::Uuid;
 
 use faregate_terms::CallId;
@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::call::{Arrival, Call};
 use crate::gate::{Gate, Table};
 use crate::operation;
+use crate::operation::explain::Explained;
 use crate::refusal::Refusal;
 use crate::routes::Found;
 use crate::stage::admit::Admitted;
@@ -85,14 +86,32 @@ where
     let outcome = answer(gate, table, arrival, body, &mut admitted).await;
     match outcome {
         Ok((call, answer)) => {
-            let (response, recorded) = operation::responses::finish(gate, &call, admitted, answer, deliver);
+            let explained = explanation(&mut admitted);
+            let (mut response, recorded) =
+                operation::responses::finish(gate, &call, admitted, answer, deliver);
             recorded.await;
+            explain(&mut response, explained);
             Ok(response)
         }
         Err(refusal) => {
             admitted.refused(&refusal);
-            Err(refusal)
+            let Some(explained) = explanation(&mut admitted) else { return Err(refusal) };
+            let arrival = &admitted.meter.arrival;
+            let mut response = refuse(arrival.found.operation, &refusal, arrival.id.as_str());
+            explain(&mut response, Some(explained));
+            Ok(response)
         }
+    }
+}
+
+/// What a request that asked for it is told about its routing.
+fn explanation(admitted: &mut Admitted) -> Option<HeaderValue> {
+    admitted.explained.take()?.header(&admitted.meter)
+}
+
+fn explain(response: &mut Response<Body>, explained: Option<HeaderValue>) {
+    if let Some(explained) = explained {
+        response.headers_mut().insert(operation::explain::EXPLAIN.clone(), explained);
     }
 }
 
@@ -130,6 +149,7 @@ where
     let mut dice = gate.dice();
     let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
+    admitted.explained = Explained::of(gate, table, &call, &planned, admitted.asker()).await?;
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();
     attempt(gate, table, call, &planned, admitted, &mut dice).await

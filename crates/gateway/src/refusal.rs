@@ -84,6 +84,12 @@ pub enum Refusal {
     /// The caller may not call this route.
     #[error("Only the master key may call this route")]
     AdminOnly,
+    /// The caller may not have this deployment checked.
+    #[error("key not allowed to health-check {0}")]
+    CheckDenied(String),
+    /// Whoever drains the process has a token to show.
+    #[error("Invalid or missing X-Drain-Token")]
+    NoDrainToken,
     /// The response cache is off, or does not answer.
     #[error("{0}")]
     CacheAway(String),
@@ -300,10 +306,10 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::NoKey | Self::MalformedKey(_) | Self::NotAVirtualKey(_) => 401,
-            Self::BannedMember(_) | Self::AdminOnly => 401,
+            Self::BannedMember(_) | Self::AdminOnly | Self::NoDrainToken => 401,
             Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
             Self::StoreAway(_) | Self::CacheAway(_) => 503,
-            Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
+            Self::RouteDenied { .. } | Self::ModelDenied { .. } | Self::CheckDenied(_) => 403,
             Self::Limited(limited) => limited.status,
             Self::NoDeployment(_) => 429,
             Self::NoTaggedDeployment { .. } => 401,
@@ -341,6 +347,8 @@ impl Refusal {
             | Self::Blocked(_)
             | Self::RouteDenied { .. }
             | Self::NoTaggedDeployment { .. }
+            | Self::CheckDenied(_)
+            | Self::NoDrainToken
             | Self::AdminOnly => "auth_error",
             Self::NoDeployment(nowhere) if nowhere.all_rest => "all_deployments_in_cooldown",
             Self::UnknownKey { .. } => "token_not_found_in_db",

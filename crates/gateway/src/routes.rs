@@ -63,6 +63,24 @@ pub enum Operation {
     CacheFlush,
     /// What its Redis says of itself.
     CacheServer,
+    /// How the deployments are.
+    Health,
+    /// A model tried before it is saved.
+    TestConnection,
+    /// A test event to a callback or alert channel.
+    HealthServices,
+    /// What is in flight.
+    Backlog,
+    /// The licence, of which there is none.
+    License,
+    /// Whether replicas share health checks.
+    SharedHealth,
+    /// Take the process out of rotation and wait.
+    Drain,
+    /// How probes may be asked.
+    ProbeOptions,
+    /// Can it serve, and with what.
+    ReadinessDetails,
     /// Is the process alive.
     Liveliness,
     /// Can it serve.
@@ -233,6 +251,60 @@ pub const ROUTES: &[Row] = &[
         doc: "Ready to serve; no key needed",
     },
     Row {
+        method: "OPTIONS",
+        paths: &["/health/readiness", "/health/liveliness", "/health/liveness"],
+        operation: Operation::ProbeOptions,
+        doc: "How probes may be asked",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/readiness/details"],
+        operation: Operation::ReadinessDetails,
+        doc: "The same with version, callbacks and cache; for administrators",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health"],
+        operation: Operation::Health,
+        doc: "How the deployments are: each is called, unless that happens in the background",
+    },
+    Row {
+        method: "POST",
+        paths: &["/health/test_connection"],
+        operation: Operation::TestConnection,
+        doc: "Try a model before saving it",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/services"],
+        operation: Operation::HealthServices,
+        doc: "Send a test event to a callback or alert channel; for administrators",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/backlog"],
+        operation: Operation::Backlog,
+        doc: "What is in flight, waits and was turned away; for administrators",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/license"],
+        operation: Operation::License,
+        doc: "The licence: none is needed",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/shared-status"],
+        operation: Operation::SharedHealth,
+        doc: "Whether replicas share health checks; for administrators",
+    },
+    Row {
+        method: "GET",
+        paths: &["/health/drain"],
+        operation: Operation::Drain,
+        doc: "Out of rotation, and wait for requests in flight; off unless enabled",
+    },
+    Row {
         method: "GET",
         paths: &["/metrics", "/metrics/"],
         operation: Operation::Metrics,
@@ -248,6 +320,61 @@ const SUFFIX_ROUTES: &[(&[&str], &str, Operation)] = &[
     (&["/model/", "/bedrock/model/"], "/converse-stream", Operation::ConverseStream),
     (&["/model/", "/bedrock/model/"], "/invoke", Operation::Invoke),
     (&["/model/", "/bedrock/model/"], "/invoke-with-response-stream", Operation::InvokeStream),
+];
+
+/// The same routes and Gemini's in words, for the document.
+pub const SPANNING: &[Row] = &[
+    Row {
+        method: "POST",
+        paths: &["/engines/{model}/chat/completions", "/openai/deployments/{model}/chat/completions"],
+        operation: Operation::ChatCompletions,
+        doc: "OpenAI chat completions of the model that the path names",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1beta/models/{model}:generateContent", "/v1/models/{model}:generateContent"],
+        operation: Operation::Gemini,
+        doc: "Gemini content",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1beta/models/{model}:streamGenerateContent", "/v1/models/{model}:streamGenerateContent"],
+        operation: Operation::Gemini,
+        doc: "Gemini content as a stream",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1beta/models/{model}:countTokens", "/v1/models/{model}:countTokens"],
+        operation: Operation::Gemini,
+        doc: "Gemini token counting",
+    },
+    Row {
+        method: "POST",
+        paths: &["/bedrock/model/{model}/converse", "/model/{model}/converse"],
+        operation: Operation::Converse,
+        doc: "Bedrock Converse",
+    },
+    Row {
+        method: "POST",
+        paths: &["/bedrock/model/{model}/converse-stream", "/model/{model}/converse-stream"],
+        operation: Operation::ConverseStream,
+        doc: "Bedrock ConverseStream, in AWS event-stream frames",
+    },
+    Row {
+        method: "POST",
+        paths: &["/bedrock/model/{model}/invoke", "/model/{model}/invoke"],
+        operation: Operation::Invoke,
+        doc: "Bedrock InvokeModel with Anthropic bodies",
+    },
+    Row {
+        method: "POST",
+        paths: &[
+            "/bedrock/model/{model}/invoke-with-response-stream",
+            "/model/{model}/invoke-with-response-stream",
+        ],
+        operation: Operation::InvokeStream,
+        doc: "The same as a stream",
+    },
 ];
 
 const GEMINI_PREFIXES: &[&str] =
@@ -374,9 +501,9 @@ mod tests {
 
     #[test]
     fn every_row_is_found_under_every_path() {
-        for row in ROUTES {
+        for row in ROUTES.iter().chain(SPANNING) {
             for path in row.paths {
-                let path = path.replace("{id}", "x1").replace("{*id}", "a/b");
+                let path = path.replace("{id}", "x1").replace("{*id}", "a/b").replace("{model}", "a/b");
                 let found = operation(row.method, &path).map(|(operation, _)| operation);
                 assert_eq!(found, Some(row.operation), "{} {path}", row.method);
             }

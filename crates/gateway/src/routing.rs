@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faregate_config::{Snapshot, Strategy, TokenRate};
+use faregate_config::{HedgeAfter, HedgeSettings, Snapshot, Strategy, TokenRate};
 use faregate_router::{
-    Alias, ByClass, Checks, CooldownRule, OwnRule, Router, TagRule,
+    After, Alias, BudgetRule, ByClass, Checks, CooldownRule, HedgeRule, OwnRule, Router, TagRule,
     strategy::{self, Args},
 };
 use faregate_state::limits::{Limit, Scope, ScopeKey};
@@ -15,6 +15,7 @@ use faregate_terms::{PicoUsd, Usage};
 use crate::destination::Via;
 use crate::gate::{Deployment, Table, token_kind};
 use crate::health::{Care, Memory};
+use crate::stage::kinship::Bonding;
 use crate::steering::Book;
 
 /// Fallback groups tried at most. Source: compat, `ROUTER_MAX_FALLBACKS`.
@@ -43,6 +44,12 @@ pub struct Routing {
     pub minds_rates: bool,
     /// All attempts, waits and fallbacks of a request together.
     pub total_timeout: Option<Duration>,
+    /// How many retries a group may make; `None` for as many as each request may.
+    pub retry_budget: Option<BudgetRule>,
+    /// Requests that go to the deployment which served others like them.
+    pub bonding: Bonding,
+    /// Groups that make a second call when the first is slow.
+    pub hedging: HashMap<String, HedgeRule>,
     /// Configured fallbacks are for those who may use their group.
     pub checks_fallbacks: bool,
 }
@@ -65,6 +72,9 @@ impl Routing {
             tells: litellm.expose_router_debug_in_errors.unwrap_or(true),
             minds_rates: entry(snapshot).minds_rates || minds_rates(snapshot),
             total_timeout: router.total_timeout,
+            retry_budget: retry_budget(snapshot),
+            hedging: hedging(snapshot),
+            bonding: bonding(snapshot),
             checks_fallbacks: snapshot.general.enforce_fallback_model_access,
         }
     }
@@ -75,9 +85,52 @@ impl Routing {
     }
 }
 
+/// Source: compat, config §3, `deployment_affinity_ttl_seconds`.
+const AFFINITY_TTL: Duration = Duration::from_secs(3_600);
+
+fn bonding(snapshot: &Snapshot) -> Bonding {
+    let router = &snapshot.router;
+    let asks = |name| router.optional_pre_call_checks.iter().any(|check| check == name);
+    Bonding {
+        prompt: asks("prompt_caching"),
+        session: asks("session_affinity"),
+        caller: asks("deployment_affinity"),
+        ttl: router.affinity_ttl.unwrap_or(AFFINITY_TTL),
+    }
+}
+
+fn retry_budget(snapshot: &Snapshot) -> Option<BudgetRule> {
+    let (given, own) = (&snapshot.router.retry_budget, BudgetRule::default());
+    given.enabled.unwrap_or(true).then(|| BudgetRule {
+        ratio: given.ratio.unwrap_or(own.ratio),
+        least_per_second: given.least_per_second.unwrap_or(own.least_per_second),
+    })
+}
+
+/// What losing calls may cost, as a part of what answers cost, when nobody says otherwise.
+const EXTRA_SPEND: f64 = 0.05;
+
+fn hedging(snapshot: &Snapshot) -> HashMap<String, HedgeRule> {
+    let rule = |given: &HedgeSettings| HedgeRule {
+        after: match given.after {
+            HedgeAfter::Percentile(percent) => After::Quantile(percent / 100.0),
+            HedgeAfter::Time(time) => After::Time(time),
+        },
+        max_extra_spend: given.max_extra_spend.unwrap_or(EXTRA_SPEND),
+    };
+    let given = snapshot.router.hedging.iter();
+    given.map(|(group, given)| (group.to_string(), rule(given))).collect()
+}
+
 /// The router over `deployments`.
 pub fn router(table: &Table, snapshot: &Snapshot) -> Router {
-    let routed = table.deployments.iter().map(|deployment| routed(table, deployment)).collect();
+    let weights = &snapshot.router.weights;
+    let routed = table.deployments.iter().map(|deployment| {
+        let own =
+            weights.get(&deployment.config.group).and_then(|ids| ids.get(deployment.config.id.as_str()));
+        routed(table, deployment, own.copied())
+    });
+    let routed = routed.collect();
     let aliases = snapshot
         .aliases
         .iter()
@@ -97,7 +150,7 @@ pub fn router(table: &Table, snapshot: &Snapshot) -> Router {
     Router::new(routed, aliases, (entry(snapshot).make)(&args(snapshot)), checks)
 }
 
-fn routed(table: &Table, deployment: &Deployment) -> faregate_router::Deployment {
+fn routed(table: &Table, deployment: &Deployment, weight: Option<f64>) -> faregate_router::Deployment {
     let (config, params) = (&deployment.config, &deployment.config.params);
     let fixed = !deployment.upstream_model.contains('*');
     let destination = || deployment.destination(&deployment.upstream_model, Via::Chat, table).ok();
@@ -105,7 +158,7 @@ fn routed(table: &Table, deployment: &Deployment) -> faregate_router::Deployment
     let usage = Usage { input: PRICED, output: PRICED, ..Usage::default() };
     let known = destination.as_ref().and_then(|destination| destination.info.as_deref()?.max_input_tokens);
     faregate_router::Deployment {
-        weight: params.weight,
+        weight: weight.or(params.weight),
         rpm: params.rpm,
         tpm: params.tpm,
         order: params.order,

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 pub struct Client {
     address: SocketAddr,
     key: String,
+    more: HeaderMap,
 }
 
 /// A whole answer.
@@ -37,6 +38,11 @@ impl Reply {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// A header's text, if it is there.
@@ -64,7 +70,18 @@ impl Frame {
 impl Client {
     /// A client of `address` that sends `key` as a bearer token.
     pub fn new(address: SocketAddr, key: &str) -> Self {
-        Self { address, key: key.to_owned() }
+        Self { address, key: key.to_owned(), more: HeaderMap::new() }
+    }
+
+    /// The same client with a further header.
+    ///
+    /// # Panics
+    /// If HTTP does not allow the value.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test that sends no header has failed")]
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.more.insert(name, value.parse().expect("a header's value"));
+        self
     }
 
     /// Posts JSON.
@@ -99,7 +116,7 @@ impl Client {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.expect("a connection speaks HTTP/1.1");
         let driver = tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", self.address.to_string())
@@ -107,6 +124,7 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .expect("path and key make a request");
+        request.headers_mut().extend(self.more.clone());
         let answer = sender.send_request(request).await.expect("the gateway answers");
         let (head, body) = answer.into_parts();
         let body = body.collect().await.expect("the answer is whole").to_bytes();

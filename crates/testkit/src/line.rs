@@ -1,12 +1,16 @@
 //! A line between the gateway and a server that a test can cut, or hang up without a word.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// What happens on the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub enum State {
     Up,
     /// Connections end, and new ones end at once: the server is down.
     Cut,
+    /// Every answer comes so much later.
+    Slow(Duration),
     /// Connections stay and nothing comes: the server, or the network, hangs. Connections that were open when it
     /// began end when it is over.
     Hung,
@@ -65,12 +71,62 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut state: watch::Rece
         return;
     }
     let Ok(mut upstream) = TcpStream::connect(server).await else { return };
+    let delays = state.clone();
+    let carried = async {
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = upstream.split();
+        tokio::select! {
+            _ = copy(&mut from_client, &mut to_server) => {}
+            _ = late(&mut from_server, &mut to_client, &delays) => {}
+        }
+    };
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut upstream) => return,
-        changed = state.wait_for(|state| *state != State::Up) => match changed.map(|state| *state) {
+        () = carried => return,
+        changed = state.wait_for(|state| matches!(state, State::Cut | State::Hung)) => match changed.map(|state| *state) {
             Ok(State::Hung) => {}
             _ => return,
         },
     }
     let _ = state.wait_for(|state| *state != State::Hung).await;
+}
+
+/// Answers under way on a slow line.
+const MOST_WAITING: usize = 4096;
+
+/// Carries answers, each as late as the line is slow.
+async fn late(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    state: &watch::Receiver<State>,
+) -> std::io::Result<()> {
+    let mut piece = vec![0; 64 * 1024];
+    // Answers behind each other on one line are late side by side, not one after the other.
+    let mut waiting: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    loop {
+        let due = waiting.front().map(|(due, _)| *due);
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait => {
+                if let Some((_, piece)) = waiting.pop_front() {
+                    to.write_all(&piece).await?;
+                }
+            }
+            read = from.read(&mut piece), if waiting.len() < MOST_WAITING => {
+                let read = read?;
+                if read == 0 {
+                    return Ok(());
+                }
+                let slow = match *state.borrow() {
+                    State::Slow(time) => time,
+                    _ => Duration::ZERO,
+                };
+                waiting.push_back((Instant::now() + slow, piece[..read].to_vec()));
+            }
+        }
+    }
 }

@@ -7,18 +7,18 @@ use faregate_upstream::{AuthSpec, AwsSpec, EntraSpec, EnvView, GoogleCredentials
 
 use super::build::Unusable;
 
-/// The credential of a deployment: its own settings first, then the provider's environment variables.
+/// The credential of a deployment: its own key or settings first, then the provider's environment variables.
 ///
 /// # Errors
 /// If the provider needs a scheme this version does not have, or a key nobody gave.
 pub(super) fn spec(
     provider: &Provider,
     params: &LitellmParams,
+    own_key: Option<Secret>,
     base: &str,
     region: Option<&str>,
     env: &EnvView,
 ) -> Result<AuthSpec, Unusable> {
-    let own_key = params.api_key.clone();
     // The environment's key belongs to the provider, not to whoever answers at another address.
     let is_foreign = provider.has(Quirk::NoEnvKeyWithCustomBase) && params.api_base.is_some();
     let env_key = || {
@@ -76,6 +76,11 @@ pub(super) fn spec(
             )));
         }
     })
+}
+
+/// The keys of a deployment's own, in the order in which they are used.
+pub(crate) fn keys(params: &LitellmParams) -> impl Iterator<Item = &Secret> {
+    params.api_key.iter().chain(&params.api_keys)
 }
 
 /// A provider's own bearer key; AWS's variables are read by the signer.

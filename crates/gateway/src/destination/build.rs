@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use faregate_catalog::{Catalog, ModelInfo, Prices, Provider, Quirk, ReasoningEffort, resolve};
+use faregate_catalog::{
+    Auth as Scheme, Catalog, ModelInfo, Prices, Provider, Quirk, ReasoningEffort, resolve,
+};
 use faregate_config::{DeploymentConfig, OpenMap};
-use faregate_upstream::{EnvView, Upstream, aws_region};
+use faregate_upstream::{AuthSpec, EnvView, Upstream, aws_region};
 use faregate_wire::chat::ChatRequest;
 use faregate_wire::dialect::{Abilities, ClientCall, Dialect};
 use faregate_wire::json;
@@ -14,11 +16,15 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::form::Form;
-use super::{Destination, Via, auth, family, mend, quirks};
+use super::{BETA_HEADER, Destination, Via, auth, family, mend, quirks};
 use crate::stage::params::ParamRules;
 
 /// Parameters that offer tools.
 const TOOL_PARAMS: [&str; 5] = ["tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"];
+
+/// Anthropic takes the tokens of its own sign-in only with this beta. Source: LiteLLM,
+/// `ANTHROPIC_OAUTH_BETA_HEADER`.
+const OAUTH_BETA: &str = "oauth-2025-04-20";
 
 /// Why a deployment cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +79,8 @@ impl Builder<'_> {
             .or_else(|| self.catalog.find(provider.name, &found.model));
         let form = self.form(deployment, provider, found.model, via, info.as_deref())?;
         let (mut quirks, rewrites) = quirks::of(provider, &form.model, info.as_deref());
+        // A price the operator sets counts more than the provider's word.
+        quirks.cost_in_body &= deployment.prices().is_empty();
         let mends = match form.dialect {
             Dialect::OpenAiChat | Dialect::OpenAiResponses => {
                 mend::of(provider, &form.model, info.as_deref())
@@ -81,11 +89,20 @@ impl Builder<'_> {
         };
         let abilities = abilities(&form, deployment, info.as_deref());
         let rules = self.rules(deployment, provider, &form.model, info.as_deref(), &mut quirks);
-        let spec = auth::spec(provider, params, &form.base, form.region.as_deref(), self.env)?;
-        let authenticator = self
-            .upstream
-            .authenticator(spec, self.env)
-            .map_err(|error| Unusable::Incomplete(error.to_string()))?;
+        let credential = |own| {
+            let spec = auth::spec(provider, params, own, &form.base, form.region.as_deref(), self.env)?;
+            let is_bearer = matches!(spec, AuthSpec::Bearer(_));
+            let made = self.upstream.authenticator(spec, self.env);
+            Ok((made.map_err(|error| Unusable::Incomplete(error.to_string()))?, is_bearer))
+        };
+        let mut keys = auth::keys(params).cloned();
+        let (authenticator, is_bearer) = credential(keys.next())?;
+        let spare =
+            keys.map(|key| credential(Some(key)).map(|(made, _)| made)).collect::<Result<_, Unusable>>()?;
+        let mut headers = self.headers(deployment, provider);
+        if provider.auth == Scheme::Anthropic && is_bearer {
+            headers.push((BETA_HEADER.to_owned(), OAUTH_BETA.to_owned()));
+        }
         let prices = prices(deployment, info.as_deref())?;
         let codec = form.dialect.provider().ok_or_else(|| {
             Unusable::NotSupported(format!(
@@ -101,8 +118,10 @@ impl Builder<'_> {
             codec,
             base: form.base,
             auth: authenticator,
+            spare,
+            keyring: None,
             params: rules,
-            headers: self.headers(deployment, provider),
+            headers,
             defaults: defaults(&params.defaults),
             timeout: params.timeout.unwrap_or(self.timeout),
             stream_timeout: params.stream_timeout.or(self.stream_timeout),
@@ -335,6 +354,9 @@ fn abilities(form: &Form, deployment: &DeploymentConfig, info: Option<&ModelInfo
         .info
         .max_output_tokens
         .or_else(|| info.and_then(|info| info.max_output_tokens.or(info.max_tokens)));
+    // What Bedrock makes of a model's efforts.
+    let ceiling = info.and_then(|info| info.json("bedrock_output_config_effort_ceiling"));
+    let ceiling = ceiling.as_ref().and_then(Value::as_str);
     let json_schema = match form.dialect {
         Dialect::Anthropic | Dialect::Bedrock => Some(is("supports_native_structured_output")),
         _ => flag("supports_response_schema"),
@@ -346,6 +368,12 @@ fn abilities(form: &Form, deployment: &DeploymentConfig, info: Option<&ModelInfo
         adaptive_thinking: is("supports_adaptive_thinking"),
         effort_config: is("supports_output_config"),
         legacy_thinking: is("supports_legacy_thinking"),
+        always_thinks: is("thinking_always_on"),
+        xhigh_effort: flag("supports_xhigh_reasoning_effort").map(|has| has && ceiling != Some("high")),
+        max_effort: flag("supports_max_reasoning_effort")
+            .map(|has| has && ceiling.is_none_or(|top| top == "max")),
+        sampling: flag("supports_sampling_params"),
+        forced_tools: flag("supports_forced_tool_use"),
         vision: flag("supports_vision"),
         system_messages: flag("supports_system_messages"),
         tools: flag("supports_function_calling"),

@@ -30,16 +30,21 @@ use faregate_wire::json;
 use serde_json::{Map, Value};
 
 use crate::call::Call;
+use crate::health::Keyring;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::labels::Labels;
 use crate::stage::params::ParamRules;
 use crate::stage::paths;
 
+pub(crate) use auth::keys;
 pub use build::{Builder, Unusable};
 
 /// What an id holds that carries state. Source: compat, behaviour, tool call ids of Gemini.
 static THOUGHT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__thought__"));
+
+/// The header that switches Anthropic's beta features on.
+pub const BETA_HEADER: &str = "anthropic-beta";
 
 /// Which of a provider's routes serves a call; some providers speak a client's dialect natively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +74,10 @@ pub struct Destination {
     pub base: String,
     /// The credential.
     pub auth: Arc<Auth>,
+    /// Those of further keys.
+    pub(crate) spare: Vec<Arc<Auth>>,
+    /// How the keys are doing, if there are several; shared by a deployment's destinations.
+    pub(crate) keyring: Option<Arc<Keyring>>,
     /// Parameters it does not take.
     pub params: ParamRules,
     /// Headers added to each request.
@@ -126,6 +135,24 @@ impl Destination {
         self.codec
     }
 
+    /// The credential that goes with a key, by its place.
+    pub(crate) fn credential(&self, key: usize) -> &Auth {
+        key.checked_sub(1).and_then(|place| self.spare.get(place)).unwrap_or(&self.auth)
+    }
+
+    /// Another key to call with, after a call with `key` failed so; `None` if it was not the key's fault, or if no
+    /// other is well.
+    pub(crate) fn other_key(&self, key: usize, fault: &Fault) -> Option<usize> {
+        let other = self.keyring.as_ref()?.failed(key, fault)?;
+        tracing::warn!(
+            deployment = %self.deployment,
+            key,
+            class = fault.class.name(),
+            "a key of a deployment is out; another takes its place"
+        );
+        Some(other)
+    }
+
     /// What the codec is told.
     pub fn target(&self) -> Target<'_> {
         let flavor = match &self.shape {
@@ -145,6 +172,7 @@ impl Destination {
             abilities: self.abilities.clone(),
             quirks: &self.quirks,
             may_modify: self.may_modify,
+            betas: Vec::new(),
         }
     }
 
@@ -174,6 +202,24 @@ impl Destination {
     /// True for the Anthropic wire format, wherever it is served.
     pub fn speaks_anthropic(&self) -> bool {
         self.dialect == Dialect::Anthropic
+    }
+
+    /// True if Anthropic's beta features can be switched on there.
+    pub fn takes_betas(&self) -> bool {
+        matches!(self.dialect, Dialect::Anthropic | Dialect::Bedrock)
+    }
+
+    /// The beta features that client and configuration ask for by header, each a list with commas.
+    pub fn betas_asked<'a>(&'a self, call: &'a Call) -> Vec<&'a str> {
+        if !self.takes_betas() {
+            return Vec::new();
+        }
+        let sent = call.arrival.headers.get_all(BETA_HEADER).into_iter();
+        let configured = self.headers.iter().chain(&call.options.extra_headers);
+        let configured = configured.filter(|(name, _)| name.eq_ignore_ascii_case(BETA_HEADER));
+        sent.filter_map(|value| value.to_str().ok())
+            .chain(configured.map(|(_, value)| value.as_str()))
+            .collect()
     }
 
     /// The absolute URL of `path` (with query) below the base.
@@ -238,8 +284,8 @@ impl Destination {
                 let old_limit = self.quirks.max_completion_tokens && envelope.has("max_tokens");
                 let foreign = ["thinking", "reasoning", "top_k"].iter().any(|name| envelope.has(name));
                 let hints = !self.quirks.keep_cache_control && envelope.mentions(Mark::CacheControl);
-                let thoughts =
-                    envelope.mentions(Mark::ThinkingBlocks) || envelope.mentions(Mark::ReasoningContent);
+                let thoughts = [Mark::ThinkingBlocks, Mark::ReasoningContent, Mark::ProviderFields];
+                let thoughts = thoughts.into_iter().any(|mark| envelope.mentions(mark));
                 let is_plain = !(renamed || old_limit || foreign || hints || thoughts);
                 is_plain && !has_state()
             }
@@ -248,6 +294,10 @@ impl Destination {
                 !envelope.has("previous_response_id")
                     && !envelope.mentions(Mark::ItemReference)
                     && !has_state()
+            }
+            // Bedrock knows only some of the edits; a translation sorts them.
+            Dialect::Anthropic if self.shape == Shape::BedrockInvoke => {
+                !envelope.has("context_management") && !has_state()
             }
             _ => !has_state(),
         }
@@ -334,6 +384,9 @@ impl Destination {
 
     /// What `usage` costs; `None` if nobody knows the price.
     pub fn cost(&self, usage: &Usage) -> Option<PicoUsd> {
+        if usage.stated_cost.is_some() {
+            return usage.stated_cost;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let context = CostContext {
             provider: self.provider.name,

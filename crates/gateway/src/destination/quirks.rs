@@ -69,6 +69,8 @@ fn apply(quirk: Quirk, model: &str, info: Option<&ModelInfo>, quirks: &mut Quirk
             quirks.schema_by_tool = !info.is_some_and(|info| info.supports("supports_response_schema"));
         }
         Quirk::UnknownServiceTierToAuto => quirks.unknown_tier_as_auto = true,
+        // Answers must be read for it, so they are translated.
+        Quirk::CostInBody => quirks.cost_in_body = true,
         Quirk::DropStreamOptions => {
             quirks.no_stream_options = true;
             return false;
@@ -161,8 +163,6 @@ fn is_rendered(quirk: Quirk) -> bool {
         | Quirk::NoEnvKeyWithCustomBase => false,
         // Completion endpoints are refused when the destination is built.
         Quirk::FlattenChatToPrompt => false,
-        // The cost comes from our own price list; what the provider states is kept in the answer.
-        Quirk::CostInBody => false,
         // Done by `apply`.
         Quirk::FlattenContentLists
         | Quirk::FlattenToolContent
@@ -183,6 +183,7 @@ fn is_rendered(quirk: Quirk) -> bool {
         | Quirk::ThinkingKeepsTypeOnly
         | Quirk::JsonSchemaByTool
         | Quirk::UnknownServiceTierToAuto
+        | Quirk::CostInBody
         | Quirk::DropStreamOptions
         | Quirk::UsageInclude
         | Quirk::ForceStoreFalse

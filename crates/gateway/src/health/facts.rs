@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faregate_router::Facts;
+use faregate_router::{Facts, Members};
 use faregate_state::limits::Meter;
 
 use super::{Health, Vitals};
@@ -16,23 +16,34 @@ pub struct Now<'a> {
     tokens: u64,
     steady: Duration,
     minute: i64,
+    anyone_rests: bool,
+    is_pressed: bool,
 }
 
 impl<'a> Now<'a> {
-    /// Looks at the clocks once; `tokens` are what the request is expected to use.
-    pub fn of(health: &'a Health, table: &'a Table, tokens: u64) -> Self {
+    /// Looks at the clocks once; `tokens` are what a request to `members` is expected to use.
+    pub fn of(health: &'a Health, table: &'a Table, members: &Members, tokens: u64) -> Self {
+        let steady = health.clock.steady();
+        let is_pressed = || table.groups(health)[members.group].retries.is_pressed(steady);
         Self {
             health,
             deployments: &table.deployments,
             vitals: table.vitals(health),
             tokens,
-            steady: health.clock.steady(),
+            steady,
             minute: health.minute(),
+            anyone_rests: health.cooldowns.anyone_rests(steady),
+            is_pressed: table.routing.retry_budget.is_some() && is_pressed(),
         }
     }
 }
 
 impl Now<'_> {
+    /// The steady clock.
+    pub fn steady(&self) -> Duration {
+        self.steady
+    }
+
     /// True if one of a deployment's own limits has less left than what is asked of it.
     fn is_at(&self, deployment: usize, asks: impl Fn(Meter) -> Option<i128>) -> bool {
         self.deployments[deployment].limits.iter().any(|limit| {
@@ -46,7 +57,8 @@ impl Now<'_> {
 
 impl Facts for Now<'_> {
     fn rests(&self, deployment: usize) -> bool {
-        self.health.cooldowns.rests(&self.deployments[deployment].config.id)
+        let id = &self.deployments[deployment].config.id;
+        (self.anyone_rests && self.health.cooldowns.rests(id)) || self.health.checkups.is_out(id)
     }
 
     fn is_on_trial(&self, deployment: usize) -> bool {
@@ -76,5 +88,13 @@ impl Facts for Now<'_> {
     fn latency(&self, deployment: usize, stream: bool) -> Option<f64> {
         let memory = &self.deployments[deployment].care.memory;
         self.vitals[deployment].latency(stream, self.steady, memory)
+    }
+
+    fn is_shaky(&self, deployment: usize) -> bool {
+        self.vitals[deployment].is_shaky()
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.is_pressed
     }
 }

@@ -3,7 +3,9 @@
 //! Outlives a configuration: a deployment that a reload leaves as it is keeps its record, by its id. Each call
 //! takes a [`Ticket`], which notes how the call went; [`Now`] answers the router's questions.
 
+mod affinity;
 mod facts;
+mod keyring;
 mod ticket;
 mod vitals;
 
@@ -15,23 +17,30 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-use faregate_router::{CooldownRule, OwnRule};
+use faregate_router::{CooldownRule, Hedges, OwnRule, RetryBudget, Router};
 use faregate_state::clock::Clock;
 use faregate_state::cooldown::Cooldowns;
 use faregate_state::limits::Limits;
-use faregate_terms::{DeploymentId, Fault};
+use faregate_terms::{DeploymentId, Fault, ModelGroup};
 
+use crate::checkup::Checkups;
 use crate::gate::Deployment;
 use crate::metrics::{DeploymentLabels, Metrics, Outage};
 
+pub use affinity::{Affinity, Bond, Kinship};
 pub use facts::Now;
+pub use keyring::Keyring;
 pub use ticket::{Measured, Ticket};
 pub use vitals::{Memory, Vitals};
 
 /// How every deployment is doing. One per process.
 pub struct Health {
     known: RwLock<HashMap<DeploymentId, Arc<Vitals>>>,
+    groups: RwLock<HashMap<ModelGroup, Arc<GroupRecord>>>,
+    /// Who served whom.
+    pub affinity: Affinity,
     cooldowns: Cooldowns,
+    checkups: Checkups,
     limits: Limits,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -44,6 +53,15 @@ pub struct Health {
 const MOST_WAITING: usize = 10_000;
 /// Between two looks at deployments whose places other replicas fill as well.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// What a group's requests did together.
+#[derive(Debug, Default)]
+pub struct GroupRecord {
+    /// Its retries.
+    pub retries: RetryBudget,
+    /// Its second calls.
+    pub hedges: Hedges,
+}
 
 /// How one deployment is looked after; from its configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,10 +76,19 @@ pub struct Care {
 
 impl Health {
     /// Nothing known yet.
-    pub fn new(cooldowns: Cooldowns, limits: Limits, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        cooldowns: Cooldowns,
+        checkups: Checkups,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             known: RwLock::default(),
+            groups: RwLock::default(),
+            affinity: Affinity::default(),
             cooldowns,
+            checkups,
             limits,
             clock,
             metrics,
@@ -82,9 +109,24 @@ impl Health {
         seats
     }
 
+    /// The records of a configuration's groups, in the order of their names. Those of groups that no
+    /// configuration in use has are dropped.
+    pub fn groups(&self, router: &Router) -> Vec<Arc<GroupRecord>> {
+        let mut known = self.groups.write();
+        let groups =
+            router.names().iter().map(|name| Arc::clone(known.entry(name.clone()).or_default())).collect();
+        known.retain(|_, record| Arc::strong_count(record) > 1);
+        groups
+    }
+
     /// The deployments that rest, and why.
     pub fn cooldowns(&self) -> &Cooldowns {
         &self.cooldowns
+    }
+
+    /// Requests that wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits until a place may be free, at most until `end`; false if there is no more waiting.
@@ -127,6 +169,11 @@ impl Health {
             "a deployment rests after failures"
         );
         true
+    }
+
+    /// The steady clock.
+    pub fn steady(&self) -> Duration {
+        self.clock.steady()
     }
 
     fn gives_place(&self) {

@@ -1,13 +1,13 @@
 //! The record of one deployment.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI8, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI8, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use faregate_router::Tally;
+use faregate_router::{Tally, is_the_deployments_fault};
 use faregate_terms::FaultClass;
 
 /// What is remembered of latencies.
@@ -26,6 +26,8 @@ pub struct Memory {
 pub struct Vitals {
     in_flight: AtomicU64,
     trial: AtomicU8,
+    /// The part of its last calls that failed, of [`ALL`]: newer ones count more. Written under `recent`.
+    failing: AtomicU32,
     /// The outage last shown; −1 before the first.
     pub(crate) shown: Shown,
     recent: Mutex<Recent>,
@@ -43,6 +45,13 @@ impl Default for Shown {
 
 /// As many as are kept by default need no allocation.
 type Samples = SmallVec<[f64; 10]>;
+
+/// Every call failed.
+const ALL: u32 = 1 << 16;
+/// Each call counts for this part, its predecessors for the rest.
+const NEWEST: u32 = 16;
+/// Beyond this part of failures a deployment is shaky: a tenth.
+const SHAKY: u32 = ALL / 10;
 
 /// Nothing to prove.
 const WELL: u8 = 0;
@@ -100,6 +109,18 @@ impl Vitals {
     /// True while one request finds out whether it has recovered.
     pub fn is_on_trial(&self) -> bool {
         self.trial.load(Ordering::Relaxed) == OUT
+    }
+
+    /// True if more than a tenth of its last calls failed.
+    pub fn is_shaky(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) > SHAKY
+    }
+
+    /// Notes a call; the caller holds `recent`.
+    fn note(&self, failed: bool) {
+        let known = self.failing.load(Ordering::Relaxed);
+        let newest = if failed { ALL / NEWEST } else { 0 };
+        self.failing.store(known - known.div_ceil(NEWEST) + newest, Ordering::Relaxed);
     }
 
     /// Tokens used, or expected to be used, in this minute.
@@ -162,6 +183,7 @@ impl Vitals {
         let mut recent = self.recent.lock();
         recent.turn(done.minute);
         recent.answers += 1;
+        self.note(false);
         recent.in_a_row = 0;
         let expected = if done.began == done.minute { done.expected } else { 0 };
         recent.tokens = recent.tokens.saturating_sub(expected).saturating_add(done.tokens);
@@ -181,6 +203,9 @@ impl Vitals {
         let mut recent = self.recent.lock();
         recent.turn(minute);
         recent.failures += 1;
+        if is_the_deployments_fault(class) {
+            self.note(true);
+        }
         recent.in_a_row += 1;
         let all = recent.failed.add(now, memory);
         let place = recent.by_class.iter().position(|(known, _)| *known == class).unwrap_or_else(|| {
@@ -297,6 +322,20 @@ mod tests {
         assert_eq!((tally.recent, tally.recent_of_class, tally.failures), (2, 1, 2));
         assert_eq!(fail(FaultClass::Timeout, 3).recent_of_class, 2);
         assert_eq!(fail(FaultClass::Timeout, 9).recent, 1);
+    }
+
+    #[test]
+    fn it_is_shaky_while_more_than_a_tenth_of_its_calls_fail() {
+        let vitals = Vitals::default();
+        let fail = |class| _ = vitals.failed(class, 0, at(1), at(5), false);
+        fail(FaultClass::Internal);
+        assert!(!vitals.is_shaky(), "once is nothing");
+        fail(FaultClass::Timeout);
+        assert!(vitals.is_shaky());
+        (0..8).for_each(|when| answer(&vitals, when, 1.0, None));
+        assert!(!vitals.is_shaky(), "it answers again");
+        (0..9).for_each(|_| fail(FaultClass::BadRequest));
+        assert!(!vitals.is_shaky(), "what the client did wrong says nothing of it");
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! Metrics of routing: deployments' states, cooldowns and fallbacks. Source: compat, metrics §3.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use faregate_terms::DeploymentId;
+use faregate_terms::{DeploymentId, ModelGroup, PicoUsd};
 
 use super::{Labels, Metrics, SeriesKey, labels};
 use crate::destination::Destination;
-use crate::health::Vitals;
+use crate::health::{Kinship, Vitals};
 
 /// What tells deployments apart in metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,11 @@ pub(super) struct Families {
     cooled_down: Family<Labels, Counter>,
     fell_back: Family<Labels, Counter>,
     fell: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
+    retries_refused: Family<Labels, Counter>,
+    hedges: Family<Labels, Counter>,
+    kept: Family<Labels, Counter>,
+    saved: Family<Labels, Counter<f64, AtomicU64>>,
 }
 
 impl Families {
@@ -96,10 +101,19 @@ impl Families {
             ("litellm_deployment_cooled_down", "Cooldowns entered", &families.cooled_down),
             ("litellm_deployment_successful_fallbacks", "Fallbacks that answered", &families.fell_back),
             ("litellm_deployment_failed_fallbacks", "Fallbacks that failed", &families.fell),
+            ("faregate_retries", "Calls made after the first within a group", &families.retries),
+            ("faregate_affinity", "Requests that went where others of their kind had been", &families.kept),
+            ("faregate_hedges", "Second calls beside slow ones, by which of them answered", &families.hedges),
+            ("faregate_retries_refused", "Retries the group's budget refused", &families.retries_refused),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "faregate_affinity_saved_usd",
+            "US dollars that prompt caches saved on such requests",
+            families.saved.clone(),
+        );
         families
     }
 }
@@ -119,6 +133,28 @@ impl Metrics {
         let mut pairs = labels.pairs();
         pairs.push(("exception_status", status.to_string()));
         self.routing.cooled_down.get_or_create(&pairs).inc();
+    }
+
+    /// A request of `group` went where another of its kind had been; what the prompt cache there saved, if known.
+    pub fn kept(&self, group: &ModelGroup, kinship: Kinship, saved: Option<PicoUsd>) {
+        let pairs = vec![("model_group", group.to_string()), ("check", kinship.word().to_owned())];
+        if let Some(saved) = saved {
+            self.routing.saved.get_or_create(&pairs).inc_by(saved.to_f64().max(0.0));
+        }
+        self.routing.kept.get_or_create(&pairs).inc();
+    }
+
+    /// A second call was made beside a slow one of `group`; `won` if it answered first.
+    pub fn hedged(&self, group: &ModelGroup, won: bool) {
+        let outcome = if won { "won" } else { "lost" };
+        let pairs = vec![("model_group", group.to_string()), ("outcome", outcome.to_owned())];
+        self.routing.hedges.get_or_create(&pairs).inc();
+    }
+
+    /// A group was asked for one more call of a request that has made one.
+    pub fn retried(&self, group: &ModelGroup, granted: bool) {
+        let family = if granted { &self.routing.retries } else { &self.routing.retries_refused };
+        family.get_or_create(&vec![("model_group", group.to_string())]).inc();
     }
 
     /// A request has tried another group. `key` tells of the request and why its own group failed.

@@ -113,7 +113,7 @@ fn members(text: &str, between: char, within: char) -> Map<String, Value> {
 }
 
 /// The configuration's word.
-fn word(kind: Option<CacheKind>) -> &'static str {
+pub(super) fn word(kind: Option<CacheKind>) -> &'static str {
     match kind {
         Some(CacheKind::Memory) => "local",
         Some(CacheKind::Disk) => "disk",

@@ -14,7 +14,7 @@ use faregate_catalog::tokens::Counter;
 use faregate_terms::Fault;
 use faregate_upstream::{Outgoing, Timeouts};
 use faregate_wire::chat::{ChatRequest, Message, Part, Role, Tool};
-use faregate_wire::dialect::{BadRequest, ClientCall, Dialect, Head};
+use faregate_wire::dialect::{BadRequest, ClientCall, Dialect, Features, Head, Losses};
 use faregate_wire::envelope::Envelope;
 
 use crate::body::Body;
@@ -67,12 +67,16 @@ fn input_tokens(count: u64, source: &str) -> Value {
 }
 
 async fn ask_anthropic(table: &Table, call: &Call, destination: &Arc<Destination>) -> Result<u64, Fault> {
-    let edits = [faregate_wire::dialect::Edit::Set("model", faregate_wire::json::write(&destination.model))];
+    let (codec, mut target) = (destination.codec(), destination.target());
+    let asked = destination.betas_asked(call);
+    target.betas = codec.betas(Features::Bytes(&call.envelope), &asked, &target, &mut Losses::default());
+    let edits = codec.edits(&target, false, false);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    if let Some(beta) = call.arrival.headers.get("anthropic-beta") {
-        headers.insert("anthropic-beta", beta.clone());
+    for (name, value) in codec.route(&target, false).headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
     let request = Outgoing {
         method: Method::POST,

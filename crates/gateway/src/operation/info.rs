@@ -10,8 +10,9 @@ use faregate_wire::dialect::{BadRequest, Dialect};
 
 use crate::body::Body;
 use crate::call::Arrival;
+use crate::checkup::Verdict;
 use crate::destination::{Destination, Via};
-use crate::gate::{Deployment, Table};
+use crate::gate::{Deployment, Gate, Table};
 use crate::refusal::Refusal;
 use crate::stage::access;
 use crate::stage::deliver::answer_json;
@@ -25,13 +26,16 @@ const LARGEST_PAGE: usize = 1000;
 /// # Errors
 /// 400 if `litellm_model_id` names none, as LiteLLM's clients expect.
 pub fn deployments(
+    gate: &Gate,
     table: &Table,
     principal: &Principal,
     arrival: &Arrival,
 ) -> Result<Response<Body>, Refusal> {
     let wanted = query(arrival, "litellm_model_id");
+    let hides = wanted.is_none() && healthy_only(table, arrival);
     let data: Vec<Value> = visible(table, principal)
         .filter(|deployment| wanted.as_deref().is_none_or(|id| deployment.config.id.as_str() == id))
+        .filter(|it| !hides || !gate.services.checkups.is_down(table, it.config.group.as_str()))
         .map(|deployment| row(table, deployment))
         .collect();
     match (data.is_empty(), wanted) {
@@ -41,6 +45,11 @@ pub fn deployments(
         }
         _ => Ok(answer_json(&json!({ "data": data }))),
     }
+}
+
+/// True if models of which no deployment is well are left out: by `healthy_only=true`, or for everybody.
+pub fn healthy_only(table: &Table, arrival: &Arrival) -> bool {
+    table.checks.lists_healthy || query(arrival, "healthy_only").is_some_and(|text| text == "true")
 }
 
 fn visible<'a>(table: &'a Table, principal: &'a Principal) -> impl Iterator<Item = &'a Deployment> {
@@ -152,7 +161,7 @@ fn number(value: &Value) -> Value {
 }
 
 /// `/model_group/info`: one row per public name that the caller may use; none for a name that is not there.
-pub fn groups(table: &Table, principal: &Principal, arrival: &Arrival) -> Response<Body> {
+pub fn groups(gate: &Gate, table: &Table, principal: &Principal, arrival: &Arrival) -> Response<Body> {
     let wanted = query(arrival, "model_group");
     let data: Vec<Value> = table
         .router
@@ -160,13 +169,13 @@ pub fn groups(table: &Table, principal: &Principal, arrival: &Arrival) -> Respon
         .iter()
         .filter(|name| wanted.as_deref().is_none_or(|group| name.as_str() == group))
         .filter(|name| access::sees(table, principal, name.as_str()))
-        .map(|name| group(table, name.as_str()))
+        .map(|name| group(gate, table, name.as_str()))
         .collect();
     answer_json(&json!({ "data": data }))
 }
 
 /// Numbers are maxima over the group; a capability is there if any deployment has it.
-fn group(table: &Table, name: &str) -> Value {
+fn group(gate: &Gate, table: &Table, name: &str) -> Value {
     let members: Vec<&Deployment> =
         table.router.members(name).iter().map(|&index| &table.deployments[index]).collect();
     let destinations: Vec<Arc<Destination>> =
@@ -189,6 +198,9 @@ fn group(table: &Table, name: &str) -> Value {
     providers.sort_unstable();
     providers.dedup();
     let mode = facts.iter().find_map(|facts| facts.get("mode").cloned());
+    // A group is as well as its best deployment.
+    let found = members.iter().filter_map(|it| gate.services.checkups.of(&it.config.id));
+    let checked = found.max_by_key(|it| (it.verdict == Verdict::Healthy, it.at));
     let params = destinations.first().map(|destination| supported(destination));
     json!({
         "model_group": name,
@@ -212,9 +224,10 @@ fn group(table: &Table, name: &str) -> Value {
         "supported_openai_params": params.unwrap_or_default(),
         "supported_reasoning_efforts": efforts(&facts),
         "supports_fast_mode": any("supports_fast_mode"),
-        "health_status": null,
-        "health_response_time": null,
-        "health_checked_at": null,
+        "health_status": checked.as_ref().map(|it| it.verdict.word()),
+        "health_response_time": checked.as_ref().map(|it| it.took_ms),
+        "health_checked_at": checked.as_ref().and_then(|it| jiff::Timestamp::from_millisecond(it.at).ok())
+            .map(|at| at.to_string()),
         "configurable_clientside_auth_params": null,
         "is_public_model_group": false,
     })

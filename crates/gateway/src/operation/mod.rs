@@ -54,23 +54,35 @@ where
 {
     let operation = arrival.found.operation;
     match operation {
-        Operation::Liveliness => return Ok(health::liveliness()),
-        Operation::Readiness => return Ok(health::readiness(gate)),
+        Operation::Liveliness => return Ok(health::liveliness(gate)),
+        Operation::Readiness => return Ok(health::readiness(gate, table)),
+        Operation::ProbeOptions => return Ok(health::options()),
+        Operation::Drain => return health::drain(gate, table, &arrival.headers).await,
         Operation::Metrics => return health::metrics(gate, table, &arrival).await,
         _ => {}
     }
     let principal = authorised(gate, table, &arrival).await?;
     match operation {
-        Operation::Models => Ok(models::list(table, &principal, &arrival)),
+        Operation::Models => Ok(models::list(gate, table, &principal, &arrival)),
         Operation::Model => models::one(table, &principal, &arrival),
-        Operation::ModelInfo => info::deployments(table, &principal, &arrival),
+        Operation::ModelInfo => info::deployments(gate, table, &principal, &arrival),
         Operation::ModelInfoPaged => info::page(table, &principal, &arrival),
-        Operation::ModelGroupInfo => Ok(info::groups(table, &principal, &arrival)),
+        Operation::ModelGroupInfo => Ok(info::groups(gate, table, &principal, &arrival)),
         Operation::SupportedParams => utils::supported_params(table, &arrival),
         Operation::ResponseGet => responses::get(gate, &arrival),
         Operation::ResponseDelete => responses::delete(gate, &arrival),
         Operation::ResponseCancel => responses::cancel(gate, &arrival),
         Operation::ResponseInputItems => responses::input_items(gate, &arrival),
+        Operation::Health => health::check(gate, table, &principal, &arrival).await,
+        Operation::ReadinessDetails => health::details(gate, table, &principal),
+        Operation::Backlog => health::backlog(gate, &principal),
+        Operation::License => health::license(&principal),
+        Operation::SharedHealth => health::shared_status(gate, table, &principal),
+        Operation::HealthServices => health::services(&principal, &arrival),
+        Operation::TestConnection => {
+            let body = read(body, table).await?;
+            health::test_connection(gate, table, &principal, &body).await
+        }
         Operation::CachePing => cache::ping(gate, table, &principal).await,
         Operation::CacheFlush => cache::flush(gate, table, &principal).await,
         Operation::CacheServer => cache::server(gate, table, &principal).await,

@@ -7,7 +7,7 @@ use faregate_router::Team;
 
 use crate::body::Body;
 use crate::call::Arrival;
-use crate::gate::Table;
+use crate::gate::{Gate, Table};
 use crate::operation::info;
 use crate::refusal::Refusal;
 use crate::stage::access;
@@ -19,7 +19,7 @@ use crate::stage::plan::team;
 const CREATED: u64 = 1_677_610_602;
 
 /// The list, in OpenAI's shape, or Anthropic's for callers that say they speak it.
-pub fn list(table: &Table, principal: &Principal, arrival: &Arrival) -> Response<Body> {
+pub fn list(gate: &Gate, table: &Table, principal: &Principal, arrival: &Arrival) -> Response<Body> {
     let with_wildcards = arrival
         .query
         .as_deref()
@@ -28,6 +28,9 @@ pub fn list(table: &Table, principal: &Principal, arrival: &Arrival) -> Response
     let team = team(principal);
     names.extend(table.router.names_of(team).map(str::to_owned));
     names.retain(|name| access::sees(table, principal, name) && serves(table, name, team));
+    if info::healthy_only(table, arrival) {
+        names.retain(|name| !gate.services.checkups.is_down(table, name));
+    }
     if arrival.headers.contains_key("anthropic-version") {
         let data: Vec<Value> = names
             .iter()

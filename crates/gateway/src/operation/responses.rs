@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::sessions::Stored;
 use crate::stage::admit::Admitted;
 use crate::stage::deliver::answer_json;
-use crate::stage::pump::render;
+use crate::stage::render::render;
 use crate::stage::send::Answer;
 use crate::stage::settle::Recorded;
 

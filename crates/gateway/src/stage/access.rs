@@ -3,22 +3,25 @@
 use crate::call::Arrival;
 use crate::gate::Table;
 use crate::refusal::Refusal;
-use crate::routes::paths_of;
+use crate::routes::{Operation, paths_of};
 use crate::stage::identify::Principal;
+
+/// True if `principal` may call the routes of `operation`.
+pub fn may(principal: &Principal, operation: Operation) -> bool {
+    let caller = principal.caller().filter(|caller| !caller.routes.is_empty());
+    caller.is_none_or(|caller| caller.may_call(paths_of(operation)))
+}
 
 /// Refuses keys that are bound to other routes.
 ///
 /// # Errors
 /// 403 naming the routes the key may call.
 pub fn route(principal: &Principal, arrival: &Arrival) -> Result<(), Refusal> {
-    let Some(caller) = principal.caller().filter(|caller| !caller.routes.is_empty()) else {
-        return Ok(());
-    };
-    let route = arrival.found.route;
-    if caller.may_call(paths_of(arrival.found.operation)) {
+    if may(principal, arrival.found.operation) {
         return Ok(());
     }
-    Err(Refusal::RouteDenied { allowed: caller.routes.clone(), route: route.to_owned() })
+    let allowed = principal.caller().map(|caller| caller.routes.clone()).unwrap_or_default();
+    Err(Refusal::RouteDenied { allowed, route: arrival.found.route.to_owned() })
 }
 
 /// Refuses models that the key, or somebody it belongs to, does not allow.

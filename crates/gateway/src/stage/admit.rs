@@ -4,20 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use faregate_catalog::tokens;
 use faregate_journal::Slot;
 use faregate_state::limits::{Denied, Hold, Limit};
 use faregate_terms::{
-    Account, AttemptNote, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd, Receipt, Usage, UtcMillis,
-    WallTimes,
+    Account, AttemptNote, Discarded, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd, Receipt, Usage,
+    UtcMillis, WallTimes,
 };
+
+use smallvec::SmallVec;
 
 use crate::call::Arrival;
 use crate::destination::Destination;
-use crate::health::{Measured, Ticket};
+use crate::health::{GroupRecord, Kinship, Measured, Ticket};
 use crate::metrics::Outcome;
+use crate::operation::explain::Explained;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::account;
+use crate::stage::hedge::Leg;
 use crate::stage::identify::Principal;
 use crate::stage::lookup::{Keep, Looked};
 use crate::stage::plan::Asker;
@@ -40,8 +45,14 @@ pub struct Admitted {
     pub slot: Option<Slot>,
     /// What keeps its answer for the next one who asks the same.
     pub keep: Option<Box<Keep>>,
+    /// What it was asked to tell of its routing.
+    pub explained: Option<Box<Explained>>,
     /// The call under way.
     ticket: Option<Ticket>,
+    /// Where it goes, and since when: a client that leaves now leaves a note of it.
+    under_way: UnderWay,
+    /// Set where its group is hedged: what answers cost says what hedges may.
+    pub(crate) group_record: Option<Arc<GroupRecord>>,
     settler: Arc<Settler>,
     settled: bool,
 }
@@ -58,6 +69,21 @@ pub struct Held {
     pub is_watched: bool,
     /// True if nobody has more to give.
     pub exhausted: bool,
+}
+
+/// Calls that have begun, and when.
+pub(crate) type UnderWay = SmallVec<[(Arc<Destination>, Instant); 1]>;
+
+/// What a call and a second one beside it need at the same time.
+pub(crate) struct Parts<'a> {
+    /// What the first notes.
+    pub meter: &'a mut Meter,
+    /// Who calls.
+    pub principal: &'a Principal,
+    /// What the request holds.
+    pub held: Option<&'a mut Held>,
+    /// Where the second is noted.
+    pub under_way: &'a mut UnderWay,
 }
 
 /// What came of a call.
@@ -149,6 +175,12 @@ pub struct Meter {
     pub upstream_time: Duration,
     /// Every call made.
     pub attempts: Vec<AttemptNote>,
+    /// Why it went to a deployment that had served another request, if it did.
+    pub kinship: Option<Kinship>,
+    /// Waited on purpose since the last of them.
+    pub waited: Duration,
+    /// What calls cost that another one overtook.
+    pub discarded_cost: PicoUsd,
     /// Retries within the group that answered, or failed last.
     pub retries: u32,
     /// Of at most so many.
@@ -181,41 +213,16 @@ impl Admitted {
         settler.enter();
         let account = account::of(&principal, &arrival);
         Self {
-            meter: Meter {
-                transcript: None,
-                account,
-                started: settler.now(),
-                error: None,
-                cut: false,
-                output_tokens: 0,
-                arrival,
-                requested_model: String::new(),
-                stream: false,
-                group: None,
-                destination: None,
-                upstream_id: None,
-                status: 499,
-                class: None,
-                ending: Ending::ClientClosed,
-                usage: Usage::default(),
-                cost: None,
-                ttft: None,
-                upstream_time: Duration::ZERO,
-                attempts: Vec::new(),
-                retries: 0,
-                max_retries: 0,
-                fallbacks: 0,
-                losses: Vec::new(),
-                output_bytes: 0,
-                input_bytes: 0,
-                looked: None,
-            },
+            meter: Meter { account, ..Meter::new(arrival, settler.now()) },
             principal,
             held: None,
             counted: Vec::new(),
             slot: None,
             keep: None,
+            explained: None,
             ticket: None,
+            under_way: UnderWay::new(),
+            group_record: None,
             settler,
             settled: false,
         }
@@ -237,6 +244,9 @@ impl Admitted {
     pub fn settle(&mut self) -> Recorded {
         if std::mem::replace(&mut self.settled, true) {
             return Recorded::default();
+        }
+        for (destination, since) in std::mem::take(&mut self.under_way) {
+            self.attempted(&destination, since, How::Left);
         }
         let settler = Arc::clone(&self.settler);
         settler.settle(self)
@@ -280,13 +290,11 @@ impl Admitted {
 
     /// Notes the first visible output, once.
     pub fn first_output(&mut self) {
-        if self.meter.ttft.is_none() {
-            self.meter.ttft = Some(self.elapsed());
-        }
+        self.meter.first_output();
     }
 
     /// A call to a provider begins: what an earlier one left behind is not this one's.
-    pub(crate) fn begin(&mut self, ticket: Ticket) {
+    pub(crate) fn begin(&mut self, ticket: Ticket, leg: &Leg) {
         let meter = &mut self.meter;
         if !meter.attempts.is_empty() {
             meter.usage = Usage::default();
@@ -294,10 +302,12 @@ impl Admitted {
             (meter.output_bytes, meter.output_tokens) = (0, 0);
         }
         self.ticket = Some(ticket);
+        self.under_way.push((Arc::clone(&leg.destination), leg.since));
     }
 
     /// The call that began was not made.
     pub(crate) fn not_sent(&mut self) {
+        self.under_way.clear();
         if let Some(ticket) = self.ticket.take() {
             ticket.unused();
         }
@@ -305,8 +315,6 @@ impl Admitted {
 
     /// Notes one call to a provider.
     pub fn attempted(&mut self, destination: &Destination, since: Instant, how: How<'_>) {
-        let duration = since.elapsed();
-        self.meter.upstream_time += duration;
         let mut class = None;
         if let How::Failed { fault, own } = how {
             class = Some(fault.class);
@@ -315,8 +323,60 @@ impl Admitted {
                 ticket.failed(fault, own);
             }
         }
-        let deployment = destination.deployment.clone();
-        self.meter.attempts.push(AttemptNote { deployment, duration, fault: class });
+        self.note(destination, since, class, None);
+    }
+
+    /// Notes a call that another one overtook, and what it may cost. `seen` is what came of it.
+    pub(crate) fn overtaken(&mut self, leg: &Leg, seen: &Usage) {
+        let model = leg.destination.model.as_str();
+        let input = || tokens::estimate(model, self.meter.input_bytes);
+        let usage = Usage { input: if seen.input > 0 { seen.input } else { input() }, ..seen.clone() };
+        let cost = leg.destination.cost(&usage);
+        self.meter.discarded_cost += cost.unwrap_or(PicoUsd::ZERO);
+        self.note(&leg.destination, leg.since, None, Some(Discarded { cost }));
+    }
+
+    /// Puts a call on the receipt.
+    fn note(
+        &mut self,
+        destination: &Destination,
+        since: Instant,
+        fault: Option<FaultClass>,
+        discarded: Option<Discarded>,
+    ) {
+        self.under_way.retain(|(_, began)| *began != since);
+        let (meter, duration) = (&mut self.meter, since.elapsed());
+        if discarded.is_none() {
+            meter.upstream_time += duration;
+        }
+        let start = since.saturating_duration_since(meter.arrival.at);
+        // What was visible was this call's, as no call follows one of which something was.
+        let ttft = meter.ttft.and_then(|ttft| ttft.checked_sub(start));
+        meter.attempts.push(AttemptNote {
+            deployment: destination.deployment.clone(),
+            start,
+            wait: std::mem::take(&mut meter.waited),
+            ttft: ttft.filter(|_| fault.is_none() && discarded.is_none() || meter.ending == Ending::Broken),
+            duration,
+            fault,
+            discarded,
+        });
+    }
+
+    /// What a call and a second one beside it need at the same time.
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let Self { meter, principal, held, under_way, .. } = self;
+        Parts { meter, principal, held: held.as_mut(), under_way }
+    }
+
+    /// The ticket of the call under way is this one from now on; the other comes back.
+    pub(crate) fn exchange(&mut self, ticket: Option<Ticket>) -> Option<Ticket> {
+        std::mem::replace(&mut self.ticket, ticket)
+    }
+
+    /// Notes a wait before the next call.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.meter.waited += time;
     }
 
     /// Notes that another group was tried, since the client's own failed so.
@@ -344,10 +404,96 @@ impl Drop for Admitted {
 }
 
 impl Meter {
-    /// What the usage noted so far costs; worked out once, when all of it is known.
+    /// Nothing is known yet.
+    pub(crate) fn new(arrival: Arc<Arrival>, started: UtcMillis) -> Self {
+        Self {
+            transcript: None,
+            account: Account::default(),
+            started,
+            error: None,
+            cut: false,
+            output_tokens: 0,
+            arrival,
+            requested_model: String::new(),
+            stream: false,
+            group: None,
+            destination: None,
+            upstream_id: None,
+            status: 499,
+            class: None,
+            ending: Ending::ClientClosed,
+            usage: Usage::default(),
+            cost: None,
+            ttft: None,
+            upstream_time: Duration::ZERO,
+            attempts: Vec::new(),
+            kinship: None,
+            waited: Duration::ZERO,
+            discarded_cost: PicoUsd::ZERO,
+            retries: 0,
+            max_retries: 0,
+            fallbacks: 0,
+            losses: Vec::new(),
+            output_bytes: 0,
+            input_bytes: 0,
+            looked: None,
+        }
+    }
+
+    /// A meter for a second call beside the one this measures.
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(Arc::clone(&self.arrival), self.started)
+    }
+
+    /// Takes over what another meter saw of the call that answers.
+    pub(crate) fn adopt(&mut self, other: Self) {
+        self.upstream_id = other.upstream_id;
+        self.usage = other.usage;
+        self.ttft = other.ttft;
+        self.losses = other.losses;
+        (self.output_bytes, self.output_tokens) = (other.output_bytes, other.output_tokens);
+    }
+
+    /// Notes the first visible output, once.
+    pub(crate) fn first_output(&mut self) {
+        if self.ttft.is_none() {
+            self.ttft = Some(self.arrival.at.elapsed());
+        }
+    }
+
+    /// Notes a call that failed of its key; the deployment has another one.
+    pub(crate) fn key_failed(&mut self, destination: &Destination, since: Instant, fault: FaultClass) {
+        let duration = since.elapsed();
+        self.upstream_time += duration;
+        self.attempts.push(AttemptNote {
+            deployment: destination.deployment.clone(),
+            start: since.saturating_duration_since(self.arrival.at),
+            wait: std::mem::take(&mut self.waited),
+            ttft: None,
+            duration,
+            fault: Some(fault),
+            discarded: None,
+        });
+    }
+
+    /// What a call used that is cut off now.
+    pub(crate) fn seen(&self) -> Usage {
+        let output = self.usage.output.max(self.output_tokens);
+        Usage { output, estimated: true, ..self.usage.clone() }
+    }
+
+    /// What the usage noted so far costs, with what overtaken calls cost; worked out once, when all is known.
     pub fn price(&mut self) -> Option<PicoUsd> {
         let (destination, usage) = (self.destination.as_deref(), &self.usage);
-        *self.cost.get_or_insert_with(|| destination.and_then(|destination| destination.cost(usage)))
+        let more = self.discarded_cost;
+        *self.cost.get_or_insert_with(|| Some(destination?.cost(usage)? + more))
+    }
+
+    /// What the tokens that the provider had in its prompt cache would have cost more without it.
+    pub(crate) fn saved_by_prompt_cache(&self) -> Option<PicoUsd> {
+        let destination = self.destination.as_deref().filter(|_| self.usage.cache_read > 0)?;
+        let afresh = Usage { cache_read: 0, ..self.usage.clone() };
+        Some(destination.cost(&afresh)? - destination.cost(&self.usage)?)
     }
 
     /// The finished record.
@@ -359,7 +505,8 @@ impl Meter {
         let destination = self.destination.as_deref();
         let looked = self.looked.take();
         let hit = looked.as_ref().and_then(|looked| looked.hit.as_ref());
-        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost));
+        let kept = self.kinship.map(|kinship| (kinship, self.saved_by_prompt_cache()));
+        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost), kept);
         let said = self.transcript.take().map(|transcript| transcript.texts()).unwrap_or_default();
         Receipt {
             call_id: self.arrival.id.clone(),
@@ -393,6 +540,7 @@ impl Meter {
                 cache_hit: looked.as_ref().filter(|looked| looked.asked).map(|looked| looked.hit.is_some()),
                 cache_key: looked.map(|looked| looked.key),
                 metadata,
+                discarded_cost: self.discarded_cost,
                 error: self.error.take(),
                 messages: said.messages,
                 response: said.response,
@@ -404,11 +552,15 @@ impl Meter {
 }
 
 /// Further members of a log row's metadata.
-fn metadata(cut: bool, saved: Option<PicoUsd>) -> Option<String> {
+fn metadata(cut: bool, saved: Option<PicoUsd>, kept: Option<(Kinship, Option<PicoUsd>)>) -> Option<String> {
     let cut = cut.then(|| r#""faregate_budget_cut":true"#.to_owned());
     // As LiteLLM's logging payload names it.
     let saved = saved.map(|saved| format!(r#""saved_cache_cost":{saved}"#));
-    let members: Vec<String> = [cut, saved].into_iter().flatten().collect();
+    let kept = kept.map(|(kinship, saved)| {
+        let saved = saved.map_or_else(|| "null".to_owned(), |saved| saved.to_string());
+        format!(r#""faregate_affinity":{{"check":"{}","prompt_cache_saved":{saved}}}"#, kinship.word())
+    });
+    let members: Vec<String> = [cut, saved, kept].into_iter().flatten().collect();
     (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
 }
 

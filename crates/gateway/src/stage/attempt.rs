@@ -1,32 +1,23 @@
 //! Tries the deployments of a group, in order, until one answers; then the group's fallbacks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use faregate_router::{ByClass, Dice, RetryRule, Standing, Verdict, Walk, is_refusal};
-use faregate_state::limits::{Estimate, Hold, Meter};
+use faregate_router::{Dice, Standing, Verdict, is_refusal};
+use faregate_state::limits::Meter;
 use faregate_terms::{Fault, FaultClass};
 
 use crate::call::Call;
-use crate::destination::Destination;
-use crate::gate::{Deployment, Gate, Table};
-use crate::health::{Now, Ticket};
+use crate::gate::{Gate, Table};
 use crate::refusal::Refusal;
 use crate::stage::admit::{Admitted, How};
 use crate::stage::fallback::{self, fall_back};
+use crate::stage::hedge::{Leg, Outcome};
 use crate::stage::plan::{Planned, nowhere};
-use crate::stage::send::{Answer, send, via};
-use crate::stage::{mock, reserve};
+use crate::stage::reserve;
+use crate::stage::send::{Answer, via};
+use crate::stage::tour::Tour;
 use crate::steering::Rehearsal;
-
-/// What every attempt of a request shares.
-#[derive(Clone, Copy)]
-pub(super) struct Tour<'a> {
-    pub gate: &'a Arc<Gate>,
-    pub table: &'a Table,
-    /// When the request as a whole is over.
-    deadline: Option<Instant>,
-}
 
 /// Makes attempts until one answers or none is left. What comes back with the answer is the call that was
 /// answered: another than the client's if another group did.
@@ -71,7 +62,7 @@ pub(super) async fn group(
     let (gate, table) = (tour.gate, tour.table);
     let plan = planned.plan.as_ref().map_err(Clone::clone)?;
     let mut rule = tour.rule(call, planned, admitted);
-    let mut walk = Walk::new(plan.level(level));
+    let mut walk = plan.walk(level);
     let mut retried = 0;
     let mut last = None;
     let since_asked = Instant::now();
@@ -79,10 +70,13 @@ pub(super) async fn group(
     // The deployment whose price the hold is made for.
     let mut fitted = planned.first().filter(|_| level == 0);
     admitted.meter.retries = 0;
+    if level == 0 {
+        tour.counts_request(planned);
+    }
     loop {
-        let now = Now::of(&gate.health, table, planned.expected.total());
+        let now = tour.now(planned);
         let Some(index) = walk.step(&now) else {
-            if is_busy && last.is_none() && gate.health.place(tour.queue_end(call, since_asked)).await {
+            if is_busy && last.is_none() && tour.place(call, since_asked, admitted).await {
                 walk.take_in();
                 is_busy = false;
                 continue;
@@ -108,20 +102,25 @@ pub(super) async fn group(
             fitted = Some(index);
         }
         tracing::debug!(deployment = %destination.deployment, reason = plan.reason, retried, "attempt");
-        let since = Instant::now();
-        admitted.begin(tour.ticket(index, &destination, hold, planned, since));
+        let leg = Leg { index, destination, since: Instant::now() };
+        admitted.begin(tour.ticket(&leg, hold, planned), &leg);
         let rehearsed = rehearsal == Some(Rehearsal::RateLimit) && retried == 0;
         let outcome = if rehearsed {
-            Err(Refusal::upstream(Fault::new(FaultClass::RateLimit, mock_text(&call.model)), ""))
+            let fault = Fault::new(FaultClass::RateLimit, mock_text(&call.model));
+            Outcome { answer: Err(Refusal::upstream(fault, "")), by: None }
         } else {
-            tour.call(call, &destination, deployment, admitted).await
+            tour.call(call, &leg, planned, &mut walk, admitted).await
         };
-        let refusal = match outcome {
-            Ok(answer) => {
-                // A stream's attempt lasts until its end; the pump notes it there.
-                if !matches!(answer, Answer::Stream { .. }) {
-                    admitted.attempted(&destination, since, How::Answered);
+        let Leg { index, destination, since } = outcome.by.unwrap_or(leg);
+        let deployment = &table.deployments[index];
+        let refusal = match outcome.answer {
+            Ok(mut answer) => {
+                match &mut answer {
+                    // A stream's attempt lasts until its end; the pump notes it there.
+                    Answer::Stream { pump, .. } => pump.began(since),
+                    _ => admitted.attempted(&destination, since, How::Answered),
                 }
+                tour.served(planned, &destination, admitted);
                 admitted.meter.destination = Some(destination);
                 return Ok(answer);
             }
@@ -143,114 +142,24 @@ pub(super) async fn group(
         }
         rule.retries = tour.retries(call, admitted, deployment);
         admitted.meter.max_retries = rule.retries;
-        let now = Now::of(&gate.health, table, planned.expected.total());
+        let now = tour.now(planned);
         let standing = Standing { retried, is_anybody_well: walk.has_more(&now) };
         let verdict = rule.judge(fault, standing, dice.roll());
         last = Some(refusal);
         match (verdict, last) {
-            (Verdict::Retry(wait), failed) if tour.left().is_none_or(|left| wait < left) => {
+            (Verdict::Retry(wait), failed)
+                if tour.left().is_none_or(|left| wait < left) && tour.may_retry(planned, &walk, &now) =>
+            {
                 last = failed;
                 retried += 1;
                 admitted.meter.retries = retried;
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
+                    admitted.waited(wait);
                 }
             }
             (_, failed) => return Err(failed.unwrap_or(Refusal::Internal)),
         }
-    }
-}
-
-impl<'a> Tour<'a> {
-    /// What is left of the request's time, if it has an end.
-    pub(super) fn left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Until when a request waits for a place: as long as an attempt may take.
-    fn queue_end(&self, call: &Call, since: Instant) -> Instant {
-        let most = call.options.timeout.unwrap_or(self.table.settings.timeout);
-        let end = since.checked_add(most).unwrap_or(since);
-        self.deadline.map_or(end, |deadline| deadline.min(end))
-    }
-
-    fn rule(&self, call: &Call, planned: &Planned, admitted: &Admitted) -> RetryRule {
-        let routing = &self.table.routing;
-        // A client that wants no retries gets none, whatever a policy says. Source: compat, behaviour §9.
-        let policy = match call.options.num_retries {
-            Some(0) => ByClass::default(),
-            _ => {
-                let group = planned.resolved.group.as_str();
-                let own = admitted.principal.preferences().and_then(|preferences| preferences.policy(group));
-                own.unwrap_or_else(|| routing.policy(group))
-            }
-        };
-        RetryRule {
-            siblings: planned.resolved.members.len(),
-            retries: 0,
-            policy,
-            retry_after: self.table.settings.retry_after,
-        }
-    }
-
-    /// The client's number, else its key's or team's, else the deployment's, else the router's.
-    fn retries(&self, call: &Call, admitted: &Admitted, deployment: &Deployment) -> u32 {
-        let preferred = admitted.principal.preferences().and_then(|preferences| preferences.num_retries);
-        let own = deployment.config.params.num_retries.and_then(|number| u32::try_from(number).ok());
-        call.options.num_retries.or(preferred).or(own).unwrap_or(self.table.settings.num_retries)
-    }
-
-    /// Holds the call in the deployment's own limits, `None` if it has none; or tells which kind refuses.
-    async fn hold(
-        &self,
-        deployment: &Deployment,
-        call: &Call,
-        planned: &Planned,
-    ) -> Result<Option<Hold>, Meter> {
-        if deployment.limits.is_empty() {
-            return Ok(None);
-        }
-        let expected = planned.expected.within(deployment.config.params.tpm);
-        let estimate =
-            Estimate { input_tokens: expected.input, output_tokens: expected.output, ..Estimate::default() };
-        let limits = &self.gate.services.limits;
-        let held = limits.reserve(&deployment.limits, &estimate, call.arrival.id.clone()).await;
-        held.map(Some).map_err(|denied| denied.standing.limit.meter())
-    }
-
-    fn ticket(
-        &self,
-        index: usize,
-        destination: &Destination,
-        hold: Option<Hold>,
-        planned: &Planned,
-        since: Instant,
-    ) -> Ticket {
-        let deployment = &self.table.deployments[index];
-        let vitals = &self.table.vitals(&self.gate.health)[index];
-        let labels = deployment.labels(destination);
-        let tokens = planned.expected.total();
-        Ticket::take(&self.gate.health, vitals, &deployment.care, labels, hold, tokens, since)
-    }
-
-    async fn call(
-        &self,
-        call: &Arc<Call>,
-        destination: &Arc<Destination>,
-        deployment: &Deployment,
-        admitted: &mut Admitted,
-    ) -> Result<Answer, Refusal> {
-        match mock::of(call, deployment, admitted) {
-            Some(mock) => mock::answer(self.table, call, destination, mock, self.left()).await,
-            None => send(self.table, call, destination, admitted, self.left()).await,
-        }
-    }
-
-    /// False if the client's own timeout, or the request's end, cut the deployment off.
-    fn is_own(&self, call: &Call, fault: &Fault) -> bool {
-        let by_client = call.options.timeout.is_some() || call.options.stream_timeout.is_some();
-        let was_cut = by_client || self.left().is_some_and(|left| left.is_zero());
-        !(was_cut && fault.class == FaultClass::Timeout && fault.upstream_status.is_none())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::routes::Operation;
 use crate::stage::admit::Admitted;
 use crate::stage::labels::{self, describe, put};
 use crate::stage::lookup::Cached;
-use crate::stage::pump::render;
+use crate::stage::render::render;
 use crate::stage::send::Answer;
 use crate::stage::settle::Recorded;
 

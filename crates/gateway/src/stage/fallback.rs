@@ -11,10 +11,11 @@ use crate::gate::Table;
 use crate::metrics::Outcome;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
-use crate::stage::attempt::{Tour, group};
+use crate::stage::attempt::group;
 use crate::stage::identify::Principal;
 use crate::stage::plan::{Planned, Replanned, plan};
 use crate::stage::send::Answer;
+use crate::stage::tour::Tour;
 use crate::stage::{access, reserve};
 use crate::steering::{Chains, Own, Target};
 

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
 use crate::stage::plan;
-use crate::stage::pump::{render, reply};
+use crate::stage::render::{render, reply};
 use crate::stage::reserve::count;
 use crate::stage::settle::estimate;
 
@@ -219,6 +219,7 @@ fn itself<'a>(call: &'a Call, quirks: &'a Quirks) -> Target<'a> {
         abilities: Abilities::default(),
         quirks,
         may_modify: false,
+        betas: Vec::new(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::{Deployment, Table};
 use crate::refusal::Refusal;
-use crate::stage::admit::Admitted;
+use crate::stage::identify::Principal;
 use crate::stage::pump::Pump;
 use crate::stage::send::{Answer, patience};
 
@@ -31,14 +31,14 @@ pub(super) enum Mock {
 }
 
 /// What the deployment or the client wants in place of a call; clients need a key that may.
-pub(super) fn of(call: &Call, deployment: &Deployment, admitted: &Admitted) -> Option<Mock> {
+pub(super) fn of(call: &Call, deployment: &Deployment, principal: &Principal) -> Option<Mock> {
     let settings = &deployment.config.params.settings;
     let steering = call.options.steering.as_deref();
     let is_late = settings.get("mock_timeout").is_some_and(|value| *value == Value::Bool(true));
     if is_late || steering.is_some_and(|steering| steering.mock_timeout) {
         return Some(Mock::Timeout);
     }
-    let may = admitted.principal.caller().is_some_and(|caller| caller.permits.mock_response);
+    let may = principal.caller().is_some_and(|caller| caller.permits.mock_response);
     let asked = steering.and_then(|steering| steering.mock_response.as_ref()).filter(|_| may);
     let answer = asked.or_else(|| settings.get("mock_response")).filter(|value| !value.is_null())?;
     Some(Mock::Answer(answer.clone()))

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faregate_router::{Dice, Excluded, Nobody, Plan, Resolved, Team, Wish};
-use faregate_terms::{Account, Fault, FaultClass};
+use faregate_terms::{Account, DeploymentId, Fault, FaultClass};
 
 use crate::call::Call;
 use crate::gate::{Gate, Table};
-use crate::health::Now;
+use crate::health::{Kinship, Now};
 use crate::operation::count;
 use crate::ports::Which;
 use crate::refusal::{Nowhere, Refusal};
 use crate::stage::admit::BYTES_PER_TOKEN;
 use crate::stage::identify::Principal;
+use crate::stage::kinship::Bonds;
 use crate::stage::reserve;
 
 /// What a request may try.
@@ -24,6 +25,10 @@ pub struct Planned {
     pub plan: Result<Plan, Refusal>,
     /// Tokens the request is expected to use, where somebody minds.
     pub expected: Expected,
+    /// What it shares with other requests, where somebody minds.
+    pub bonds: Bonds,
+    /// Why it goes to the deployment that served one of those, if it does.
+    pub kinship: Option<Kinship>,
 }
 
 /// Tokens a request is expected to use.
@@ -125,15 +130,26 @@ pub async fn plan(
     let expected = Expected::of(gate, table, call, &resolved, asker);
     let wanted = Wanted::of(gate, table, call, &resolved, asker).await?;
     let wish = wanted.wish(call, asker);
-    let now = Now::of(&gate.health, table, expected.total());
-    let plan = match table.router.plan(&resolved, &wish, &now, dice) {
+    let now = Now::of(&gate.health, table, &resolved.members, expected.total());
+    let mut plan = match table.router.plan(&resolved, &wish, &now, dice) {
         Ok(plan) => Ok(plan),
         Err(nobody) if nobody.all(Excluded::Team) => {
             return Err(unknown(table, call.arrival.found.route, &call.model));
         }
         Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody)),
     };
-    Ok(Planned { resolved, plan, expected })
+    let bonding = &table.routing.bonding;
+    let (mut bonds, mut kinship) = (Bonds::new(), None);
+    if !bonding.is_off() {
+        bonds = bonding.of(call, resolved.members.group, asker);
+        kinship = plan.as_mut().ok().and_then(|plan| {
+            let index = |id: &DeploymentId| plan.index_of(id, &table.router, &now);
+            let (kinship, index) = gate.health.affinity.find(&bonds, now.steady(), index)?;
+            plan.put_first(index, kinship.word());
+            Some(kinship)
+        });
+    }
+    Ok(Planned { resolved, plan, expected, bonds, kinship })
 }
 
 /// The only region the request may be served in: the end user's, else what the request asks for.

@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use faregate_terms::{Fault, FaultClass};
 use faregate_upstream::Alarm;
 use faregate_wire::chat::{ChatResponse, Event, Family, FinishReason, Folder};
-use faregate_wire::dialect::{Framing, Losses, Reply, StreamDecoder, StreamEncoder, StreamEnd};
+use faregate_wire::dialect::{Framing, StreamDecoder, StreamEncoder, StreamEnd};
 use faregate_wire::frame::{AwsFrames, NdJsonFrames, SseFrames};
 use http_body::Body as _;
 
@@ -23,9 +23,11 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::Table;
 use crate::refusal::Refusal;
-use crate::stage::admit::{Admitted, BYTES_PER_TOKEN, Held, How, Short};
+use crate::stage::admit::{Admitted, Held, How, Meter, Short};
 use crate::stage::forward::Forward;
+use crate::stage::render::{bare_reply, reply};
 use crate::stage::settle::Recorded;
+use crate::stage::tap::{is_visible, note, read_block, remember};
 
 /// How long the first visible output is awaited before the answer's head goes out without it: clients
 /// and proxies give a silent connection up.
@@ -60,6 +62,8 @@ pub struct Pump {
     out: Vec<u8>,
     state: State,
     admitted: Option<Admitted>,
+    /// Set when the stream broke between its first visible output and the moment it was handed over.
+    broke: Option<Fault>,
     /// Set when a hold has to ask the shared store for more.
     growing: Option<Growing>,
     /// Set when the request is settled: the last bytes wait until that is on record.
@@ -171,6 +175,7 @@ impl Pump {
             out: Vec::new(),
             state: State::Flowing,
             admitted: None,
+            broke: None,
             growing: None,
             recorded: None,
             folder: None,
@@ -183,7 +188,7 @@ impl Pump {
     }
 
     /// Waits until something visible is there, or it is clear that nothing will come.
-    pub async fn prime(mut self: Box<Self>, admitted: &mut Admitted) -> Primed {
+    pub async fn prime(mut self: Box<Self>, meter: &mut Meter) -> Primed {
         let commit_at = tokio::time::Instant::now() + COMMIT_AFTER;
         while let Some(upstream) = &mut self.upstream {
             let chunk = match tokio::time::timeout_at(commit_at, upstream.chunk()).await {
@@ -191,15 +196,15 @@ impl Pump {
                 Err(_) => break,
             };
             let step = match chunk {
-                Some(Ok(chunk)) => self.feed(&chunk, admitted),
+                Some(Ok(chunk)) => self.feed(&chunk, meter),
                 Some(Err(error)) => Err(error.into()),
-                None => self.input_ended(admitted),
+                None => self.input_ended(meter),
             };
             match step {
-                Ok(_) if admitted.meter.ttft.is_some() || self.state == State::Ended => break,
+                Ok(_) if meter.ttft.is_some() || self.state == State::Ended => break,
                 Ok(_) => {}
-                Err(fault) if admitted.meter.ttft.is_some() => {
-                    self.fail(&fault, admitted);
+                Err(fault) if meter.ttft.is_some() => {
+                    self.broke = Some(fault);
                     break;
                 }
                 Err(fault) => return Primed::Failed(fault),
@@ -208,8 +213,16 @@ impl Pump {
         Primed::Ready(self)
     }
 
+    /// Tells when the call was sent.
+    pub fn began(&mut self, since: Instant) {
+        self.since = since;
+    }
+
     /// Hands the admitted request over: from now on it lives as long as the stream.
-    pub fn carry(&mut self, admitted: Admitted) {
+    pub fn carry(&mut self, mut admitted: Admitted) {
+        if let Some(fault) = self.broke.take() {
+            self.fail(&fault, &mut admitted);
+        }
         self.admitted = Some(admitted);
     }
 
@@ -222,39 +235,29 @@ impl Pump {
     }
 
     /// Takes a piece of the provider's stream in; true if there is something for the client.
-    fn feed(&mut self, chunk: &[u8], admitted: &mut Admitted) -> Result<bool, Fault> {
+    fn feed(&mut self, chunk: &[u8], meter: &mut Meter) -> Result<bool, Fault> {
         let before = self.out.len();
         self.out.reserve(chunk.len() + 64);
-        match (&mut self.frames, &mut self.mode) {
-            (Frames::Sse(frames), Mode::Same(_)) => {
-                if !frames.push(chunk) {
-                    return Err(too_long());
-                }
-                self.forward_blocks(admitted)?;
-            }
-            (Frames::Aws(frames), Mode::Same(_)) => {
-                if !frames.push(chunk) {
-                    return Err(too_long());
-                }
-                self.decode_frames(admitted, false)?;
-            }
-            (frames, _) => {
-                let fits = match frames {
-                    Frames::Sse(frames) => frames.push(chunk),
-                    Frames::Aws(frames) => frames.push(chunk),
-                    Frames::NdJson(frames) => frames.push(chunk),
-                };
-                if !fits {
-                    return Err(too_long());
-                }
-                self.decode_frames(admitted, true)?;
+        let fits = match &mut self.frames {
+            Frames::Sse(frames) => frames.push(chunk),
+            Frames::Aws(frames) => frames.push(chunk),
+            Frames::NdJson(frames) => frames.push(chunk),
+        };
+        if !fits {
+            return Err(too_long());
+        }
+        match (&self.frames, &self.mode) {
+            (Frames::Sse(_), Mode::Same(_)) => self.forward_blocks(meter)?,
+            (frames, mode) => {
+                let is_forwarded = matches!((frames, mode), (Frames::Aws(_), Mode::Same(_)));
+                self.decode_frames(meter, !is_forwarded)?;
             }
         }
         Ok(self.out.len() > before)
     }
 
     /// Forwards complete event blocks with our model name in them; reads usage as it passes.
-    fn forward_blocks(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
+    fn forward_blocks(&mut self, meter: &mut Meter) -> Result<(), Fault> {
         let Frames::Sse(frames) = &mut self.frames else { return Ok(()) };
         let Mode::Same(forward) = &mut self.mode else { return Ok(()) };
         while let Some(block) = frames.next_raw() {
@@ -262,14 +265,14 @@ impl Pump {
             if look.decode || self.keeps {
                 read_block(block, self.decoder.as_mut(), &mut self.events);
                 for event in self.events.drain(..) {
-                    note(&event, admitted)?;
+                    note(&event, meter)?;
                     forward.visible |= is_visible(&event);
                     remember(&mut self.folder, &mut self.seen, event, self.keeps);
                 }
             }
-            admitted.meter.output_bytes += block.len() as u64;
+            meter.output_bytes += block.len() as u64;
             // Providers send a token or two at a time.
-            admitted.meter.output_tokens += u64::from(!(look.decode || self.keeps));
+            meter.output_tokens += u64::from(!(look.decode || self.keeps));
             if !look.withhold {
                 forward.copy(block, &mut self.out);
             }
@@ -277,7 +280,7 @@ impl Pump {
         Ok(())
     }
 
-    fn decode_frames(&mut self, admitted: &mut Admitted, encode: bool) -> Result<(), Fault> {
+    fn decode_frames(&mut self, meter: &mut Meter, encode: bool) -> Result<(), Fault> {
         loop {
             let frame = match &mut self.frames {
                 Frames::Sse(frames) => frames.next_frame(),
@@ -290,7 +293,7 @@ impl Pump {
             self.decoder
                 .frame(frame, &mut self.events)
                 .map_err(|malformed| Fault::new(FaultClass::BadGateway, malformed.to_string()))?;
-            self.pass_events(admitted, encode)?;
+            self.pass_events(meter, encode)?;
             // Half a message would spoil what follows it, so only whole ones are forwarded.
             if let (false, Frames::Aws(frames)) = (encode, &self.frames) {
                 self.out.extend_from_slice(frames.raw());
@@ -298,11 +301,11 @@ impl Pump {
         }
     }
 
-    fn pass_events(&mut self, admitted: &mut Admitted, encode: bool) -> Result<(), Fault> {
+    fn pass_events(&mut self, meter: &mut Meter, encode: bool) -> Result<(), Fault> {
         let mut events = std::mem::take(&mut self.events);
         let mut outcome = Ok(());
         for event in events.drain(..) {
-            outcome = note(&event, admitted);
+            outcome = note(&event, meter);
             if outcome.is_err() {
                 break;
             }
@@ -317,12 +320,12 @@ impl Pump {
     }
 
     /// The provider's stream is over: was that its end?
-    fn input_ended(&mut self, admitted: &mut Admitted) -> Result<bool, Fault> {
+    fn input_ended(&mut self, meter: &mut Meter) -> Result<bool, Fault> {
         self.upstream = None;
         let truncated =
             || Fault::new(FaultClass::Connection, "the provider closed the stream before its end");
         if let Mode::Same(_) = &self.mode {
-            self.last_block(admitted)?;
+            self.last_block(meter)?;
             let complete = match (&self.mode, &self.frames) {
                 (_, Frames::Aws(frames)) => {
                     frames.is_drained() && self.decoder.end(&mut self.events) == StreamEnd::Complete
@@ -334,31 +337,31 @@ impl Pump {
                 return Err(truncated());
             }
         } else {
-            self.last_frame(admitted)?;
+            self.last_frame(meter)?;
             let end = self.decoder.end(&mut self.events);
-            self.pass_events(admitted, true)?;
+            self.pass_events(meter, true)?;
             if end == StreamEnd::Truncated {
                 return Err(truncated());
             }
             self.encoder.end(&mut self.out);
-            self.book_losses(admitted);
+            self.book_losses(meter);
         }
         self.state = State::Ended;
         Ok(true)
     }
 
     /// A last event whose blank line never came.
-    fn last_block(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
+    fn last_block(&mut self, meter: &mut Meter) -> Result<(), Fault> {
         if let Frames::Sse(frames) = &mut self.frames
             && !frames.is_drained()
             && frames.push(b"\n\n")
         {
-            self.forward_blocks(admitted)?;
+            self.forward_blocks(meter)?;
         }
         Ok(())
     }
 
-    fn last_frame(&mut self, admitted: &mut Admitted) -> Result<(), Fault> {
+    fn last_frame(&mut self, meter: &mut Meter) -> Result<(), Fault> {
         let rest = match &mut self.frames {
             Frames::Sse(frames) => frames.rest(),
             Frames::NdJson(frames) => frames.rest(),
@@ -368,16 +371,16 @@ impl Pump {
         if let Some(frame) = rest
             && self.decoder.frame(frame, &mut self.events).is_ok()
         {
-            return self.pass_events(admitted, true);
+            return self.pass_events(meter, true);
         }
         Ok(())
     }
 
     /// What the client's dialect had no place for; the header that names losses has left long ago.
-    fn book_losses(&mut self, admitted: &mut Admitted) {
+    fn book_losses(&mut self, meter: &mut Meter) {
         for loss in self.encoder.losses().into_names() {
-            if !admitted.meter.losses.contains(&loss) {
-                admitted.meter.losses.push(loss);
+            if !meter.losses.contains(&loss) {
+                meter.losses.push(loss);
             }
         }
     }
@@ -388,7 +391,7 @@ impl Pump {
         let refusal = Refusal::upstream(fault.clone(), &provider);
         let note = refusal.note(self.call.arrival.id.as_str());
         self.encoder.error(&note, &mut self.out);
-        self.book_losses(admitted);
+        self.book_losses(&mut admitted.meter);
         admitted.broken(fault.class, &fault.message);
         admitted.attempted(&self.destination, self.since, How::Failed { fault, own: true });
         self.upstream = None;
@@ -466,7 +469,7 @@ impl Pump {
         let finish = Event::Finish { choice: 0, reason: FinishReason::Length, stop_sequence: None };
         self.encoder.event(&finish, &mut self.out);
         self.encoder.end(&mut self.out);
-        self.book_losses(admitted);
+        self.book_losses(&mut admitted.meter);
         admitted.meter.cut = true;
         self.upstream = None;
         self.state = State::Ended;
@@ -500,11 +503,11 @@ impl Pump {
     fn step(&mut self, cx: &mut Context<'_>, admitted: &mut Admitted) -> Poll<()> {
         if !self.replay.is_empty() {
             self.events.extend(self.replay.drain(..));
-            if let Err(fault) = self.pass_events(admitted, true) {
+            if let Err(fault) = self.pass_events(&mut admitted.meter, true) {
                 self.fail(&fault, admitted);
             } else {
                 self.encoder.end(&mut self.out);
-                self.book_losses(admitted);
+                self.book_losses(&mut admitted.meter);
                 self.state = State::Ended;
             }
             return Poll::Ready(());
@@ -515,11 +518,11 @@ impl Pump {
         };
         let step = match ready!(Pin::new(upstream).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(chunk) => self.feed(&chunk, admitted),
+                Ok(chunk) => self.feed(&chunk, &mut admitted.meter),
                 Err(_) => Ok(false),
             },
             Some(Err(error)) => Err(error.into()),
-            None => self.input_ended(admitted),
+            None => self.input_ended(&mut admitted.meter),
         };
         self.silent_since = None;
         match step {
@@ -592,77 +595,6 @@ impl Drop for Pump {
     }
 }
 
-/// What the gateway contributes to an answer of `call`.
-pub fn reply(call: &Call) -> Reply {
-    Reply { request: call.request().unwrap_or_default(), ..bare_reply(call) }
-}
-
-/// The same without the request, which then need not be decoded: enough for errors and heartbeats.
-fn bare_reply(call: &Call) -> Reply {
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Reply {
-        id: call.arrival.id.as_str().replace('-', ""),
-        model: call.model.clone(),
-        created: i64::try_from(created).unwrap_or_default(),
-        request: Arc::default(),
-        alt_sse: call.alt_sse,
-    }
-}
-
-/// Takes from an event what the receipt needs; an error event is the end.
-fn note(event: &Event, admitted: &mut Admitted) -> Result<(), Fault> {
-    match event {
-        Event::Start { id, .. } if !id.is_empty() => admitted.meter.upstream_id = Some(id.clone()),
-        Event::Usage(usage) => admitted.meter.usage.absorb(usage),
-        Event::Error(fault) => return Err(fault.clone()),
-        Event::Text { delta, .. } | Event::Reasoning { delta, .. } | Event::Arguments { delta, .. } => {
-            admitted.meter.output_bytes += delta.len() as u64;
-            admitted.meter.output_tokens += (delta.len() as u64).div_ceil(BYTES_PER_TOKEN);
-        }
-        _ => {}
-    }
-    if is_visible(event) {
-        admitted.first_output();
-    }
-    Ok(())
-}
-
-/// True for what a client can see: from the first such event on, the stream belongs to this provider.
-fn is_visible(event: &Event) -> bool {
-    match event {
-        Event::Text { delta, .. } | Event::Reasoning { delta, .. } | Event::Arguments { delta, .. } => {
-            !delta.is_empty()
-        }
-        Event::Media { .. } | Event::Finish { .. } => true,
-        Event::Open { kind, .. } => matches!(kind, faregate_wire::chat::PartKind::ToolCall { .. }),
-        _ => false,
-    }
-}
-
-/// Keeps an event for the whole answer, if there is to be one.
-fn remember(folder: &mut Option<(Folder, OnDone)>, seen: &mut Vec<Event>, event: Event, keeps: bool) {
-    match folder {
-        Some((folder, _)) => folder.add(&event),
-        None if keeps => seen.push(event),
-        None => {}
-    }
-}
-
-fn read_block(block: &[u8], decoder: &mut dyn StreamDecoder, events: &mut Vec<Event>) {
-    let mut frames = SseFrames::new();
-    if frames.push(block)
-        && let Some(frame) = frames.next_frame()
-    {
-        // Only a tap: what cannot be read here is still forwarded as it came.
-        let _ = decoder.frame(frame, events);
-    }
-}
-
 fn too_long() -> Fault {
     Fault::new(FaultClass::BadGateway, "the provider sent a stream frame beyond 32 MiB")
-}
-
-/// Losses of rendering a whole answer.
-pub fn render(call: &Call, response: &ChatResponse, losses: &mut Losses) -> Vec<u8> {
-    call.client.encode(response, &reply(call), losses)
 }

@@ -289,6 +289,14 @@ fn forecast(
 }
 
 impl Held {
+    /// True if `destination` charges no more for a token of output than what is held was worked out with.
+    pub(super) fn covers(&self, destination: &Destination) -> bool {
+        let output = 1_000;
+        let usage = Usage { output, ..Usage::default() };
+        let cost = destination.cost(&usage).unwrap_or(PicoUsd::ZERO).pico();
+        cost <= self.forecast.per_token.pico().saturating_mul(i128::from(output))
+    }
+
     /// Decides how long the answer may get under budgets that must hold: as long as asked if that is a modest
     /// part of what is left, else what is held pays, or, for a stream, what it may come to hold.
     fn bound(&mut self, stream: bool) {

@@ -1,7 +1,7 @@
 //! One call to one destination: render, send, read.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -10,13 +10,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use faregate_terms::{Fault, FaultClass};
 use faregate_upstream::{Outgoing, Payload, Timeouts};
 use faregate_wire::chat::{ChatResponse, unfold};
-use faregate_wire::dialect::{Dialect, Edit, FollowUp, Framing, Glance, Head, Losses, Malformed, Route};
+use faregate_wire::dialect::{
+    Dialect, Edit, Features, FollowUp, Framing, Glance, Head, Losses, Malformed, Route,
+};
 
 use crate::call::Call;
-use crate::destination::{Destination, Via};
+use crate::destination::{BETA_HEADER, Destination, Via};
 use crate::gate::Table;
 use crate::refusal::Refusal;
-use crate::stage::admit::Admitted;
+use crate::stage::admit::Meter;
 use crate::stage::lookup::Cached;
 use crate::stage::params;
 use crate::stage::pump::{Primed, Pump};
@@ -77,7 +79,7 @@ pub fn via(dialect: Dialect) -> Via {
     }
 }
 
-/// Makes one call.
+/// Makes one call. A budget bounds its answer to `longest` tokens; what comes of it is noted in `meter`.
 ///
 /// # Errors
 /// The provider's failure, or what keeps this call from being made to it.
@@ -85,20 +87,22 @@ pub(super) async fn send(
     table: &Table,
     call: &Arc<Call>,
     destination: &Arc<Destination>,
-    admitted: &mut Admitted,
+    longest: Option<u64>,
+    meter: &mut Meter,
     left: Option<Duration>,
 ) -> Result<Answer, Refusal> {
     destination
         .settle_project()
         .await
         .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
-    let longest = admitted.held.as_ref().and_then(|held| held.longest);
     let upstream_refusal = |fault: Fault| Refusal::upstream(fault, destination.provider.name);
     let mut without: Vec<String> = Vec::new();
     let mut again = 0;
+    let mut key = destination.keyring.as_ref().map_or(0, |ring| ring.pick());
+    let mut since = Instant::now();
     let (same, framing, answer) = loop {
         let prepared = prepare(table, call, destination, longest, &without)?;
-        admitted.meter.losses = prepared.losses.into_names();
+        meter.losses = prepared.losses.into_names();
         let headers = headers(table, call, destination, &prepared.route)?;
         let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
         let timeouts = timeouts(call, destination, left);
@@ -109,7 +113,7 @@ pub(super) async fn send(
                 url,
                 headers,
                 body: prepared.body,
-                auth: &destination.auth,
+                auth: destination.credential(key),
                 timeouts,
             })
             .await
@@ -123,7 +127,13 @@ pub(super) async fn send(
         let rejected = destination.rejected(call, status, &body);
         if rejected.is_empty() || again == MAX_WITHOUT {
             let head = Head { status, headers: &head_headers };
-            return Err(upstream_refusal(destination.codec().fault(&head, &body)));
+            let fault = destination.codec().fault(&head, &body);
+            let Some(other) = destination.other_key(key, &fault) else {
+                return Err(upstream_refusal(fault));
+            };
+            meter.key_failed(destination, since, fault.class);
+            (key, since) = (other, Instant::now());
+            continue;
         }
         again += 1;
         without.extend(rejected);
@@ -131,13 +141,13 @@ pub(super) async fn send(
     let streamed = call.stream && framing != Framing::Whole && is_stream(&answer.headers);
     if streamed {
         let pump = Pump::new(call, destination, framing, same, answer.body, table);
-        return match Box::new(pump).prime(admitted).await {
+        return match Box::new(pump).prime(meter).await {
             Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),
             Primed::Failed(fault) => Err(upstream_refusal(fault)),
         };
     }
     let body = answer.body.collect(MAX_ANSWER).await.map_err(|error| upstream_refusal(error.into()))?;
-    whole(table, call, destination, same, body, answer.headers).await.map_err(upstream_refusal)
+    whole(table, call, destination, key, same, body, answer.headers).await.map_err(upstream_refusal)
 }
 
 /// Reads a whole answer; asks again for predictions that are not done.
@@ -145,6 +155,7 @@ async fn whole(
     table: &Table,
     call: &Arc<Call>,
     destination: &Arc<Destination>,
+    key: usize,
     same: bool,
     mut body: Bytes,
     headers: HeaderMap,
@@ -152,7 +163,7 @@ async fn whole(
     let codec = destination.codec();
     while let FollowUp::Poll { url } | FollowUp::Stream { url } = codec.follow_up(&body) {
         tokio::time::sleep(POLL_EVERY).await;
-        body = fetch(table, call, destination, &url).await?;
+        body = fetch(table, call, destination, key, &url).await?;
     }
     let unreadable = |malformed: Malformed| Fault::new(FaultClass::BadGateway, malformed.to_string());
     if same && !call.stream {
@@ -172,6 +183,7 @@ async fn fetch(
     table: &Table,
     call: &Arc<Call>,
     destination: &Arc<Destination>,
+    key: usize,
     url: &str,
 ) -> Result<Bytes, Fault> {
     let url = destination.follow(url)?;
@@ -180,7 +192,7 @@ async fn fetch(
         url,
         headers: HeaderMap::new(),
         body: Payload::default(),
-        auth: &destination.auth,
+        auth: destination.credential(key),
         timeouts: timeouts(call, destination, None),
     };
     let answer = table.upstream.send(request).await.map_err(Fault::from)?;
@@ -206,16 +218,18 @@ fn prepare(
     destination.check(call)?;
     let changed = params::without_paths(call, &destination.params)?;
     let call = changed.as_ref().unwrap_or(call);
-    let target = destination.target();
+    let mut target = destination.target();
     let codec = destination.codec();
-    let route = codec.route(&target, call.stream);
+    let asked = destination.betas_asked(call);
     let dropped = params::to_drop(call, &destination.params, destination.provider.name, &destination.model)?;
     let mut losses = Losses::default();
     let wants_usage = table.settings.always_include_stream_usage.unwrap_or(true);
     let body = if longest.is_none() && destination.takes_bytes_of(call, &dropped) {
+        target.betas = codec.betas(Features::Bytes(&call.envelope), &asked, &target, &mut losses);
         let mut edits = codec.edits(&target, call.stream, wants_usage || call.include_usage);
         edits.extend(dropped.iter().filter_map(|name| destination.baseline_name(name)).map(Edit::Remove));
         let body = call.envelope.spliced(&edits);
+        let route = codec.route(&target, call.stream);
         return Ok(Prepared { route, body: destination.with_extra_body(body)?, same: true, losses });
     } else {
         let request = call.request()?;
@@ -233,10 +247,12 @@ fn prepare(
             own = Some(changed);
         }
         let request = own.as_ref().unwrap_or(&request);
+        target.betas = codec.betas(Features::Request(request), &asked, &target, &mut losses);
         let body = codec.body(request, &target, &mut losses)?;
         without.iter().for_each(|path| losses.note(format!("param.{path}")));
         vec![Bytes::from(destination.mended(body, call, without)?)]
     };
+    let route = codec.route(&target, call.stream);
     Ok(Prepared { route, body: destination.with_extra_body(body)?, same: false, losses })
 }
 
@@ -273,9 +289,6 @@ fn headers(
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    if destination.speaks_anthropic() {
-        merge_betas(&call.arrival.headers, &mut headers);
-    }
     if table.settings.forward_client_headers {
         for (name, value) in &call.arrival.headers {
             if is_forwarded(name.as_str()) {
@@ -291,6 +304,9 @@ fn headers(
             ))
         };
         let name: HeaderName = name.parse().map_err(|_| bad())?;
+        if name.as_str() == BETA_HEADER && destination.takes_betas() {
+            continue; // Among those of the route already, with the client's and our own.
+        }
         if !FORBIDDEN_HEADERS.contains(&name.as_str()) {
             headers.insert(name, HeaderValue::from_str(value).map_err(|_| bad())?);
         }
@@ -309,24 +325,6 @@ pub(crate) fn is_forwarded(name: &str) -> bool {
 /// Headers that only the connection itself may set.
 const FORBIDDEN_HEADERS: &[&str] =
     &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
-
-/// Feature flags of the client join those the codec needs.
-fn merge_betas(from: &HeaderMap, into: &mut HeaderMap) {
-    let mut betas: Vec<String> = Vec::new();
-    for source in [&*into, from] {
-        for value in source.get_all("anthropic-beta") {
-            let list = value.to_str().unwrap_or_default();
-            for beta in list.split(',').map(str::trim).filter(|beta| !beta.is_empty()) {
-                if !betas.iter().any(|known| known == beta) {
-                    betas.push(beta.to_owned());
-                }
-            }
-        }
-    }
-    if let (false, Ok(value)) = (betas.is_empty(), HeaderValue::from_str(&betas.join(","))) {
-        into.insert("anthropic-beta", value);
-    }
-}
 
 /// How long a call may take: what the client says, else its key or team, the deployment, the router, and never longer than
 /// what is `left` of the request's time.

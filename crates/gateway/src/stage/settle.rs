@@ -8,7 +8,7 @@ use faregate_catalog::tokens;
 use faregate_journal::{Admission, Journal, Slot, Ticket};
 use faregate_state::clock::Clock;
 use faregate_state::limits::{Actual, OutputEstimates};
-use faregate_terms::{Ending, FaultClass, PicoUsd, Receipt, UtcMillis};
+use faregate_terms::{AttemptNote, Ending, FaultClass, PicoUsd, Receipt, UtcMillis};
 use http::header::USER_AGENT;
 use tokio::sync::broadcast;
 
@@ -131,6 +131,9 @@ impl Settler {
         let is_expected = admitted.measured();
         let Admitted { meter, principal, held, slot, .. } = admitted;
         let key = series(meter, principal, meter.destination.as_deref(), meter.status, meter.class);
+        if let (Some(kinship), Some(group)) = (meter.kinship, &meter.group) {
+            self.metrics.kept(group, kinship, meter.saved_by_prompt_cache());
+        }
         let receipt = meter.receipt(self.now());
         // Nobody generated what the cache gave.
         let is_fresh = receipt.log.cache_hit != Some(true);
@@ -147,6 +150,12 @@ impl Settler {
             for subject in [principal.label(), ANYBODY] {
                 self.estimates.learn(subject, group.as_str(), receipt.usage.output);
             }
+        }
+        if let Some(record) = admitted.group_record.take() {
+            let own = receipt.cost.map(|cost| cost.pico() - receipt.log.discarded_cost.pico());
+            record
+                .hedges
+                .answered(self.clock.steady(), own.map(|pico| u64::try_from(pico).unwrap_or_default()));
         }
         let overhead = receipt.duration.saturating_sub(receipt.upstream_time);
         self.metrics.record(key, &receipt, overhead);
@@ -217,6 +226,11 @@ pub(super) fn estimate(meter: &mut Meter) {
     meter.usage.estimated = true;
 }
 
+/// What was tried, where one call was not enough.
+fn tried(attempts: &[AttemptNote]) -> String {
+    attempts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// The one `info` line per request.
 fn log(receipt: &Receipt) {
     let text = |value: &Option<_>| value.as_ref().map(ToString::to_string);
@@ -233,6 +247,7 @@ fn log(receipt: &Receipt) {
         ending = receipt.ending.word(),
         stream = receipt.stream,
         attempts = receipt.attempts.len(),
+        tried = (receipt.attempts.len() > 1).then(|| tried(&receipt.attempts)),
         input_tokens = receipt.usage.input,
         output_tokens = receipt.usage.output,
         estimated = receipt.usage.estimated,

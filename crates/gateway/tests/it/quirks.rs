@@ -362,3 +362,29 @@ async fn a_server_that_names_extra_members_is_asked_again_without_them() {
     assert_eq!(reply.status, 422, "{}", reply.json());
     assert_eq!(fake.requests().len(), 3, "twice at most");
 }
+
+#[tokio::test]
+async fn a_cost_the_provider_states_counts_unless_the_operator_set_a_price() {
+    let fake = FakeProvider::start().await;
+    let params =
+        |model: &str| json!({"model": model, "api_key": "sk-up", "api_base": format!("{}/v1", fake.url())});
+    let mut priced = params("edenai/m");
+    priced["input_cost_per_token"] = json!(0.5);
+    priced["output_cost_per_token"] = json!(0.25);
+    let config =
+        config::of([("stated", params("edenai/m")), ("priced", priced), ("other", params("openai/m"))]);
+    let gateway = Gateway::start(&config).await;
+    let usage = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
+    let message = json!({"role": "assistant", "content": "hi"});
+    let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+    let answer = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [choice], "usage": usage, "cost": 0.000_123_4});
+    fake.always(Matcher::any(), Answer::json(200, &answer));
+    for (model, cost) in [("stated", Some("0.0001234")), ("priced", Some("2")), ("other", None)] {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        let reply = gateway.post("/v1/chat/completions", &body).await;
+        assert_eq!(reply.status, 200, "{model}: {}", reply.json());
+        let told = reply.header("x-litellm-response-cost").filter(|cost| *cost != "0");
+        assert_eq!(told, cost, "{model}");
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Source: Anthropic API reference, "Create a message", "Streaming messages", "Errors"; the `anthropic` SDK's types.
 
+mod betas;
 mod read;
 
 use bytes::Bytes;
@@ -36,8 +37,7 @@ impl Dialect for Anthropic {
     }
 
     fn read(&self, head: &Head<'_>, body: &Object) -> Result<Ask, Failure> {
-        let beta = head.headers.contains_key("anthropic-beta");
-        read(body, if beta { Envelope::DirectBeta } else { Envelope::Direct })
+        read(body, Envelope::Direct(super::header(head.headers, "anthropic-beta").unwrap_or_default()))
     }
 
     fn style(&self) -> Style {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::FAMILY;
+use super::{FAMILY, betas};
 use crate::failure::Failure;
 use crate::read::{Object, base64_len, present, stranger, strings};
 use crate::reply::{Ask, Choice, Tool};
@@ -31,25 +31,19 @@ const KNOWN: &[&str] = &[
     "stream",
 ];
 
-/// Members that need a beta; without the `anthropic-beta` header they are extra inputs.
-const BETA: &[&str] =
-    &["context_management", "mcp_servers", "output_format", "fallbacks", "compaction", "betas"];
-
 const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// Where the body came from, which decides two of its members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Envelope {
-    /// Anthropic's own API; `model` is in the body.
-    Direct,
-    /// The same, with an `anthropic-beta` header.
-    DirectBeta,
+pub(crate) enum Envelope<'a> {
+    /// Anthropic's own API; `model` is in the body. Holds the value of `anthropic-beta`.
+    Direct(&'a str),
     /// Bedrock or Vertex AI: `anthropic_version` of this value, and no `model` or `stream` for Bedrock.
     Cloud(&'static str),
 }
 
 /// Reads and checks a body; `model` stays empty for [`Envelope::Cloud`].
-pub(crate) fn read(body: &Object, envelope: Envelope) -> Result<Ask, Failure> {
+pub(crate) fn read(body: &Object, envelope: Envelope<'_>) -> Result<Ask, Failure> {
     members(body, envelope)?;
     let mut ask = Ask { choices: 1, stops: strings(body.get("stop_sequences")), ..Ask::default() };
     if !matches!(envelope, Envelope::Cloud(_)) {
@@ -82,20 +76,24 @@ pub(crate) fn read(body: &Object, envelope: Envelope) -> Result<Ask, Failure> {
     Ok(reader.ask)
 }
 
-fn members(body: &Object, envelope: Envelope) -> Result<(), Failure> {
+fn members(body: &Object, envelope: Envelope<'_>) -> Result<(), Failure> {
     let known = |name: &str| match envelope {
-        Envelope::Direct => KNOWN.contains(&name),
-        Envelope::DirectBeta => KNOWN.contains(&name) || BETA.contains(&name),
+        Envelope::Direct(_) => KNOWN.contains(&name) || betas::is_gated(name),
         Envelope::Cloud(_) if name == "model" => false,
         Envelope::Cloud(_) => {
             KNOWN.contains(&name)
-                || BETA.contains(&name)
+                || betas::is_gated(name)
                 || matches!(name, "anthropic_version" | "anthropic_beta")
         }
     };
     if let Some(name) = body.keys().find(|name| !known(name)) {
         return Err(Failure::unknown_param(name));
     }
+    let named = match envelope {
+        Envelope::Direct(header) => header.split(',').map(str::trim).collect(),
+        Envelope::Cloud(_) => betas::of_cloud(body)?,
+    };
+    betas::check(body, &named)?;
     if let Envelope::Cloud(version) = envelope {
         let given = required(body, "anthropic_version")?.as_str().unwrap_or_default();
         if given != version {

@@ -35,6 +35,14 @@ async fn the_cheapest_serves_while_it_can() {
 }
 
 #[tokio::test]
+async fn shares_by_group_and_id_win_over_the_deployments_own() {
+    let provider = FakeProvider::start().await;
+    let entries = ["up-1", "up-2"].map(|model| entry(&provider, "a", model, json!({"weight": 1})));
+    let gateway = start(entries, json!({"weights": {"a": {"up-1": 0, "up-2": 3}, "b": {"up-1": 9}}})).await;
+    assert_eq!(counts(&gateway, &provider, 20).await, (0, 20));
+}
+
+#[tokio::test]
 async fn the_fastest_serves_once_both_are_known() {
     let provider = FakeProvider::start().await;
     let entries = ["up-1", "up-2"].map(|model| entry(&provider, "a", model, json!({})));

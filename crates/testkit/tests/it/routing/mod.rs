@@ -1,11 +1,16 @@
 //! Retries, fallbacks, cooldowns and strategies, as clients see them.
 
+mod affinity;
+mod attempts;
 mod choice;
 mod cooldowns;
 mod explain;
 mod fallbacks;
 mod faults;
+mod hedging;
+mod keys;
 mod limits;
+mod storm;
 
 use faregate_config::Env;
 use faregate_fake_provider::{Answer, FakeProvider, Matcher};

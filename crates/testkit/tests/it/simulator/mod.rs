@@ -2,10 +2,11 @@
 //!
 //! The figures go to `docs/routing.md` (`UPDATE_DOCS=1 cargo test -p faregate-testkit simulator`).
 
+mod hedge;
 mod world;
 
-use faregate_router::Deployment;
 use faregate_router::strategy::Args;
+use faregate_router::{Deployment, Dice, Seeded};
 use faregate_terms::{FaultClass, PicoUsd};
 
 use crate::page::block;
@@ -154,9 +155,71 @@ fn rate_limited() -> Row {
     )
 }
 
+/// Three of ten calls fail, one is never answered.
+fn unwell(at: f64) -> Option<FaultClass> {
+    match Seeded::new(at.to_bits()).roll() {
+        roll if roll < 0.3 => Some(FaultClass::Internal),
+        roll if roll < 0.4 => Some(FaultClass::Timeout),
+        _ => None,
+    }
+}
+
+fn unwell_pair() -> Row {
+    let mut scripts = [steady("a"), steady("b"), steady("c")];
+    (scripts[0].fails, scripts[1].fails) = (unwell, unwell);
+    let outcome = run(&scripts, &Load::of("simple-shuffle", 100.0, 200.0));
+    assert!(outcome.requests > 19_000, "{}", outcome.requests);
+    let missed = outcome.requests - outcome.answered;
+    assert!(missed * 10_000 <= outcome.requests, "{missed}");
+    assert!(outcome.longest_wait < 5.0, "two stalls at most: {}", outcome.longest_wait);
+    let calls = outcome.calls.len() as f64 / outcome.requests as f64;
+    assert!(calls <= 1.3, "{calls}");
+    let text =
+        format!("all but {missed} of {} answered, with {calls:.2} calls per request", outcome.requests);
+    ("any", "two of three fail 30 % and stall 10 % of their calls", text)
+}
+
+/// Nobody answers well: retries stay within their budget.
+fn storm() -> Row {
+    let mut scripts = [steady("a"), steady("b"), steady("c")];
+    for script in &mut scripts {
+        script.fails = |at| (Seeded::new(at.to_bits()).roll() < 0.4).then_some(FaultClass::Unavailable);
+    }
+    let load = Load { retries: 5, rests: false, ..Load::of("simple-shuffle", 100.0, 200.0) };
+    let outcome = run(&scripts, &load);
+    let calls = outcome.calls.len() as f64 / outcome.requests as f64;
+    assert!(calls <= 1.3 && outcome.retries_refused > 0, "{calls}");
+    let text = format!("{calls:.2} calls per request, whatever `num_retries` allows");
+    ("any, no cooldowns", "all three fail 40 % of their calls, 5 retries each", text)
+}
+
+fn hedged() -> Row {
+    let hedge::Hedged { p99, extra } = hedge::run();
+    assert!(p99.1 <= p99.0 / 2.0, "{p99:?}");
+    assert!(extra <= 0.05, "{extra}");
+    let text = format!(
+        "p99 to the first token {:.2} s instead of {:.2} s, for {} more spend",
+        p99.1,
+        p99.0,
+        percent(extra)
+    );
+    ("any, hedged after p95", "first tokens after 0.2 s, three of a hundred after 4 s", text)
+}
+
 #[test]
 fn each_strategy_keeps_its_promise() {
-    let rows = [shuffle(), least_busy(), usage(), latency(), cost(), outage(), rate_limited()];
+    let rows = [
+        shuffle(),
+        least_busy(),
+        usage(),
+        latency(),
+        cost(),
+        outage(),
+        rate_limited(),
+        unwell_pair(),
+        storm(),
+        hedged(),
+    ];
     let mut table = String::from("| Strategy | Deployments | What came of it |\n|---|---|---|\n");
     for (strategy, deployments, result) in rows {
         table.push_str(&format!("| {strategy} | {deployments} | {result} |\n"));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use faregate_router::strategy::{Args, named};
 use faregate_router::{
-    Checks, CooldownRule, Deployment, Dice, Facts, OwnRule, RetryRule, Router, Seeded, Standing, Tally, Team,
-    Verdict, Walk, Wish,
+    BudgetRule, Checks, CooldownRule, Deployment, Dice, Facts, OwnRule, RetryBudget, RetryRule, Router,
+    Seeded, Standing, Tally, Team, Verdict, Wish,
 };
 use faregate_terms::{Fault, FaultClass, PicoUsd};
 
@@ -21,12 +21,14 @@ pub struct Script {
     pub fails: fn(f64) -> Option<FaultClass>,
     /// Failing calls are told so after this many seconds.
     pub fails_after: f64,
+    /// Calls that time out do so after this many seconds.
+    pub stalls_for: f64,
 }
 
 impl Script {
     pub fn new(id: &str, seconds: fn(f64) -> f64) -> Self {
         let deployment = Deployment::new("g", id);
-        Self { deployment, seconds, fails: |_| None, fails_after: 0.05 }
+        Self { deployment, seconds, fails: |_| None, fails_after: 0.05, stalls_for: 2.0 }
     }
 }
 
@@ -41,11 +43,13 @@ pub struct Load {
     /// Tokens of each request.
     pub tokens: u64,
     pub retries: u32,
+    /// Cooldowns are on.
+    pub rests: bool,
 }
 
 impl Load {
     pub fn of(strategy: &'static str, rate: f64, length: f64) -> Self {
-        Self { strategy, args: Args::default(), rate, length, tokens: 100, retries: 2 }
+        Self { strategy, args: Args::default(), rate, length, tokens: 100, retries: 2, rests: true }
     }
 }
 
@@ -68,6 +72,10 @@ pub struct Outcome {
     pub most_in_flight: Vec<u64>,
     pub spent: f64,
     pub seconds: f64,
+    /// The longest time until an answer began.
+    pub longest_wait: f64,
+    /// Retries the budget refused.
+    pub retries_refused: usize,
 }
 
 impl Outcome {
@@ -104,6 +112,7 @@ struct State {
     failures: u64,
     in_a_row: u64,
     latencies: VecDeque<f64>,
+    failing: f64,
 }
 
 struct Now<'a> {
@@ -112,6 +121,7 @@ struct Now<'a> {
     scripts: &'a [Script],
     minds_rates: bool,
     tokens: u64,
+    is_pressed: bool,
 }
 
 impl Facts for Now<'_> {
@@ -146,6 +156,14 @@ impl Facts for Now<'_> {
     fn latency(&self, deployment: usize, _: bool) -> Option<f64> {
         let latencies = &self.states[deployment].latencies;
         (!latencies.is_empty()).then(|| latencies.iter().sum::<f64>() / latencies.len() as f64)
+    }
+
+    fn is_shaky(&self, deployment: usize) -> bool {
+        self.states[deployment].failing > 0.1
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.is_pressed
     }
 }
 
@@ -184,10 +202,12 @@ pub fn run(scripts: &[Script], load: &Load) -> Outcome {
     let mut ends: BinaryHeap<Reverse<(u64, usize, u64)>> = BinaryHeap::new();
     let mut clock = 0.0;
     /// Borrows the states only for as long as it is looked at.
-    fn now<'a>(at: f64, states: &'a [State], of: (&'a [Script], bool, u64)) -> Now<'a> {
-        Now { at, states, scripts: of.0, minds_rates: of.1, tokens: of.2 }
+    fn now<'a>(at: f64, states: &'a [State], of: (&'a [Script], bool, u64, &RetryBudget)) -> Now<'a> {
+        let is_pressed = of.3.is_pressed(Duration::from_secs_f64(at));
+        Now { at, states, scripts: of.0, minds_rates: of.1, tokens: of.2, is_pressed }
     }
-    let of = (scripts, entry.minds_rates, load.tokens);
+    let budget = RetryBudget::default();
+    let of = (scripts, entry.minds_rates, load.tokens, &budget);
     loop {
         clock += -(1.0 - dice.roll()).ln() / load.rate;
         if clock >= load.length {
@@ -213,7 +233,8 @@ pub fn run(scripts: &[Script], load: &Load) -> Outcome {
             continue;
         };
         let rule = RetryRule { siblings: scripts.len(), retries: load.retries, ..RetryRule::default() };
-        let mut walk = Walk::new(plan.level(0));
+        let mut walk = plan.walk(0);
+        budget.request(Duration::from_secs_f64(at));
         let mut retried = 0;
         while let Some(index) = walk.step(&now(at, &states, of)) {
             if now(at, &states, of).is_full(index) {
@@ -228,6 +249,8 @@ pub fn run(scripts: &[Script], load: &Load) -> Outcome {
             let Some(class) = fault else {
                 state.answers += 1;
                 state.in_a_row = 0;
+                state.failing -= state.failing / 16.0;
+                outcome.longest_wait = outcome.longest_wait.max(at - clock);
                 state.due = false;
                 state.in_flight += 1;
                 outcome.most_in_flight[index] = outcome.most_in_flight[index].max(state.in_flight);
@@ -242,6 +265,7 @@ pub fn run(scripts: &[Script], load: &Load) -> Outcome {
             let fault = Fault::new(class, "scripted");
             state.failures += 1;
             state.in_a_row += 1;
+            state.failing += (1.0 - state.failing) / 16.0;
             let (answers, failures, in_a_row) = (state.answers, state.failures, state.in_a_row);
             let tally = Tally {
                 answers,
@@ -251,15 +275,20 @@ pub fn run(scripts: &[Script], load: &Load) -> Outcome {
                 recent_of_class: failures,
                 was_trial: state.due,
             };
-            if let Some(rest) = COOLDOWN.judge(&OwnRule::default(), &fault, &tally) {
+            if let Some(rest) = COOLDOWN.judge(&OwnRule::default(), &fault, &tally).filter(|_| load.rests) {
                 state.rests_until = at + rest.as_secs_f64();
                 state.due = true;
             }
-            at += script.fails_after;
+            at += if class == FaultClass::Timeout { script.stalls_for } else { script.fails_after };
             let is_anybody_well = walk.has_more(&now(at, &states, of));
             match rule.judge(&fault, Standing { retried, is_anybody_well }, dice.roll()) {
                 Verdict::Retry(wait) => at += wait.as_secs_f64(),
                 Verdict::GiveUp => break,
+            }
+            let is_change = walk.changes_for_the_better(&now(at, &states, of));
+            if !budget.retry(&BudgetRule::default(), Duration::from_secs_f64(at), is_change) {
+                outcome.retries_refused += 1;
+                break;
             }
             retried += 1;
         }

@@ -45,7 +45,7 @@ pub const RULES: &[Rule] = &[
         why: "OpenAI's chat format and its kin, Cohere and Ollama sign no reasoning: its text reaches the client, and there is nothing to send back",
     },
     Rule {
-        clients: &[Client::Chat, Client::Responses, Client::Anthropic, Client::Bedrock],
+        clients: &[Client::Responses, Client::Anthropic, Client::Bedrock],
         providers: &["gemini"],
         features: &[Reasoning],
         stream: None,

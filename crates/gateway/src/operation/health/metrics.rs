@@ -1,38 +1,14 @@
-//! Is it alive, can it serve, what has it done. Source: compat, behaviour §13.
-
-use std::sync::atomic::Ordering;
+//! What the process has done, for Prometheus.
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde_json::json;
 
 use crate::body::Body;
 use crate::call::Arrival;
 use crate::gate::{Gate, Table};
 use crate::pipeline::authorised;
 use crate::refusal::Refusal;
-use crate::stage::deliver::{answer_json, respond};
-
-/// The process answers.
-pub fn liveliness() -> Response<Body> {
-    answer_json(&json!("I'm alive!"))
-}
-
-/// The process can serve: 503 while its database is away, unless it may go on without.
-pub fn readiness(gate: &Gate) -> Response<Body> {
-    let Some(database) = &gate.services.database else {
-        return answer_json(&json!({ "status": "healthy", "db": "Not connected" }));
-    };
-    if database.answers.load(Ordering::Relaxed) {
-        return answer_json(&json!({ "status": "healthy", "db": "connected" }));
-    }
-    if database.optional.load(Ordering::Relaxed) {
-        return answer_json(&json!({ "status": "healthy", "db": "disconnected" }));
-    }
-    let mut answer = answer_json(&json!({ "status": "unhealthy", "db": "disconnected" }));
-    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    answer
-}
+use crate::stage::deliver::respond;
 
 /// Prometheus exposition. LiteLLM mounts it at `/metrics/` and redirects there; we answer both.
 ///

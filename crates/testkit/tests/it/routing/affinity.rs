@@ -1,0 +1,104 @@
+//! Requests that belong together go to one deployment, while it is well.
+
+use faregate_fake_provider::{Answer, FakeProvider, Matcher};
+use faregate_testkit::Gateway;
+use serde_json::{Value, json};
+
+use super::{ask, chat, entry, fails, metric, start};
+
+async fn two(provider: &FakeProvider, checks: Value) -> Gateway {
+    let prices = json!({
+        "input_cost_per_token": 1e-6, "output_cost_per_token": 0.0, "cache_read_input_token_cost": 1e-7,
+    });
+    let entries = ["up-1", "up-2"].map(|model| entry(provider, "a", model, prices.clone()));
+    start(entries, json!({"optional_pre_call_checks": checks, "cooldown_time": 600})).await
+}
+
+/// A conversation after so many turns, its last message marked as worth caching.
+fn conversation(topic: &str, turns: usize) -> Value {
+    let text = |turn: usize| format!("{topic} {turn} {}", "word ".repeat(600));
+    let mut messages: Vec<Value> = Vec::new();
+    for turn in 0..turns {
+        messages.push(json!({"role": "user", "content": [{"type": "text", "text": text(turn)}]}));
+        messages.push(json!({"role": "assistant", "content": "yes"}));
+    }
+    let marked = json!({"type": "text", "text": text(turns), "cache_control": {"type": "ephemeral"}});
+    messages.push(json!({"role": "user", "content": [marked]}));
+    json!({"messages": messages})
+}
+
+async fn served_by(gateway: &Gateway, body: Value) -> String {
+    let reply = chat(gateway, "a", body).await;
+    assert_eq!(reply.status, 200, "{}", reply.json());
+    reply.header("x-litellm-model-id").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_conversation_stays_where_its_beginning_is_cached_and_moves_when_that_rests() {
+    let provider = FakeProvider::start().await;
+    let gateway = two(&provider, json!(["prompt_caching"])).await;
+    let mut homes = Vec::new();
+    for topic in 0..8 {
+        let topic = format!("topic-{topic}");
+        let home = served_by(&gateway, conversation(&topic, 1)).await;
+        for turns in 2..6 {
+            assert_eq!(served_by(&gateway, conversation(&topic, turns)).await, home, "{topic} {turns}");
+        }
+        homes.push(home);
+    }
+    assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
+    let (home, other) = if homes[0] == "up-1" { ("up-1", "up-2") } else { ("up-2", "up-1") };
+    let says = gateway.post("/route/explain", &ask("a", conversation("topic-0", 6))).await.json();
+    assert_eq!((&says["plan"][0][0], &says["strategy"]), (&json!(home), &json!("prompt_caching")));
+    fails(&provider, home, 429);
+    for turns in 6..10 {
+        assert_eq!(served_by(&gateway, conversation("topic-0", turns)).await, other);
+    }
+    let kept = metric(&gateway, "faregate_affinity_total", &[("check", "prompt_caching")]).await;
+    assert!(kept[0] >= 8.0 * 4.0, "{kept:?}");
+}
+
+#[tokio::test]
+async fn what_the_prompt_cache_saved_is_counted() {
+    let provider = FakeProvider::start().await;
+    let gateway = two(&provider, json!(["prompt_caching"])).await;
+    let mut receipts = gateway.receipts();
+    provider.always(Matcher::any(), Answer::directive("scenario=cache"));
+    for turns in 1..3 {
+        served_by(&gateway, conversation("saving", turns)).await;
+    }
+    assert_eq!(receipts.next().await.log.metadata, None, "the first went anywhere");
+    let metadata: Value = serde_json::from_str(receipts.next().await.log.metadata.as_ref().unwrap()).unwrap();
+    // 800 of 1000 tokens at a tenth of their price.
+    let expected = json!({"check": "prompt_caching", "prompt_cache_saved": 0.00072});
+    assert_eq!(metadata["faregate_affinity"], expected);
+    let saved = metric(&gateway, "faregate_affinity_saved_usd_total", &[("model_group", "a")]).await;
+    assert!((saved[0] - 0.00072).abs() < 1e-9, "{saved:?}");
+}
+
+#[tokio::test]
+async fn a_session_and_a_caller_stay_and_short_prompts_do_not() {
+    let provider = FakeProvider::start().await;
+    let sessions = two(&provider, json!(["session_affinity"])).await;
+    let mut homes = Vec::new();
+    for session in 0..8 {
+        let body = || json!({"litellm_session_id": format!("s{session}")});
+        let home = served_by(&sessions, body()).await;
+        for _ in 0..4 {
+            assert_eq!(served_by(&sessions, body()).await, home);
+        }
+        homes.push(home);
+    }
+    assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
+    let callers = two(&provider, json!(["deployment_affinity"])).await;
+    let home = served_by(&callers, json!({})).await;
+    for _ in 0..10 {
+        assert_eq!(served_by(&callers, json!({})).await, home, "one key, one deployment");
+    }
+    let short = two(&provider, json!(["prompt_caching"])).await;
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        seen.push(served_by(&short, json!({})).await);
+    }
+    assert!(seen.contains(&"up-1".to_owned()) && seen.contains(&"up-2".to_owned()), "{seen:?}");
+}
