@@ -1,6 +1,6 @@
 # Every target does its own set-up. What each one does is in scripts/, one small file per job.
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test e2e bench lint fmt docs image fuzz
+.PHONY: help setup run build test e2e bench lint fmt docs image client fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ docs: ## regenerate the generated pages; build the book when mdbook is there
 
 image: ## container image, or its root filesystem tested with chroot when there is no engine
 	@scripts/image.sh
+
+client: ## generate and compile the TypeScript client of the management API
+	@scripts/client.sh
 
 fuzz: ## run each fuzz target for SECONDS_PER_TARGET (default 60)
 	@scripts/fuzz.sh

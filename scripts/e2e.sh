@@ -2,7 +2,7 @@
 # Drives the built binary with the official SDKs, Python then Node, and with coding agents. Arguments go to pytest.
 . "$(dirname "$0")/env.sh"
 
-scripts/setup.sh python node agents
+scripts/setup.sh python node agents client databases
 scripts/static-build.sh
 export FAREGATE_BIN="$RELEASE_DIR/faregate"
 export FAKE_PROVIDER_BIN="$RELEASE_DIR/fake-provider"

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Checks the tools and installs the test packages. Safe to run any number of times; does nothing twice.
 #
-#   scripts/setup.sh rust     the toolchain only (enough for `make run` and `make build`)
-#   scripts/setup.sh python   also .venv with tests/e2e/requirements.txt
-#   scripts/setup.sh node     also the Node packages of tests/e2e/node
-#   scripts/setup.sh agents   also the coding agents of tests/e2e/agents
-#   scripts/setup.sh curl     also curl, which the image test asks with
-#   scripts/setup.sh nginx    also nginx, which the benchmark compares with
-#   scripts/setup.sh          python, node and agents
+#   scripts/setup.sh rust      the toolchain only (enough for `make run` and `make build`)
+#   scripts/setup.sh python    also .venv with tests/e2e/requirements.txt
+#   scripts/setup.sh node      also the Node packages of tests/e2e/node
+#   scripts/setup.sh agents    also the coding agents of tests/e2e/agents
+#   scripts/setup.sh client    also the packages that generate the TypeScript client
+#   scripts/setup.sh databases also PostgreSQL and Redis, which tests start
+#   scripts/setup.sh curl      also curl, which the image test asks with
+#   scripts/setup.sh nginx     also nginx, which the benchmark compares with
+#   scripts/setup.sh           python, node, agents, client and databases
 . "$(dirname "$0")/env.sh"
 
 need() {
@@ -51,6 +53,13 @@ python() {
   fi
 }
 
+# The servers that tests start when none runs: Debian keeps PostgreSQL's binaries off the path.
+databases() {
+  debian redis-server redis-server
+  [ -n "${TEST_DATABASE_URL:-}" ] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+    [ -x /usr/local/bin/initdb ] || debian initdb postgresql
+}
+
 # Installs the locked packages of one folder when they are not there yet; further arguments go to npm.
 packages() {
   local folder="$1" lock="$ROOT/$1/package-lock.json" stamp="$ROOT/$1/node_modules/.installed"
@@ -65,7 +74,7 @@ packages() {
 }
 
 rust
-[ $# -gt 0 ] || set -- python node agents
+[ $# -gt 0 ] || set -- python node agents client databases
 for part in "$@"; do
   case "$part" in
     rust) ;;
@@ -73,6 +82,8 @@ for part in "$@"; do
     node) packages tests/e2e/node ;;
     # Their binaries come in the packages; the install scripts only link and compile extras.
     agents) packages tests/e2e/agents --ignore-scripts ;;
+    client) packages clients/typescript ;;
+    databases) databases ;;
     curl) debian curl curl ;;
     nginx) debian nginx nginx-light ;;
     *) die "unknown part $part" ;;

@@ -22,6 +22,8 @@ suite() {
   return "$status"
 }
 
+scripts/setup.sh rust databases
+
 failed=0
 suite "cargo test" '^test result:|Running (unittests|tests)|^error' \
   cargo test --workspace --locked --no-fail-fast || failed=1

@@ -45,11 +45,14 @@ def upstream(tmp_path_factory) -> str:
     process.stop()
 
 
-def serving(upstream: str, folder: Path, *arguments: str, audit: bool = False) -> Iterator[Gateway]:
-    """A gateway that serves every group of `deployments.GROUPS`, until its test is over."""
+def serving(upstream: str, folder: Path, *arguments: str, **sections: dict) -> Iterator[Gateway]:
+    """A gateway that serves every group of `deployments.GROUPS`, until its test is over.
+
+    `sections` are further settings by section of the config, e.g. `litellm_settings={"store_audit_logs": True}`.
+    """
     settings = config(upstream)
-    if audit:
-        settings.setdefault("litellm_settings", {})["store_audit_logs"] = True
+    for section, values in sections.items():
+        settings.setdefault(section, {}).update(values)
     # JSON is YAML, and needs no quoting rules here.
     (folder / "config.yaml").write_text(json.dumps(settings))
     key = f"sk-e2e-{secrets.token_urlsafe(24)}"

@@ -1,7 +1,6 @@
 """The commands and queries of LiteLLM's guides, as they are printed there."""
 
 import json
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from conftest import Gateway, clean_env
+from conftest import Gateway, clean_env, serving
+from databases import Postgres, SqliteFile, postgres
 
 KEY_WITH_TEAM = """
 curl -X POST http://localhost:4000/key/generate \\
@@ -134,9 +134,9 @@ ORDER BY "startTime" DESC;
 class Plane:
     """A gateway with a database of its own."""
 
-    def __init__(self, gateway: Gateway):
+    def __init__(self, gateway: Gateway, database: SqliteFile | Postgres):
         self.gateway = gateway
-        self.database = gateway.process.folder / "data" / "faregate.db"
+        self.rows = database.query
 
     def shell(self, command: str) -> dict:
         """Runs a command of a guide; only the address is another."""
@@ -151,11 +151,6 @@ class Plane:
             f"""-H "Content-Type: application/json" -d '{json.dumps(body)}'"""
         )
 
-    def rows(self, query: str, *values: str) -> list[dict]:
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as database:
-            database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(query, values)]
-
     def logged(self, token: str, count: int) -> list[dict]:
         """The request log of a key, once it has this many rows."""
         deadline = time.monotonic() + 15
@@ -164,13 +159,18 @@ class Plane:
         return rows
 
 
-@pytest.fixture(scope="module")
-def plane(upstream: str, tmp_path_factory):
-    from conftest import serving
-
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def plane(request, upstream: str, tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp("seeds")
-    for gateway in serving(upstream, folder, audit=True):
-        yield Plane(gateway)
+    settings = {"store_audit_logs": True}
+    if request.param == "sqlite":
+        for gateway in serving(upstream, folder, litellm_settings=settings):
+            yield Plane(gateway, SqliteFile(folder / "data" / "faregate.db"))
+        return
+    with postgres() as database:
+        general = {"database_url": database.url}
+        for gateway in serving(upstream, folder, litellm_settings=settings, general_settings=general):
+            yield Plane(gateway, database)
 
 
 def test_teams_and_keys_are_made_as_the_guides_say(plane: Plane):

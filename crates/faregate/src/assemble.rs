@@ -64,5 +64,13 @@ fn with_environment(snapshot: &Snapshot) -> Snapshot {
     litellm.drop_params = litellm.drop_params.or(environment.drop_params);
     litellm.modify_params = litellm.modify_params.or(environment.modify_params);
     litellm.request_timeout = litellm.request_timeout.or(environment.request_timeout);
+    let checks = &mut snapshot.general.checks;
+    checks.interval = checks.interval.or(environment.check_interval);
+    checks.timeout = environment.check_timeout;
+    checks.prompt = environment.check_prompt;
+    checks.max_tokens = environment.check_max_tokens;
+    checks.max_tokens_reasoning = environment.check_max_tokens_reasoning;
+    checks.drain_time = environment.graceful_shutdown_timeout;
+    checks.drain_token = checks.drain_token.take().or(environment.drain_token);
     snapshot
 }

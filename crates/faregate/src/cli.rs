@@ -77,6 +77,8 @@ enum Command {
     },
     /// Compare the ledger with a provider's usage export; exit code 1 when they differ
     Reconcile(Reconcile),
+    /// Print the OpenAPI document of every route, as `/openapi.json` serves it
+    Openapi,
     /// Print a shell's completion script
     Completions {
         /// Which shell
@@ -111,6 +113,7 @@ pub fn run() -> ExitCode {
             maintenance::rotate_salt(&which, old_key_file.as_deref(), new_key_file.as_deref())
         }
         Some(Command::Reconcile(asked)) => reconcile::run(&asked),
+        Some(Command::Openapi) => crate::document::print(),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "faregate", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

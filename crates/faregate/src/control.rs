@@ -1,8 +1,8 @@
 //! Database, journal, shared state and jobs: what requests rest on, started before them and ended after them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,8 +10,9 @@ use arc_swap::ArcSwap;
 use faregate_admin::Admin;
 use faregate_catalog::Catalog;
 use faregate_config::Snapshot;
-use faregate_gateway::gate::{DatabaseStatus, Services};
+use faregate_gateway::gate::{DatabaseStatus, Gate, Services};
 use faregate_gateway::principals::Principals;
+use faregate_integrations::web::Web;
 use faregate_journal::{Journal, JournalError, Recovery, Settings};
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::limits::OutputEstimates;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::adapters::known_keys::KnownKeys;
 use crate::adapters::principal::{Rules, StoreSource};
 use crate::database;
+use crate::document;
 use crate::jobs::{self, Desk, Left};
 use crate::shared;
 
@@ -39,6 +41,8 @@ pub struct Control {
     /// What jobs work with.
     pub desk: Desk,
     jobs: TaskTracker,
+    /// The database answered at the start.
+    is_there: bool,
     /// What replicas share goes on until the last receipt is booked.
     sharing: TaskTracker,
     sharing_ends: CancellationToken,
@@ -52,10 +56,11 @@ impl Control {
     pub async fn start(
         snapshot: &Snapshot,
         data_dir: &Path,
+        web: Web,
         stop: &CancellationToken,
     ) -> anyhow::Result<(Self, Services)> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let store = database::open(snapshot, data_dir).await?;
+        let (store, is_there) = database::open(snapshot, data_dir).await?;
         let (journal, recovery, left) = journals(data_dir)?;
         let (sharing, sharing_ends) = (TaskTracker::new(), CancellationToken::new());
         let shared = shared::start(snapshot, &store, &clock, &sharing, &sharing_ends)?;
@@ -72,7 +77,10 @@ impl Control {
             Arc::clone(&known),
         );
         let principals = Arc::new(Principals::new(Arc::new(source)));
+        let (bell, heard) = jobs::alerts::bell();
         let desk = Desk {
+            bell,
+            web,
             store,
             journal: journal.clone(),
             limits: shared.limits.clone(),
@@ -84,23 +92,52 @@ impl Control {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot.clone())),
             clock: Arc::clone(&clock),
             status: Arc::new(DatabaseStatus {
-                answers: AtomicBool::new(true),
+                answers: AtomicBool::new(is_there),
                 optional: AtomicBool::new(snapshot.general.database.go_on_without),
             }),
             stop: stop.clone(),
+            journals: data_dir.join(JOURNALS),
         };
-        jobs::prepare(&desk).await;
-        let jobs = jobs::start(&desk, recovery, left);
+        if is_there {
+            jobs::prepare(&desk).await;
+        }
+        let jobs = jobs::start(&desk, recovery, left, heard);
         let services = Services {
             database: Some(desk.status.clone()),
             principals: Some(principals),
             journal: Some(journal),
             limits: shared.limits,
             cooldowns: shared.cooldowns,
+            checkups: shared.checkups,
             estimates: Arc::new(OutputEstimates::new()),
             clock,
         };
-        Ok((Self { desk, jobs, sharing, sharing_ends }, services))
+        Ok((Self { desk, jobs, is_there, sharing, sharing_ends }, services))
+    }
+
+    /// Starts the jobs that work with the gate; `ask` has what is stored taken up, once the database is there.
+    pub fn attend(&self, gate: &Arc<Gate>, ask: &mpsc::Sender<oneshot::Sender<()>>) {
+        if self.is_there {
+            jobs::attend(&self.desk, gate, &self.jobs);
+            return;
+        }
+        let (desk, gate, ask, jobs) = (self.desk.clone(), Arc::clone(gate), ask.clone(), self.jobs.clone());
+        self.jobs.spawn(async move {
+            let snapshot = desk.snapshot.load_full();
+            if !database::catch_up(&snapshot, &desk.store, &desk.stop).await {
+                return;
+            }
+            desk.status.answers.store(true, Ordering::Relaxed);
+            tracing::info!("the database answers; keys, models and settings of it count from now on");
+            jobs::caught_up(&desk, &gate, &jobs).await;
+            // Whoever reloads may be gone, at the end.
+            let _ = ask.send(oneshot::channel().0).await;
+        });
+    }
+
+    /// True if the database answered at the start.
+    pub fn has_database(&self) -> bool {
+        self.is_there
     }
 
     /// The management API over the same database. What it stores is announced by `ask`, and serves when that is
@@ -129,7 +166,12 @@ impl Control {
             master_key,
             Arc::clone(&self.desk.clock),
         );
-        admin.applying(Arc::new(apply))
+        let bell = self.desk.bell.clone();
+        admin
+            .applying(Arc::new(apply))
+            .describing(document::model_calls())
+            .telling(Arc::new(move |alert| bell.say(alert)))
+            .asking(Arc::clone(&self.desk.web))
     }
 
     /// Ends: books what is left, then lets go of everything. Call it when the last request is over.
@@ -153,12 +195,19 @@ impl Control {
     }
 }
 
+/// Where journals are, one folder for each process.
+const JOURNALS: &str = "journal";
+
+/// The folders that processes may have.
+pub(crate) fn folders(journals: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..MOST_PROCESSES).map(|number| journals.join(number.to_string()))
+}
+
 /// A journal of this process's own, and those that earlier processes left with something in them.
 fn journals(data_dir: &Path) -> anyhow::Result<(Journal, Recovery, Vec<Left>)> {
-    let folder = |number: usize| data_dir.join("journal").join(number.to_string());
     let mut own = None;
     let mut left = Vec::new();
-    for path in (0..MOST_PROCESSES).map(folder) {
+    for path in folders(&data_dir.join(JOURNALS)) {
         if own.is_some() && !path.exists() {
             break;
         }

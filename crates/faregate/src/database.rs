@@ -8,9 +8,12 @@ use faregate_config::{Env, Snapshot};
 use faregate_store::{Settings, Store};
 use faregate_terms::UtcMillis;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_util::sync::CancellationToken;
 
 /// How long a database that is only just starting is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where the gateway may go on without it.
+const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -79,19 +82,26 @@ fn assembled(env: &Env) -> Option<String> {
     Some(url)
 }
 
-/// Connects, waiting for a database that is only just starting, and migrates.
+/// Connects, waiting for a database that is only just starting, and migrates. False comes with a database that is
+/// away and may be: [`catch_up`] then does the rest.
 ///
 /// # Errors
 /// With the remedy, if the database stays away or its schema cannot be brought up to date.
-pub async fn open(snapshot: &Snapshot, data_dir: &Path) -> anyhow::Result<Store> {
+pub async fn open(snapshot: &Snapshot, data_dir: &Path) -> anyhow::Result<(Store, bool)> {
     let settings = settings(snapshot, data_dir)?;
     let since = Instant::now();
+    let goes_on = snapshot.general.database.go_on_without;
+    let patience = if goes_on { SHORT_PATIENCE } else { PATIENCE };
     let store = loop {
         match Store::connect(&settings).await {
             Ok(store) => break store,
-            Err(error) if error.is_unavailable() && since.elapsed() < PATIENCE => {
+            Err(error) if error.is_unavailable() && since.elapsed() < patience => {
                 tracing::warn!(%error, "the database does not answer; trying again");
                 tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) if error.is_unavailable() && goes_on => {
+                tracing::error!(%error, "the database does not answer; serving without it until it does");
+                return Ok((Store::connect_later(&settings).await?, false));
             }
             Err(error) => {
                 return Err(error).context(
@@ -102,7 +112,23 @@ pub async fn open(snapshot: &Snapshot, data_dir: &Path) -> anyhow::Result<Store>
         }
     };
     migrate(snapshot, &store).await?;
-    Ok(store)
+    Ok((store, true))
+}
+
+/// Waits for a database that was away at the start, and migrates it. False if the end came before.
+pub async fn catch_up(snapshot: &Snapshot, store: &Store, stop: &CancellationToken) -> bool {
+    loop {
+        let migrated = tokio::select! {
+            migrated = migrate(snapshot, store) => migrated,
+            () = stop.cancelled() => return false,
+        };
+        let Err(error) = migrated else { return true };
+        tracing::warn!(error = %format!("{error:#}"), "the database cannot be used yet; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = stop.cancelled() => return false,
+        }
+    }
 }
 
 async fn migrate(snapshot: &Snapshot, store: &Store) -> anyhow::Result<()> {

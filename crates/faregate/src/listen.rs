@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,11 +21,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use listenfd::ListenFd;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,12 +42,15 @@ use faregate_gateway::stage::decode;
 use faregate_gateway::stage::deliver::{refuse, respond};
 
 use crate::front_page::FrontPage;
+use crate::handover;
 use crate::workers::Workers;
 
 /// A client that does not finish its request head in this time is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// At the end, a connection without any request yet is waited for this long.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// Waiting when no connection can be accepted, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -82,6 +88,22 @@ pub async fn bind(host: &str, port: u16) -> anyhow::Result<TcpListener> {
         };
         anyhow::anyhow!("{host}:{port} {why}")
     })
+}
+
+/// The socket to listen on: systemd's, else that of the process which `handover` lets go on, else a new one.
+///
+/// # Errors
+/// With the address and the remedy.
+pub async fn open(host: &str, port: u16, handover: Option<&Path>) -> anyhow::Result<TcpListener> {
+    let passed = ListenFd::from_env().take_tcp_listener(0).context("LISTEN_FDS names no TCP socket")?;
+    let taken = match (passed, handover) {
+        (Some(passed), _) => Some(passed),
+        (None, Some(data_dir)) => handover::take(data_dir, host, port)?,
+        (None, None) => None,
+    };
+    let Some(taken) = taken else { return bind(host, port).await };
+    taken.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(taken)?)
 }
 
 /// TLS from a certificate chain and a key, both PEM.
@@ -154,6 +176,7 @@ pub async fn serve(
             &runtime,
         );
     }
+    gate.ending.store(true, Ordering::Release);
     drop(listener);
     tasks.close();
     let why = tokio::select! {
@@ -194,24 +217,62 @@ impl Connection {
             .header_read_timeout(self.front.keepalive.unwrap_or(HEAD_TIMEOUT));
         builder.http2().timer(TokioTimer::new());
         let (gate, front, peer, all) = (self.gate, self.front, self.peer, self.all);
+        let asked = Arc::new(Asked::default());
+        let first = Arc::clone(&asked);
         let service = service_fn(move |request| {
+            first.now();
             let (gate, front) = (Arc::clone(&gate), Arc::clone(&front));
             let full = front.limit.is_some_and(|limit| all.len() > limit);
             async move {
-                Ok::<_, Infallible>(if full { busy() } else { answer(&gate, &front, peer, request).await })
+                Ok::<_, Infallible>(if full {
+                    busy(&gate)
+                } else {
+                    answer(&gate, &front, peer, request).await
+                })
             }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = self.stop.cancelled() => {
+            () = ending(&self.stop, &asked) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
         if let Err(error) = outcome {
             tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// Waits until a connection must be told to close. One that was only just made has a request on its way, which is
+/// served first: closing it would reset it.
+async fn ending(stop: &CancellationToken, asked: &Asked) {
+    stop.cancelled().await;
+    // Told or not, the connection is closed then.
+    let _ = tokio::time::timeout(FIRST_REQUEST, asked.first()).await;
+}
+
+/// Whether a connection has had a request.
+#[derive(Default)]
+struct Asked {
+    once: AtomicBool,
+    told: Notify,
+}
+
+impl Asked {
+    /// It has. One load for all but the first.
+    fn now(&self) {
+        if !self.once.load(Ordering::Relaxed) {
+            self.once.store(true, Ordering::Release);
+            self.told.notify_one();
+        }
+    }
+
+    async fn first(&self) {
+        if !self.once.load(Ordering::Acquire) {
+            self.told.notified().await;
         }
     }
 }
@@ -224,7 +285,8 @@ async fn answer(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let origin = head.headers.get(ORIGIN).cloned();
-    let mut response = if head.method == Method::OPTIONS {
+    let is_probe = || matches!(find(&head.method, head.uri.path()), Lookup::Found(_));
+    let mut response = if head.method == Method::OPTIONS && !is_probe() {
         let mut headers = HeaderMap::new();
         if let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
             // As asked: `*` would leave out `authorization`, and everything when credentials are sent.
@@ -299,7 +361,8 @@ async fn manage(front: &Front, head: Parts, path: String, body: Incoming) -> Res
 }
 
 /// As LiteLLM's server answers above its limit.
-fn busy() -> Response<Body> {
+fn busy(gate: &Gate) -> Response<Body> {
+    gate.turned_away.fetch_add(1, Ordering::Relaxed);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     respond(

@@ -93,19 +93,27 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Holds the key that secrets are sealed with.
+const SALT_KEY: &str = "LITELLM_SALT_KEY";
+
 /// Seals every stored secret with another salt key. The keys come from files or the environment, never from
 /// the command line, which others can read.
 ///
 /// # Errors
 /// If a key is missing or the database cannot be used; nothing is changed then.
 pub fn rotate_salt(which: &Which, old: Option<&Path>, new: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (_, env) = configured(which)?;
+    let (snapshot, env) = configured(which)?;
     let key = |file: Option<&Path>, name: &str| -> anyhow::Result<SaltKey> {
         let text = match file {
             Some(path) => {
                 std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
             }
-            None => env.get(name).with_context(|| format!("{name} is not set"))?.to_owned(),
+            None => match (env.filled(name), snapshot.master_key()) {
+                (Some(text), _) => text.to_owned(),
+                // What secrets are sealed with where nobody named a salt key.
+                (None, Some(master)) if name == SALT_KEY => master.expose().to_owned(),
+                (None, _) => bail!("{name} is not set"),
+            },
         };
         let text = text.trim();
         if text.is_empty() {
@@ -113,9 +121,11 @@ pub fn rotate_salt(which: &Which, old: Option<&Path>, new: Option<&Path>) -> any
         }
         Ok(SaltKey::of(&Secret::from(text)))
     };
-    let (old, new) = (key(old, "LITELLM_SALT_KEY")?, key(new, "LITELLM_NEW_SALT_KEY")?);
+    let (old, new) = (key(old, SALT_KEY)?, key(new, "LITELLM_NEW_SALT_KEY")?);
+    let cipher =
+        if snapshot.general.database.seal_with_gcm { Cipher::Aes256Gcm } else { Cipher::XSalsa20Poly1305 };
     with_store(which, async |store| {
-        let count = store.rotate_salt(&old, &new, Cipher::XSalsa20Poly1305, now()).await?;
+        let count = store.rotate_salt(&old, &new, cipher, now()).await?;
         say(&format!("{count} values sealed anew; set LITELLM_SALT_KEY to the new key before the next start"))
     })
 }

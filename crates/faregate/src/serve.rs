@@ -1,6 +1,7 @@
 //! `faregate`: from flags to a running gateway, and its end.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ use crate::master_key::{self, Rules};
 use crate::prices::Source;
 use crate::reload::Reloader;
 use crate::workers::Workers;
-use crate::{assemble, check, data_dir, logging};
+use crate::{assemble, check, data_dir, handover, logging, probe_port, web};
 
 /// Requests in flight get this long at shutdown when nobody says otherwise.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
@@ -102,15 +103,25 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     }
     let buckets = snapshot.litellm.prometheus_latency_buckets.as_deref().unwrap_or(&DEFAULT_BUCKETS);
     let stop = CancellationToken::new();
-    let (control, services) = Control::start(&snapshot, &data_dir, &stop).await?;
+    let (control, services) = Control::start(&snapshot, &data_dir, web::web(&upstream), &stop).await?;
     let gate = Arc::new(Gate::new(table, buckets, services));
     let (ask, asked) = mpsc::channel(16);
+    control.attend(&gate, &ask);
     let admin = Arc::new(control.admin(&catalog, master_key.clone(), ask));
     workers.runtimes().for_each(|runtime| gate.metrics.count_tasks_of(runtime));
 
     let acceptor = acceptor(&flags, &environment)?;
-    let listener = listen::bind(&host, port).await?;
+    let handover = environment.handover.then_some(data_dir.as_path());
+    let listener = listen::open(&host, port, handover).await?;
     let address = listener.local_addr()?;
+    let probes = CancellationToken::new();
+    if let Some(port) = environment.health_port {
+        let at = SocketAddr::new(address.ip(), port);
+        // Of two processes during an upgrade, the one that goes on is asked.
+        let until = if handover.is_some() { stop.clone() } else { probes.clone() };
+        let at = probe_port::start(at, Arc::clone(&gate), until)?;
+        tracing::info!(target: "faregate::listen", "probes are answered on http://{at} as well");
+    }
     let scheme = if acceptor.is_some() { "https" } else { "http" };
 
     // Signals and file changes count from the moment that the address is said.
@@ -131,8 +142,16 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         stored: Stored::default(),
         asked,
     };
-    reloader.take_stored().await;
+    if control.has_database() {
+        reloader.take_stored().await;
+    }
     let reloading = tokio::spawn(reloader.prepare(stop.clone())?);
+    let offering = match handover {
+        Some(data_dir) => {
+            Some(tokio::spawn(handover::offer(&listener, data_dir, &host, port, stop.clone())?))
+        }
+        None => None,
+    };
     let cut = CancellationToken::new();
     let signals = tokio::spawn(end_signals(stop.clone(), cut.clone())?);
     tracing::info!(target: "faregate::listen", "listening on {scheme}://{address}");
@@ -142,7 +161,11 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     listen::serve(listener, workers, gate, front, acceptor, stop, drain).await;
     signals.abort();
     reloading.await?;
+    if let Some(offering) = offering {
+        offering.await?;
+    }
     control.end().await;
+    probes.cancel();
     drop(demo);
     tracing::info!("stopped");
     Ok(())
@@ -188,7 +211,7 @@ fn front(flags: &Serve, environment: &ServeEnv, cut: CancellationToken) -> anyho
         page: match redirect.context("ROOT_REDIRECT_URL cannot be sent as a header")? {
             Some(target) => FrontPage::Redirect(target),
             None if environment.no_docs => FrontPage::None,
-            None => FrontPage::Routes,
+            None => FrontPage::Reference,
         },
         cut,
         admin: None,

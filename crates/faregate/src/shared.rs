@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use faregate_config::{RedisConfig, Snapshot};
+use faregate_gateway::checkup::{self, Checkups};
 use faregate_gateway::gate::limit_settings;
 use faregate_state::clock::Clock;
 use faregate_state::cooldown::{self, Cooldowns};
@@ -29,6 +30,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Deployments that rest.
     pub cooldowns: Cooldowns,
+    /// What health checks found.
+    pub checkups: Checkups,
     /// News of changes.
     pub invalidations: Invalidations,
     /// Who runs what must run once.
@@ -57,6 +60,7 @@ pub fn start(
         return Ok(Shared {
             limits: Limits::alone(limit_settings(), Arc::clone(clock)),
             cooldowns: Cooldowns::alone(Arc::clone(clock)),
+            checkups: Checkups::alone(Arc::clone(clock)),
             invalidations: Invalidations::alone(Arc::clone(clock)),
             leadership: Leadership::new(Arc::new(MemoryClaims::new(Arc::clone(clock))), Arc::clone(clock)),
             over: None,
@@ -72,8 +76,11 @@ pub fn start(
     let log = Arc::new(RedisLog::new(&redis.another(), cooldown::TOPIC));
     let (cooldowns, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(RedisLog::new(&redis.another(), checkup::TOPIC));
+    let (checkups, follow) = Checkups::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(RedisClaims::new(&redis)), Arc::clone(clock));
-    Ok(Shared { limits, cooldowns, invalidations, leadership, over: Some("redis") })
+    Ok(Shared { limits, cooldowns, checkups, invalidations, leadership, over: Some("redis") })
 }
 
 /// Replicas of one PostgreSQL agree through it.
@@ -92,8 +99,11 @@ fn over_database(
     let log = Arc::new(SqlLog { store: store.clone(), topic: cooldown::TOPIC });
     let (cooldowns, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(SqlLog { store: store.clone(), topic: checkup::TOPIC });
+    let (checkups, follow) = Checkups::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(SqlClaims(store.clone())), Arc::clone(clock));
-    Shared { limits, cooldowns, invalidations, leadership, over: Some("the database") }
+    Shared { limits, cooldowns, checkups, invalidations, leadership, over: Some("the database") }
 }
 
 /// `coordination_redis`, else `router_settings.redis_*`, else the cache's, else `REDIS_*`.

@@ -2,7 +2,7 @@
 //!
 //! Keys that are on the list are looked up as they come. Any other may have been made a moment ago by somebody whose
 //! news has not come yet, or by another gateway on the same database, so a few of them are looked up all the same:
-//! [`STRANGERS`] per second.
+//! [`STRANGERS`] per second. One that is found is on the list from then on.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use faregate_terms::KeyHash;
 use parking_lot::{Mutex, RwLock};
 
 /// Look-ups per second of keys that are not on the list.
-const STRANGERS: u32 = 20;
+const STRANGERS: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The list. It takes eight bytes and some room for each key.
@@ -57,6 +57,14 @@ impl KnownKeys {
         }
     }
 
+    /// A stranger turned out to be a key.
+    pub fn found(&self, hash: &KeyHash) {
+        let start = start_of(hash);
+        if !self.starts.read().contains(&start) {
+            self.starts.write().insert(start);
+        }
+    }
+
     /// Whether a key is worth a look-up at `now`.
     pub fn worth_asking(&self, hash: &KeyHash, now: Instant) -> bool {
         if !self.whole.load(Ordering::SeqCst) || self.starts.read().contains(&start_of(hash)) {
@@ -92,6 +100,9 @@ mod tests {
         assert!(!known.worth_asking(&hash(3), now));
         assert!(!known.hear(&Change::One(Subject::Key, hash(3).to_string().into())));
         assert!(known.worth_asking(&hash(3), now), "made since");
+        assert!(!known.worth_asking(&hash(5), now));
+        known.found(&hash(5));
+        assert!(known.worth_asking(&hash(5), now), "no stranger any more, whoever else comes");
         assert!(known.worth_asking(&hash(4), now + SECOND), "strangers get another second");
         assert!(known.hear(&Change::Everything));
         assert!((10..1000).all(|number| known.worth_asking(&hash(number), now)), "the list may be outdated");

@@ -1,5 +1,7 @@
 //! What the data plane asks for, answered by crates it does not know.
 
+mod access_groups;
+mod budget_windows;
 pub mod known_keys;
 pub mod principal;
 pub mod shared_sql;

@@ -23,6 +23,8 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
+use crate::adapters::access_groups::GroupModels;
+use crate::adapters::budget_windows::WindowSpend;
 use crate::adapters::known_keys::KnownKeys;
 
 /// Asks the database, on the runtime of the jobs, so that its connections have one home.
@@ -77,7 +79,7 @@ impl Rules {
         Some(UtcMillis::from_millis(next.as_millisecond()))
     }
 
-    fn window(&self, duration: Option<&str>, ends: Option<UtcMillis>, now: UtcMillis) -> Window {
+    pub(super) fn window(&self, duration: Option<&str>, ends: Option<UtcMillis>, now: UtcMillis) -> Window {
         let Some(schedule) = duration.and_then(|duration| self.schedule(duration)) else {
             return Window::Endless;
         };
@@ -85,7 +87,7 @@ impl Rules {
         Window::Calendar { ends, schedule: Arc::new(schedule) }
     }
 
-    fn budget(&self, scope: ScopeKey, max: PicoUsd, spent: PicoUsd, window: Window) -> Limit {
+    pub(super) fn budget(&self, scope: ScopeKey, max: PicoUsd, spent: PicoUsd, window: Window) -> Limit {
         let rule = if self.strict { Rule::Within } else { Rule::Below };
         Limit::budget(scope, max, spent, window).with_rule(rule)
     }
@@ -131,11 +133,14 @@ impl PrincipalSource for StoreSource {
             return then(Ok(None));
         }
         let (store, rules, now) = (self.store.clone(), self.rules.load_full(), self.now());
+        let known = Arc::clone(&self.known);
         self.runtime.spawn(async move {
-            let found = store.key_record(&hash.to_string(), now).await;
-            then(answer(
-                found.map(|record| record.map(|record| Build { rules: &rules, now }.caller(record))),
-            ));
+            let build = Build { rules: &rules, now };
+            let found = build.key(&store, &hash.to_string()).await;
+            if matches!(found, Ok(Some(_))) {
+                known.found(&hash);
+            }
+            then(answer(found));
         });
     }
 
@@ -194,11 +199,19 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn caller(&self, record: KeyRecord) -> Caller {
+    async fn key(&self, store: &Store, hash: &str) -> Result<Option<Caller>, StoreError> {
+        let Some(record) = store.key_record(hash, self.now).await? else { return Ok(None) };
+        let windows = WindowSpend::of(store, &record).await?;
+        let groups = GroupModels::of(store, &record).await?;
+        Ok(Some(self.caller(record, &windows, &groups)))
+    }
+
+    fn caller(&self, record: KeyRecord, windows: &WindowSpend, groups: &GroupModels) -> Caller {
         let mut limits = Vec::new();
         let mut model_limits = Vec::new();
         self.of_key(&record, &mut limits, &mut model_limits);
         self.of_others(&record, &mut limits, &mut model_limits);
+        windows.limit(self.rules, &record, self.now, &mut limits);
         let KeyRecord { key, team, user, organization, project, .. } = &record;
         let max_budget = key.max_budget.or(record.key_budget.as_ref().and_then(|budget| budget.max_budget));
         Caller {
@@ -207,7 +220,7 @@ impl Build<'_> {
                 && key.team_id.is_none(),
             blocked: blocked(&record),
             expires: key.expires,
-            grants: grants(&record),
+            grants: grants(&record, groups),
             aliases: aliases(&record),
             routes: key.allowed_routes.clone(),
             limits,
@@ -265,7 +278,6 @@ impl Build<'_> {
         let scope = ScopeKey::of(Scope::Key, key.token.as_str());
         self.bound(&scope, &bounds, reset_by_hand(&key.metadata), limits);
         self.of_models(&scope, &key.metadata, &key.model_max_budget, &key.model_spend, model_limits);
-        self.of_windows(&scope, &key.budget_limits, limits);
     }
 
     fn of_others(&self, record: &KeyRecord, limits: &mut Vec<Limit>, model_limits: &mut Vec<ModelLimit>) {
@@ -283,7 +295,6 @@ impl Build<'_> {
             let scope = ScopeKey::of(Scope::Team, team.team_id.as_str());
             self.bound(&scope, &bounds, reset_by_hand(&team.metadata), limits);
             self.of_models(&scope, &team.metadata, &team.model_max_budget, &team.model_spend, model_limits);
-            self.of_windows(&scope, &team.budget_limits, limits);
         }
         if let Some(user) = &record.user {
             self.of_user(user, record, limits, model_limits);
@@ -379,18 +390,6 @@ impl Build<'_> {
                 Window::Calendar { .. } | Window::Fixed(_) => Usd::default(),
             };
             limits.push(model_limit(model, self.rules.budget(per_model(model), max.0, spent.0, window)));
-        }
-    }
-
-    /// `budget_limits`: several budgets of one subject over windows of different length.
-    fn of_windows(&self, scope: &ScopeKey, windows: &Value, limits: &mut Vec<Limit>) {
-        for window in windows.as_array().into_iter().flatten() {
-            let max = window["max_budget"].as_f64().and_then(Usd::from_f64);
-            let duration = window["budget_duration"].as_str();
-            let (Some(max), Some(duration)) = (max, duration) else { continue };
-            let ends = window["reset_at"].as_str().and_then(|text| UtcMillis::parse(text).ok());
-            let window = self.rules.window(Some(duration), ends, self.now);
-            limits.push(self.rules.budget(scope.clone(), max.0, PicoUsd::ZERO, window));
         }
     }
 
@@ -547,13 +546,20 @@ fn grant(whose: Granter, models: &[String]) -> Option<Grant> {
 }
 
 /// The lists that must all allow a model. Source: compat, behaviour §2 step 7.
-fn grants(record: &KeyRecord) -> Vec<Grant> {
+fn grants(record: &KeyRecord, groups: &GroupModels) -> Vec<Grant> {
     let key = &record.key;
     // The team's own list is asked anyway.
     let by_team = key.models.iter().any(|model| model == "all-team-models") && record.team.is_some();
     let mut grants: Vec<Grant> = Vec::new();
-    grants.extend(grant(Granter::Key, &key.models).filter(|_| !by_team));
-    grants.extend(record.team.as_ref().and_then(|team| grant(Granter::Team, &team.models)));
+    let with = |grant: Option<Grant>, more: &[String]| {
+        grant.map(|mut grant| {
+            grant.models.extend_from_slice(more);
+            grant
+        })
+    };
+    grants.extend(with(grant(Granter::Key, &key.models).filter(|_| !by_team), &groups.key));
+    grants
+        .extend(with(record.team.as_ref().and_then(|team| grant(Granter::Team, &team.models)), &groups.team));
     let personal = record.user.as_ref().filter(|_| record.team.is_none());
     grants.extend(personal.and_then(|user| grant(Granter::User, &user.models)));
     grants.extend(record.organization.as_ref().and_then(|it| grant(Granter::Organization, &it.models)));

@@ -1,5 +1,7 @@
 //! What runs beside requests. Each job is a function in a file of its own; [`start`] is their list.
 
+pub mod alerts;
+mod check_health;
 mod recover;
 mod reset_budgets;
 mod retention;
@@ -12,11 +14,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use faregate_config::Snapshot;
-use faregate_gateway::gate::DatabaseStatus;
+use faregate_gateway::gate::{DatabaseStatus, Gate};
 use faregate_gateway::principals::Principals;
+use faregate_integrations::web::Web;
 use faregate_journal::{Journal, Recovery};
 use faregate_state::clock::Clock;
-use faregate_state::invalidate::Invalidations;
+use faregate_state::invalidate::{Change, Invalidations};
 use faregate_state::lease::Leadership;
 use faregate_state::limits::Limits;
 use faregate_store::Store;
@@ -51,8 +54,14 @@ pub struct Desk {
     pub status: Arc<DatabaseStatus>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where alerts are handed in.
+    pub bell: alerts::Bell,
+    /// The door out, for what is no model call.
+    pub web: Web,
     /// Ends the jobs.
     pub stop: CancellationToken,
+    /// Where processes of the data directory have their journals.
+    pub journals: PathBuf,
 }
 
 /// A journal that an earlier process left with something in it.
@@ -73,21 +82,37 @@ pub async fn prepare(desk: &Desk) {
 }
 
 /// Starts every job. The tracker ends when all have ended after `stop`.
-pub fn start(desk: &Desk, recovery: Recovery, left: Vec<Left>) -> TaskTracker {
+pub fn start(desk: &Desk, recovery: Recovery, left: Vec<Left>, heard: alerts::Heard) -> TaskTracker {
     let tracker = TaskTracker::new();
-    recover::settle_open(&desk.journal, &recovery);
+    drop(recover::settle_open(&desk.journal, &recovery));
     if !left.is_empty() {
         tracker.spawn(recover::take_over(desk.clone(), left));
     }
     tracker.spawn(settle::run(desk.clone()));
     tracker.spawn(hear(desk.clone()));
+    tracker.spawn(alerts::run(desk.clone(), heard));
     tracker.spawn(every("ping", Duration::from_secs(2), desk.clone(), ping));
     tracker.spawn(every("sweep", Duration::from_secs(30), desk.clone(), sweep));
     tracker.spawn(every("reset-budgets", Duration::from_secs(10), desk.clone(), reset_budgets::run));
+    tracker.spawn(every("take-over", Duration::from_secs(5), desk.clone(), recover::of_the_dead));
     tracker.spawn(every("list-keys", Duration::from_secs(600), desk.clone(), list_keys));
-    tracker.spawn(every("retention", Duration::from_secs(600), desk.clone(), retention::run));
+    tracker.spawn(every("retention", Duration::from_secs(60), desk.clone(), retention::run));
     tracker.close();
     tracker
+}
+
+/// Starts the jobs that work with the gate.
+pub fn attend(desk: &Desk, gate: &Arc<Gate>, tracker: &TaskTracker) {
+    tracker.spawn(check_health::record(desk.clone(), Arc::clone(gate)));
+    tracker.spawn(check_health::run(desk.clone(), Arc::clone(gate)));
+}
+
+/// What waited for a database that was away at the start.
+pub async fn caught_up(desk: &Desk, gate: &Arc<Gate>, tracker: &TaskTracker) {
+    prepare(desk).await;
+    list_keys(desk.clone()).await;
+    desk.principals.forget(&Change::Everything);
+    attend(desk, gate, tracker);
 }
 
 /// Drops what requests remember of what has changed.

@@ -25,7 +25,12 @@ pub async fn run(desk: Desk) {
     let now = now();
     // Periods that ended while nobody was there are not made up for.
     let next = |duration: &str, _| rules.next_reset(duration, now);
-    match desk.store.reset_due_budgets(now, &next).await {
+    let ended = async {
+        let mut ended = desk.store.reset_due_budgets(now, &next).await?;
+        ended.extend(desk.store.end_windows(now, &next).await?);
+        Ok::<_, StoreError>(ended)
+    };
+    match ended.await {
         Ok(reset) => {
             for subject in &reset {
                 desk.invalidations.publish(changed(subject.kind), &subject.id);

@@ -96,6 +96,9 @@ async fn book(desk: &Desk, batch: &[Receipt]) -> bool {
             for (call, why) in &settlement.rejected {
                 tracing::error!(%call, why, "the database does not take this receipt");
             }
+            if settlement.booked > 0 && desk.snapshot.load().general.alerts.wants("budget_alerts") {
+                desk.bell.spent(batch);
+            }
             tracing::debug!(
                 booked = settlement.booked,
                 duplicates = settlement.duplicates,

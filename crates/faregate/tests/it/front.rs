@@ -21,11 +21,15 @@ fn demo(variables: &[(&str, &str)], args: &[&str]) -> (TempDir, Running, String)
 }
 
 #[test]
-fn the_front_page_lists_the_routes_unless_told_otherwise() {
+fn the_front_page_is_the_reference_unless_told_otherwise() {
     let (_folder, running, _) = demo(&[], &[]);
     let page = running.call("GET", "/", "none", b"");
     assert_eq!(page.status, 200);
-    assert!(page.head.contains("text/html") && page.body.contains("/v1/chat/completions"), "{}", page.body);
+    assert!(page.head.contains("text/html") && page.body.contains("\"/openapi.json\""), "{}", page.body);
+    let document = running.call("GET", "/openapi.json", "none", b"").json();
+    for path in ["/v1/chat/completions", "/v1beta/models/{model}:generateContent", "/key/generate"] {
+        assert!(document["paths"][path]["post"]["summary"].is_string(), "{path}");
+    }
     assert_eq!(running.call("POST", "/", "none", b"").status, 405);
     let (_folder, running, _) = demo(&[("NO_DOCS", "true")], &[]);
     assert_eq!(running.call("GET", "/", "none", b"").status, 404);
@@ -40,7 +44,7 @@ fn server_root_path_is_in_front_of_every_route() {
     let (_folder, running, key) = demo(&[("SERVER_ROOT_PATH", "/llm/")], &[]);
     assert_eq!(running.call("GET", "/llm/v1/models", &key, b"").status, 200);
     assert_eq!(running.call("GET", "/v1/models", &key, b"").status, 404);
-    assert!(running.call("GET", "/llm", &key, b"").body.contains("<code>/llm/v1/chat/completions"));
+    assert!(running.call("GET", "/llm", &key, b"").body.contains("\"/llm/openapi.json\""));
 }
 
 #[test]

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
+mod alerts;
+mod cluster;
 mod control;
 mod crash;
+mod database_away;
 mod front;
+mod health;
 mod in_flight;
 mod login;
 mod outage;
@@ -12,9 +16,12 @@ mod process;
 mod reconcile;
 mod replicas;
 mod requests;
+mod rotate_salt;
 mod serving;
 mod starting;
 mod stored;
 mod strangers;
 mod transcript;
+mod unified_groups;
+mod upgrades;
 mod upstream;

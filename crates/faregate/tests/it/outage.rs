@@ -20,7 +20,7 @@ use crate::process::{Running, faregate};
 const MASTER: &str = "sk-outage-master-key-0123456789";
 
 /// A line to the server of a URL, and the URL that leads over it.
-async fn line(url: &str) -> (Line, String) {
+pub async fn line(url: &str) -> (Line, String) {
     let (head, rest) = url.split_once("://").unwrap();
     let authority = rest.split(['/', '?']).next().unwrap();
     let server = authority.rsplit('@').next().unwrap();
@@ -29,7 +29,7 @@ async fn line(url: &str) -> (Line, String) {
     (line, format!("{head}://{through}"))
 }
 
-fn outage() -> Duration {
+pub fn outage() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "how long this test takes; the gateway does not read it")]
     let seconds = std::env::var("FAREGATE_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(2))

@@ -8,6 +8,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use faregate_admin::answers;
+use http::Method;
+
 /// Long enough for a busy machine; reached only by a failing test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,8 +48,13 @@ impl Running {
     }
 
     /// The same for a command with more to it.
-    pub fn of(mut command: Command) -> Self {
-        command.args(["--host", "127.0.0.1", "--port", "0"]).stdin(Stdio::null()).stderr(Stdio::piped());
+    pub fn of(command: Command) -> Self {
+        Self::with_input(command, Stdio::null())
+    }
+
+    /// The same with something to read.
+    pub fn with_input(mut command: Command, input: Stdio) -> Self {
+        command.args(["--host", "127.0.0.1", "--port", "0"]).stdin(input).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (send, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -93,7 +101,15 @@ impl Running {
 
     /// Sends one request; answers status, head and body.
     pub fn call(&self, method: &str, path: &str, key: &str, body: &[u8]) -> Answer {
-        self.call_declared(method, path, key, body, body.len())
+        let answer = self.call_declared(method, path, key, body, body.len());
+        if answer.status == 200
+            && let Ok(json) = serde_json::from_str(&answer.body)
+        {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let path = path.split('?').next().unwrap();
+            assert_eq!(answers::check(&method, path, &json), Ok(()));
+        }
+        answer
     }
 
     /// The same with a body length that is only claimed.

@@ -44,6 +44,6 @@ async fn ten_thousand_made_up_keys_are_refused_without_asking_the_database_for_m
         }
     }
     // A slow machine may need more than the one second that these are for.
-    assert!((1..=200).contains(&asked) && refused >= 9_800, "{asked} asked for, {refused} refused");
+    assert!((1..=500).contains(&asked) && refused >= 9_500, "{asked} asked for, {refused} refused");
     assert!(ask(real).recv().unwrap().is_err(), "a real key is looked up at once");
 }
