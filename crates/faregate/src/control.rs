@@ -105,7 +105,7 @@ impl Control {
         let services = Services {
             database: Some(desk.status.clone()),
             principals: Some(principals),
-            journal: Some(journal),
+            journal: (!snapshot.general.database.no_booking).then_some(journal),
             limits: shared.limits,
             cooldowns: shared.cooldowns,
             checkups: shared.checkups,

@@ -25,6 +25,8 @@ pub struct DatabaseSettings {
     pub write_every: Option<Duration>,
     /// No rows in the request log.
     pub no_request_log: bool,
+    /// Requests are not booked at all: no journal, no totals, no rows. Limits count while the process lives.
+    pub no_booking: bool,
     /// No budget is reset.
     pub no_reset: bool,
     /// Prompts and answers go to the request log.
@@ -56,6 +58,7 @@ impl DatabaseSettings {
             keep_schema: fields.flag("disable_prisma_schema_update").unwrap_or_default(),
             write_every: fields.seconds("proxy_batch_write_at"),
             no_request_log: fields.flag("disable_spend_logs").unwrap_or_default(),
+            no_booking: fields.flag("disable_spend_updates").unwrap_or_default(),
             no_reset: fields.flag("disable_reset_budget").unwrap_or_default(),
             store_prompts: fields.flag("store_prompts_in_spend_logs").unwrap_or_default(),
             keep_logs_for: fields

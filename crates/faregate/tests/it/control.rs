@@ -121,3 +121,25 @@ fn the_database_is_backed_up_restored_and_checked_by_hand() {
     let running = Running::start(folder.path(), &[]);
     assert_eq!(running.chat("demo", &key).status, 200, "the key came along");
 }
+
+#[test]
+fn without_spend_updates_requests_are_served_and_not_booked() {
+    let folder = tempdir().unwrap();
+    fs::write(
+        folder.path().join("config.yaml"),
+        "general_settings: {disable_spend_updates: true}\nmodel_list:\n  - model_name: demo\n    \
+         litellm_params: {model: openai/gpt-4o, api_key: sk-x, mock_response: hello}\n",
+    )
+    .unwrap();
+    let logged = |args: &[&str]| {
+        let mut running = Running::start(folder.path(), args);
+        let admin = master(folder.path());
+        assert_eq!(running.chat("demo", &made(&running, &admin, &json!({}))).status, 200);
+        running.signal("TERM");
+        assert_eq!(running.ended(), Some(0), "everything is booked at the end");
+        let running = Running::start(folder.path(), &[]);
+        running.call("GET", "/spend/logs/ui?page_size=10", &admin, b"").json()["total"].clone()
+    };
+    assert_eq!(logged(&["--config", "config.yaml"]), json!(0));
+    assert_eq!(logged(&[]), json!(1), "the setting is what made the difference");
+}
