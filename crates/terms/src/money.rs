@@ -54,7 +54,12 @@ impl PicoUsd {
     /// The nearest double, for JSON numbers at the API edge only.
     pub fn to_f64(self) -> f64 {
         // Parsing the exact decimal text gives the correctly rounded double.
-        self.to_string().parse().unwrap_or(f64::NAN)
+        self.text().as_str().parse().unwrap_or(f64::NAN)
+    }
+
+    /// Plain decimal dollars without exponent or trailing zeros, e.g. `0.000015`, without an allocation.
+    pub fn text(self) -> DecimalText {
+        DecimalText::of(self.0, PICO_DIGITS.unsigned_abs() as usize)
     }
 
     /// Multiplies by the exact ratio `numerator / denominator`, rounding half to even. A zero
@@ -106,11 +111,26 @@ impl Price {
 
     /// The nearest double, for JSON numbers at the API edge only.
     pub fn to_f64(self) -> f64 {
-        self.to_string().parse().unwrap_or(f64::NAN)
+        self.text().as_str().parse().unwrap_or(f64::NAN)
+    }
+
+    /// Plain decimal dollars, as [`PicoUsd::text`].
+    pub fn text(self) -> DecimalText {
+        DecimalText::of(self.0, PRICE_DIGITS.unsigned_abs() as usize)
     }
 }
 
 fn div_half_even(value: i128, by: i128) -> i128 {
+    // Almost all amounts are short, and long division is slow.
+    if let (Ok(value), Ok(by)) = (i64::try_from(value), i64::try_from(by))
+        && value != i64::MIN
+    {
+        let (quotient, rest) = (value / by, value % by);
+        let away = if (value < 0) == (by < 0) { 1 } else { -1 };
+        let (twice, whole) = (u128::from(rest.unsigned_abs()) * 2, u128::from(by.unsigned_abs()));
+        let step = twice > whole || (twice == whole && quotient % 2 != 0);
+        return i128::from(quotient) + if step { away } else { 0 };
+    }
     let (quotient, rest) = (value / by, value % by);
     let twice = rest.unsigned_abs().saturating_mul(2);
     let away = if (value < 0) == (by < 0) { 1 } else { -1 };
@@ -161,31 +181,65 @@ fn decimal(text: &str, scale: i32) -> Result<i128, BadAmount> {
     Ok(if negative { -magnitude } else { magnitude })
 }
 
-fn write_decimal(value: i128, digits: u32, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let unit = 10u128.pow(digits);
-    let magnitude = value.unsigned_abs();
-    if value < 0 {
-        out.write_str("-")?;
+/// An amount as decimal text.
+#[derive(Debug, Clone, Copy)]
+pub struct DecimalText {
+    bytes: [u8; Self::MOST],
+    start: usize,
+    end: usize,
+}
+
+impl DecimalText {
+    /// Sign, 39 digits of an `i128`, point, and the zero before it.
+    const MOST: usize = 42;
+
+    /// `value / 10^digits`, exactly. Written from its end to its beginning.
+    fn of(value: i128, digits: usize) -> Self {
+        let mut text = Self { bytes: [0; Self::MOST], start: Self::MOST, end: Self::MOST };
+        let mut left = value.unsigned_abs();
+        let mut place = 0;
+        while place <= digits || left > 0 {
+            let digit;
+            (left, digit) = match u64::try_from(left) {
+                Ok(short) => (u128::from(short / 10), short % 10),
+                Err(_) => (left / 10, (left % 10) as u64),
+            };
+            if place == digits && text.end > text.start {
+                text.push(b'.');
+            }
+            // Zeros at the end of a fraction say nothing.
+            if place >= digits || digit != 0 || text.end > text.start {
+                text.push(b'0' + digit as u8);
+            }
+            place += 1;
+        }
+        if value < 0 {
+            text.push(b'-');
+        }
+        text
     }
-    let fraction = format!("{:0width$}", magnitude % unit, width = digits as usize);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() {
-        write!(out, "{}", magnitude / unit)
-    } else {
-        write!(out, "{}.{fraction}", magnitude / unit)
+
+    fn push(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..self.end]).unwrap_or_default()
     }
 }
 
 impl fmt::Display for PicoUsd {
     /// Plain decimal dollars without exponent or trailing zeros, e.g. `0.000015`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_decimal(self.0, PICO_DIGITS.unsigned_abs(), out)
+        out.write_str(self.text().as_str())
     }
 }
 
 impl fmt::Display for Price {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_decimal(self.0, PRICE_DIGITS.unsigned_abs(), out)
+        out.write_str(self.text().as_str())
     }
 }
 
@@ -237,7 +291,7 @@ impl Sum for Price {
 impl Serialize for PicoUsd {
     /// As decimal text, so that no reader rounds it by accident.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text().as_str())
     }
 }
 
@@ -287,7 +341,30 @@ mod tests {
         assert_eq!(PicoUsd(10).scaled(1, 4), PicoUsd(2));
     }
 
+    #[test]
+    fn amounts_are_written_plainly_whatever_their_size() {
+        for (pico, text) in [
+            (0, "0"),
+            (1, "0.000000000001"),
+            (-15_000_000, "-0.000015"),
+            (10_000_000_000_000, "10"),
+            (1_234_500_000_000, "1.2345"),
+            (i128::MAX, "170141183460469231731687303.715884105727"),
+            (i128::MIN, "-170141183460469231731687303.715884105728"),
+        ] {
+            assert_eq!(PicoUsd(pico).to_string(), text);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn short_and_long_division_round_alike(value in -1_000_000i64..1_000_000, by in 1i64..1_000) {
+            // The same ratio, once within 64 bits and once beyond them.
+            let far = i128::from(i64::MAX);
+            let (value, by) = (i128::from(value), i128::from(by));
+            prop_assert_eq!(div_half_even(value, by), div_half_even(value * far, by * far));
+        }
+
         #[test]
         fn text_and_amount_round_trip(pico in -1_000_000_000_000_000_000i128..1_000_000_000_000_000_000) {
             prop_assert_eq!(PicoUsd::parse(&PicoUsd(pico).to_string()), Ok(PicoUsd(pico)));

@@ -58,6 +58,8 @@ struct Sums {
     charged: bool,
     /// Something was used that has none.
     missing: bool,
+    /// Tokens have a price, whether any were used or not.
+    by_tokens: bool,
 }
 
 impl Sums {
@@ -95,8 +97,7 @@ pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option
         return None;
     }
     // A model billed by units, of which none were counted: that is not the same as free.
-    let by_tokens = rates.input().or_else(|| rates.output()).is_some();
-    if !by_tokens && !other.charged && !tools.charged {
+    if !sums.by_tokens && !other.charged && !tools.charged {
         return None;
     }
     sums.input += other.input;
@@ -108,17 +109,18 @@ pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option
 
 /// Prices every token once: cached and written ones first, then the special kinds among the rest.
 fn tokens(usage: &Usage, rates: &Rates<'_>) -> Sums {
-    let mut sums = Sums::default();
     let (input, output) = (rates.input(), rates.output());
+    let mut sums = Sums { by_tokens: input.is_some() || output.is_some(), ..Sums::default() };
     let (fresh_text, [audio, image, video]) =
         split(usage.input_fresh(), [usage.input_audio, usage.input_image, usage.input_video]);
     let (plain, [reasoning, output_audio, output_image]) =
         split(usage.output, [usage.reasoning, usage.output_audio, usage.output_image]);
-    let mut charge = |part: fn(&mut Sums) -> &mut Price, count: u64, price: Option<Price>| {
+    // Most requests have tokens of two kinds: the others' prices are not looked for.
+    let mut charge = |part: fn(&mut Sums) -> &mut Price, count: u64, price: &dyn Fn() -> Option<Price>| {
         if count == 0 {
             return;
         }
-        match price {
+        match price() {
             Some(price) => {
                 *part(&mut sums) += price.times(count);
                 sums.charged = true;
@@ -126,19 +128,19 @@ fn tokens(usage: &Usage, rates: &Rates<'_>) -> Sums {
             None => sums.missing = true,
         }
     };
-    charge(|s| &mut s.input, fresh_text, input);
-    charge(|s| &mut s.input, audio, rates.or(PriceKind::InputAudioToken, input));
-    charge(|s| &mut s.input, image, rates.or(PriceKind::InputImageToken, input));
-    charge(|s| &mut s.input, video, rates.or(PriceKind::InputVideoToken, input));
-    charge(|s| &mut s.cache_read, usage.cache_read, rates.cache_read());
-    charge(|s| &mut s.cache_creation, usage.cache_write_5m, rates.cache_write());
-    charge(|s| &mut s.cache_creation, usage.cache_write_1h, rates.cache_write_1h());
-    charge(|s| &mut s.output, plain, output);
-    charge(|s| &mut s.reasoning, reasoning, rates.reasoning());
-    charge(|s| &mut s.output, output_audio, rates.or(PriceKind::OutputAudioToken, output));
-    charge(|s| &mut s.output, output_image, rates.or(PriceKind::OutputImageToken, output));
+    charge(|s| &mut s.input, fresh_text, &|| input);
+    charge(|s| &mut s.input, audio, &|| rates.or(PriceKind::InputAudioToken, input));
+    charge(|s| &mut s.input, image, &|| rates.or(PriceKind::InputImageToken, input));
+    charge(|s| &mut s.input, video, &|| rates.or(PriceKind::InputVideoToken, input));
+    charge(|s| &mut s.cache_read, usage.cache_read, &|| rates.cache_read());
+    charge(|s| &mut s.cache_creation, usage.cache_write_5m, &|| rates.cache_write());
+    charge(|s| &mut s.cache_creation, usage.cache_write_1h, &|| rates.cache_write_1h());
+    charge(|s| &mut s.output, plain, &|| output);
+    charge(|s| &mut s.reasoning, reasoning, &|| rates.reasoning());
+    charge(|s| &mut s.output, output_audio, &|| rates.or(PriceKind::OutputAudioToken, output));
+    charge(|s| &mut s.output, output_image, &|| rates.or(PriceKind::OutputImageToken, output));
     // Providers that do not price citations do not bill them.
-    charge(|s| &mut s.input, usage.citation, rates.or(PriceKind::CitationToken, Some(Price::ZERO)));
+    charge(|s| &mut s.input, usage.citation, &|| rates.or(PriceKind::CitationToken, Some(Price::ZERO)));
     sums
 }
 

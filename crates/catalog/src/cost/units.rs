@@ -17,16 +17,17 @@ pub(super) struct Charges {
 }
 
 impl Charges {
-    fn count(&mut self, side: Side, count: u64, price: Option<Price>) {
+    /// What was not used has no price looked for: that is almost everything in almost every request.
+    fn count(&mut self, side: Side, count: u64, price: impl FnOnce() -> Option<Price>) {
         if count > 0 {
-            self.add(side, price.map(|price| price.times(count)));
+            self.add(side, price().map(|price| price.times(count)));
         }
     }
 
-    fn time(&mut self, side: Side, time: Duration, price: Option<Price>) {
+    fn time(&mut self, side: Side, time: Duration, price: impl FnOnce() -> Option<Price>) {
         if !time.is_zero() {
             let micros = i128::try_from(time.as_micros()).unwrap_or(i128::MAX);
-            self.add(side, price.map(|price| price.scaled(micros, 1_000_000)));
+            self.add(side, price().map(|price| price.scaled(micros, 1_000_000)));
         }
     }
 
@@ -74,34 +75,36 @@ pub(super) fn charge(prices: &UnitPrices<'_>, usage: &Usage, units: &Units, by_t
     use PriceKind as K;
     let mut sum = Charges::default();
     // A fee per call exists for a few models only; its absence says nothing.
-    if prices.of(K::Request).is_some() {
-        sum.count(Side::Input, units.requests, prices.of(K::Request));
+    if let Some(price) = prices.of(K::Request) {
+        sum.count(Side::Input, units.requests, || Some(price));
     }
     if !by_tokens {
-        sum.count(Side::Input, units.input_characters, prices.of(K::InputCharacter));
+        sum.count(Side::Input, units.input_characters, || prices.of(K::InputCharacter));
         // Speech is billed by what is read; few lists price what is spoken as well.
         if let Some(price) = prices.of(K::OutputCharacter) {
-            sum.count(Side::Output, units.output_characters, Some(price));
+            sum.count(Side::Output, units.output_characters, || Some(price));
         }
         let (side, price) = processing(prices);
-        sum.time(side, units.seconds, price);
+        sum.time(side, units.seconds, || price);
     }
-    sum.time(Side::Input, units.input_audio, prices.of(K::InputAudioSecond));
-    sum.time(Side::Input, units.input_video, video_input(prices, units.input_video));
-    sum.time(Side::Output, units.video, video_output(prices, units.resolution));
+    sum.time(Side::Input, units.input_audio, || prices.of(K::InputAudioSecond));
+    sum.time(Side::Input, units.input_video, || video_input(prices, units.input_video));
+    sum.time(Side::Output, units.video, || video_output(prices, units.resolution));
     if usage.input_image == 0 {
-        sum.count(Side::Input, units.input_images, prices.of(K::InputImage));
+        sum.count(Side::Input, units.input_images, || prices.of(K::InputImage));
     }
-    let image_tokens = usage.output_image > 0 || (by_tokens && prices.of(K::OutputImageToken).is_some());
-    if !image_tokens {
-        images(prices, units, &mut sum);
+    if units.images > 0 || units.output_pixels > 0 {
+        let by_image_tokens = by_tokens && prices.of(K::OutputImageToken).is_some();
+        if usage.output_image == 0 && !by_image_tokens {
+            images(prices, units, &mut sum);
+        }
     }
-    sum.count(Side::Input, units.input_pixels, prices.of(K::InputPixel));
-    sum.count(Side::Input, units.queries, query(prices, units.max_results));
-    sum.count(Side::Input, units.pages, prices.of(K::OcrPage));
-    sum.count(Side::Input, units.annotated_pages, prices.of(K::AnnotationPage));
-    sum.count(Side::Input, units.credits, prices.of(K::OcrCredit));
-    sum.count(Side::Input, units.text_messages, prices.of(K::TextMessage));
+    sum.count(Side::Input, units.input_pixels, || prices.of(K::InputPixel));
+    sum.count(Side::Input, units.queries, || query(prices, units.max_results));
+    sum.count(Side::Input, units.pages, || prices.of(K::OcrPage));
+    sum.count(Side::Input, units.annotated_pages, || prices.of(K::AnnotationPage));
+    sum.count(Side::Input, units.credits, || prices.of(K::OcrCredit));
+    sum.count(Side::Input, units.text_messages, || prices.of(K::TextMessage));
     sum
 }
 
@@ -157,9 +160,9 @@ fn images(prices: &UnitPrices<'_>, units: &Units, sum: &mut Charges) {
         .or_else(|| prices.of(PriceKind::InputImage));
     let per_pixel = prices.of(PriceKind::OutputPixel).or_else(|| prices.of(PriceKind::InputPixel));
     if each.is_none() && units.output_pixels > 0 && per_pixel.is_some() {
-        sum.count(Side::Output, units.output_pixels, per_pixel);
+        sum.count(Side::Output, units.output_pixels, || per_pixel);
     } else {
-        sum.count(Side::Output, units.images, each);
+        sum.count(Side::Output, units.images, || each);
     }
 }
 
@@ -179,14 +182,17 @@ pub(super) struct Tools {
 }
 
 pub(super) fn tools(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Tools {
-    let used = [
-        ("web search", searches(prices, usage, context.provider), search_price(prices, context.search_size)),
-        ("maps grounding", context.units.maps_queries, prices.flat(PriceKind::MapsQuery)),
-        ("code interpreter", context.units.code_sessions, prices.flat(PriceKind::CodeInterpreterSession)),
+    type Priced<'a> = (&'static str, u64, &'a dyn Fn() -> Option<Price>);
+    let used: [Priced<'_>; 3] = [
+        ("web search", searches(prices, usage, context.provider), &|| {
+            search_price(prices, context.search_size)
+        }),
+        ("maps grounding", context.units.maps_queries, &|| prices.flat(PriceKind::MapsQuery)),
+        ("code interpreter", context.units.code_sessions, &|| prices.flat(PriceKind::CodeInterpreterSession)),
     ];
     let mut tools = Tools::default();
     for (name, count, price) in used.into_iter().filter(|(_, count, _)| *count > 0) {
-        match price {
+        match price() {
             Some(price) => {
                 tools.amount += price.times(count);
                 tools.charged = true;
