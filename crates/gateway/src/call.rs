@@ -99,6 +99,9 @@ pub struct Labels {
     pub session: Option<String>,
 }
 
+/// What names of headers that are addressed to the gateway begin with.
+const OUR_HEADERS: &str = "x-litellm-";
+
 /// Members that are addressed to the gateway and never reach a provider. Source: compat, behaviour §5.
 pub const GATEWAY_MEMBERS: &[&str] = &[
     "additional_drop_params",
@@ -288,7 +291,12 @@ impl Options {
         let seconds = |key: &str| {
             envelope.get::<f64>(key).filter(|s| s.is_finite() && *s > 0.0).map(Duration::from_secs_f64)
         };
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        // Most clients send none: then there is no need to look for each.
+        let speaks_to_us = headers.keys().any(|name| name.as_str().starts_with(OUR_HEADERS));
+        let header = |name: &str| {
+            let value = speaks_to_us.then(|| headers.get(name)).flatten()?;
+            value.to_str().ok()
+        };
         let header_seconds = |name: &str| {
             header(name)
                 .and_then(|text| text.parse::<f64>().ok())
@@ -314,7 +322,7 @@ impl Options {
             additional_drop_params: envelope.get("additional_drop_params").unwrap_or_default(),
             allowed_openai_params: envelope.get("allowed_openai_params").unwrap_or_default(),
             extra_headers,
-            labels: Labels::read(envelope, headers),
+            labels: Labels::read(envelope, header),
             cache: envelope.get("cache"),
             caching: envelope.get("caching"),
             steering: Steering::read(envelope),
@@ -334,9 +342,9 @@ struct Metadata {
 
 impl Labels {
     /// Source: compat, behaviour §4 and §5.
-    fn read(envelope: &Envelope, headers: &HeaderMap) -> Self {
+    fn read<'h>(envelope: &Envelope, header: impl Fn(&str) -> Option<&'h str>) -> Self {
         let header = |name: &str| {
-            let text = headers.get(name)?.to_str().ok()?.trim();
+            let text = header(name)?.trim();
             (!text.is_empty()).then(|| text.to_owned())
         };
         let member = |name: &str| envelope.get::<String>(name).filter(|text| !text.is_empty());

@@ -1,10 +1,12 @@
 //! Whom a finished request is booked on, and what its log line says beyond use and cost.
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use crate::{PicoUsd, UtcMillis};
 
 /// Everybody whose spend a request adds to. All texts are ids unless they say otherwise.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {
@@ -29,8 +31,10 @@ pub struct Account {
     /// The agent that called.
     pub agent: Option<String>,
     /// Tags of key, team and request, merged, in order, each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Model access groups with a budget that the model belongs to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub access_groups: Vec<String>,
     /// The conversation the request is part of.
     pub session: Option<String>,
@@ -41,6 +45,7 @@ pub struct Account {
 }
 
 /// When a request ran, by the wall clock.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WallTimes {
     /// Arrival.
@@ -52,6 +57,7 @@ pub struct WallTimes {
 }
 
 /// What the request log holds beyond the receipt's own fields.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogFacts {

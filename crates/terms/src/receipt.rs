@@ -125,6 +125,7 @@ pub struct Receipt {
     /// Every call made, in order.
     pub attempts: Vec<AttemptNote>,
     /// What the translation could not carry, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     /// True for a streamed answer.
     pub stream: bool,

@@ -57,14 +57,15 @@ impl Body {
 
     /// The whole body, at most `limit` bytes. A body that came in one piece is not copied.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, SendError> {
-        let too_large = SendError::TooLarge { host: self.host.to_string(), limit };
+        let host = Arc::clone(&self.host);
+        let too_large = || SendError::TooLarge { host: host.to_string(), limit };
         let declared = self.size_hint().lower();
         if declared > limit as u64 {
-            return Err(too_large);
+            return Err(too_large());
         }
         let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
         if first.len() > limit {
-            return Err(too_large);
+            return Err(too_large());
         }
         if self.is_end_stream() {
             return Ok(first);
@@ -74,7 +75,7 @@ impl Body {
         whole.extend_from_slice(&first);
         while let Some(next) = self.chunk().await.transpose()? {
             if whole.len() + next.len() > limit {
-                return Err(too_large);
+                return Err(too_large());
             }
             whole.extend_from_slice(&next);
         }

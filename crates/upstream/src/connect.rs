@@ -180,12 +180,15 @@ fn proxy_failed(error: &(dyn Error + 'static)) -> RouteError {
     }))
 }
 
-/// Which targets go through which proxy.
+/// Which targets go through which proxy; nothing where there is no proxy.
 #[derive(Clone)]
-pub(crate) struct ProxyRoutes(Arc<Matcher>);
+pub(crate) struct ProxyRoutes(Option<Arc<Matcher>>);
 
 impl ProxyRoutes {
     pub(crate) fn new(proxies: &Proxies) -> Result<Self, BuildError> {
+        if proxies.http.is_none() && proxies.https.is_none() {
+            return Ok(Self(None));
+        }
         let mut builder = Matcher::builder();
         if let Some(url) = &proxies.http {
             check_proxy("HTTP_PROXY", url.expose())?;
@@ -198,14 +201,15 @@ impl ProxyRoutes {
         if let Some(hosts) = &proxies.no {
             builder = builder.no(hosts.as_str());
         }
-        Ok(Self(Arc::new(builder.build())))
+        Ok(Self(Some(Arc::new(builder.build()))))
     }
 
     fn intercept(&self, target: &Uri) -> Option<Intercept> {
+        let proxies = self.0.as_ref()?;
         if target.host().is_some_and(is_link_local) {
             return None;
         }
-        self.0.intercept(target)
+        proxies.intercept(target)
     }
 
     /// The `proxy-authorization` of a request that a proxy gets in absolute form.
@@ -240,8 +244,9 @@ fn is_link_local(host: &str) -> bool {
 /// Host and port of a URL, for messages and counters; leaves out what else an authority may hold.
 pub(crate) fn host_of(url: &Uri) -> String {
     let host = url.host().unwrap_or_default();
-    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
-    format!("{host}:{port}")
+    let usual = if url.scheme_str() == Some("http") { "80" } else { "443" };
+    let port = url.port();
+    [host, ":", port.as_ref().map_or(usual, |port| port.as_str())].concat()
 }
 
 /// How many connections are open, by target.

@@ -94,14 +94,13 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn name(&mut self, name: &str) {
-        match self.form {
-            Form::Json => {
-                let _ = write!(self.text, r#","{name}":"#);
-            }
-            Form::Text if name == "message" => self.text.push(' '),
-            Form::Text => {
-                let _ = write!(self.text, " {name}=");
-            }
+        let (before, after) = match self.form {
+            Form::Json => (",\"", "\":"),
+            Form::Text if name == "message" => return self.text.push(' '),
+            Form::Text => (" ", "="),
+        };
+        for part in [before, name, after] {
+            self.text.push_str(part);
         }
     }
 

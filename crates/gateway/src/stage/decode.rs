@@ -94,10 +94,8 @@ pub fn decode(
         )));
     };
     let envelope = Envelope::index(body)?;
-    if !allow_client_credentials
-        && let Some(banned) = BANNED_MEMBERS.iter().find(|member| envelope.has(member))
-    {
-        return Err(Refusal::BannedMember((*banned).to_owned()));
+    if !allow_client_credentials && let Some(banned) = envelope.members_among(BANNED_MEMBERS).next() {
+        return Err(Refusal::BannedMember(banned.to_owned()));
     }
     let model = model(&arrival, &envelope)?;
     let stream = match operation {
@@ -127,11 +125,7 @@ pub fn decode(
 /// OpenAI takes `metadata` only of stored completions, and LiteLLM's clients put tags and trace ids there,
 /// so it goes on with `store: true` alone.
 fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<Envelope, Refusal> {
-    let mut edits: Vec<Edit> = GATEWAY_MEMBERS
-        .iter()
-        .filter(|member| envelope.has(member))
-        .map(|member| Edit::Remove(member))
-        .collect();
+    let mut edits: Vec<Edit> = envelope.members_among(GATEWAY_MEMBERS).map(Edit::Remove).collect();
     if operation == Operation::ChatCompletions
         && envelope.has("metadata")
         && envelope.raw("store") != Some(b"true")

@@ -53,8 +53,11 @@ pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> (Res
     }
 }
 
+/// Headers of an answer for which there is room from the start: ours, the key's limits, the provider's.
+const HEADERS: usize = 48;
+
 fn stream_head(call: &Call) -> HeaderMap {
-    let mut out = HeaderMap::with_capacity(24);
+    let mut out = HeaderMap::with_capacity(HEADERS);
     let kind = call.client.stream_type(call.alt_sse);
     out.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -102,14 +105,14 @@ fn whole(
     upstream: &HeaderMap,
 ) -> (Response<Body>, Recorded) {
     admitted.meter.output_bytes = body.len() as u64;
-    let mut headers = HeaderMap::with_capacity(24);
+    let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let cost = admitted.meter.price();
     describe(call, &admitted, upstream, &mut headers);
     if let Some(cost) = cost {
-        let cost = cost.to_string();
-        put(&mut headers, &labels::COST, &cost);
-        put(&mut headers, &labels::COST_ORIGINAL, &cost);
+        let cost = cost.text();
+        put(&mut headers, &labels::COST, cost.as_str());
+        put(&mut headers, &labels::COST_ORIGINAL, cost.as_str());
     }
     admitted.complete();
     if let Some(transcript) = &mut admitted.meter.transcript {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -14,7 +15,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::RwLock;
 
-use faregate_state::limits::{Meter, Scope, Standing};
+use faregate_state::limits::{Meter, SCOPES, Scope, Standing, TokenKind};
 use faregate_terms::PicoUsd;
 
 use crate::call::Call;
@@ -114,7 +115,7 @@ fn limits(admitted: &Admitted, out: &mut HeaderMap) {
             }
         }
         if let Some(max) = shown.max_budget {
-            put(out, &KEY_BUDGET, &max.to_string());
+            put(out, &KEY_BUDGET, max.text().as_str());
         }
     }
     let Some(held) = &admitted.held else { return };
@@ -124,23 +125,29 @@ fn limits(admitted: &Admitted, out: &mut HeaderMap) {
             if scope.scope == Scope::Key && scope.model.is_none() {
                 // This request's own part, as far as it is known by now.
                 let own = admitted.meter.cost.flatten().unwrap_or(PicoUsd::ZERO);
-                put(out, &KEY_SPEND, &(PicoUsd::from_pico(standing.spent) + own).to_string());
+                put(out, &KEY_SPEND, (PicoUsd::from_pico(standing.spent) + own).text().as_str());
             }
             continue;
         }
-        let (word, what) = (scope.word(), meter.word());
-        for (name, value) in [
-            (format!("x-ratelimit-{word}-limit-{what}"), standing.amount()),
-            (format!("x-ratelimit-{word}-remaining-{what}"), standing.remaining()),
-        ] {
-            let value = i64::try_from(value).unwrap_or(i64::MAX);
-            if let Ok(name) = HeaderName::try_from(name) {
-                out.insert(name, HeaderValue::from(value));
+        if let Some([limit, remaining]) = RATES.get(&(scope.word(), meter.word())) {
+            for (name, value) in [(limit, standing.amount()), (remaining, standing.remaining())] {
+                out.insert(name.clone(), HeaderValue::from(i64::try_from(value).unwrap_or(i64::MAX)));
             }
         }
         per_model(&standing, out);
     }
 }
+
+/// The headers of a rate and of what is left of it, by the words for whose and what it is.
+static RATES: LazyLock<HashMap<(&str, &str), [HeaderName; 2], RandomState>> = LazyLock::new(|| {
+    let meters = [Meter::Requests, Meter::Tokens(TokenKind::default()), Meter::Parallel].map(Meter::word);
+    let words = SCOPES.iter().flat_map(|row| [row.word, row.per_model]);
+    let named = words.flat_map(|word| meters.map(|what| (word, what))).filter_map(|(word, what)| {
+        let name = |part: &str| HeaderName::try_from(format!("x-ratelimit-{word}-{part}-{what}")).ok();
+        Some(((word, what), [name("limit")?, name("remaining")?]))
+    });
+    named.collect()
+});
 
 /// A key's limit for one model, as LiteLLM names it.
 fn per_model(standing: &Standing, out: &mut HeaderMap) {
@@ -221,7 +228,8 @@ fn is_hidden(name: &HeaderName) -> bool {
 
 /// `llm_provider-` before the name of a provider's header. Providers send the same few names all the time.
 fn marked(name: &HeaderName) -> Option<HeaderName> {
-    static KNOWN: LazyLock<RwLock<HashMap<HeaderName, HeaderName>>> = LazyLock::new(RwLock::default);
+    static KNOWN: LazyLock<RwLock<HashMap<HeaderName, HeaderName, RandomState>>> =
+        LazyLock::new(RwLock::default);
     /// A provider that makes names up must not fill our memory.
     const MOST: usize = 1024;
     if let Some(known) = KNOWN.read().get(name) {
@@ -276,6 +284,17 @@ mod tests {
             assert_eq!(Milliseconds::of(Duration::from_micros(micros)).text(), text);
         }
         assert_eq!(Milliseconds::of(Duration::MAX).text(), "18446744073709551.615");
+    }
+
+    #[test]
+    fn every_rate_of_every_subject_has_its_headers() {
+        for row in SCOPES {
+            for meter in [Meter::Requests, Meter::Tokens(TokenKind::Input), Meter::Parallel] {
+                let [limit, remaining] = &RATES[&(row.word, meter.word())];
+                assert_eq!(limit.as_str(), format!("x-ratelimit-{}-limit-{}", row.word, meter.word()));
+                assert!(remaining.as_str().contains("-remaining-"), "{remaining}");
+            }
+        }
     }
 
     #[test]

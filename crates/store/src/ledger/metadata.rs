@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use faregate_terms::{AttemptNote, CallId, DeploymentId, FaultClass, PicoUsd, ProviderName, Receipt};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::log::succeeded;
@@ -23,7 +24,7 @@ struct Metadata<'a> {
     user_agent: Option<&'a str>,
     litellm_call_id: &'a CallId,
     status: &'static str,
-    usage_object: Option<Value>,
+    usage_object: Option<Passed<'a>>,
     additional_usage_values: Details,
     attempted_retries: usize,
     error_information: Option<Failure<'a>>,
@@ -98,15 +99,51 @@ pub(super) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
+/// JSON text that goes into a larger one.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Passed<'a> {
+    /// As it came.
+    Plain(&'a RawValue),
+    /// Read and written again.
+    Read(Value),
+}
+
+/// As [`parsed`], but what PostgreSQL takes without a doubt goes on as it is: usage figures always do.
+fn passed(text: &str) -> Passed<'_> {
+    // An escape may be half a surrogate, and many digits or an exponent too large a number.
+    const DIGITS: usize = 18;
+    let bytes = text.as_bytes();
+    let is_long = |run: &[u8]| run.iter().all(u8::is_ascii_digit);
+    let is_doubtful = bytes.contains(&b'\\')
+        || bytes.windows(DIGITS).any(is_long)
+        || bytes.windows(2).any(|pair| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E'));
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(raw) if !is_doubtful => Passed::Plain(raw),
+        _ => Passed::Read(parsed(text)),
+    }
+}
+
 /// The metadata of a receipt, as JSON text. Members that the request brought win over ours of the same name.
 pub(super) fn text(receipt: &Receipt) -> String {
     let own = serde_json::to_string(&members(receipt)).unwrap_or_else(|_| "{}".to_owned());
     let brought = receipt.log.metadata.as_deref().map(serde_json::from_str::<Map<String, Value>>);
-    let (Some(Ok(brought)), Ok(mut all)) = (brought, serde_json::from_str::<Map<String, Value>>(&own)) else {
+    let Some(Ok(brought)) = brought else { return own };
+    if brought.is_empty() {
         return own;
-    };
-    all.extend(brought);
-    Value::Object(all).to_string()
+    }
+    let is_known = |name: &String| own.contains(&format!("\"{name}\":"));
+    if brought.keys().any(is_known) {
+        let Ok(mut all) = serde_json::from_str::<Map<String, Value>>(&own) else { return own };
+        all.extend(brought);
+        return Value::Object(all).to_string();
+    }
+    // Nothing of ours is replaced: the two are put together as texts.
+    let brought = Value::Object(brought).to_string();
+    match (own.strip_suffix('}'), brought.strip_prefix('{')) {
+        (Some(own), Some(brought)) => format!("{own},{brought}"),
+        _ => own,
+    }
 }
 
 fn members(receipt: &Receipt) -> Metadata<'_> {
@@ -124,7 +161,7 @@ fn members(receipt: &Receipt) -> Metadata<'_> {
         user_agent: account.user_agent.as_deref(),
         litellm_call_id: &receipt.call_id,
         status: if succeeded(receipt) { "success" } else { "failure" },
-        usage_object: log.raw_usage.as_deref().map(parsed),
+        usage_object: log.raw_usage.as_deref().map(passed),
         additional_usage_values: Details {
             prompt_tokens_details: PromptDetails {
                 cached_tokens: usage.cache_read,

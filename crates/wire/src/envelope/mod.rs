@@ -110,6 +110,16 @@ impl Envelope {
         self.members.iter().map(|member| (member.key(&self.body), &self.body[member.value.clone()]))
     }
 
+    /// Those of `names` that the body has, in the body's order.
+    ///
+    /// Bodies have few members and the lists of names are long: each member is looked for once.
+    pub fn members_among(&self, names: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
+        self.members.iter().filter_map(move |member| {
+            let key = member.key(&self.body);
+            names.iter().copied().find(|name| name.as_bytes() == key)
+        })
+    }
+
     /// True if the member is there, even as null.
     pub fn has(&self, key: &str) -> bool {
         self.find(key).is_some()
