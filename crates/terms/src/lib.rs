@@ -19,4 +19,4 @@ pub use money::{BadAmount, PicoUsd, Price};
 pub use receipt::{AttemptNote, Discarded, Ending, Receipt};
 pub use secret::Secret;
 pub use time::{BadTime, UtcMillis};
-pub use usage::Usage;
+pub use usage::{AsTold, Usage};

@@ -53,6 +53,27 @@ pub struct Usage {
     /// True when the provider gave no figures and these were counted by us.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
+    /// The provider's usage object as it came, as JSON text.
+    #[serde(skip)]
+    pub raw: AsTold,
+}
+
+/// A provider's own words for figures. Two sets of figures that say the same are equal, however they were told.
+#[derive(Debug, Clone, Default)]
+pub struct AsTold(pub Option<Box<str>>);
+
+impl PartialEq for AsTold {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for AsTold {}
+
+impl From<String> for AsTold {
+    fn from(text: String) -> Self {
+        Self(Some(text.into()))
+    }
 }
 
 impl Usage {
@@ -100,6 +121,9 @@ impl Usage {
         }
         if later.service_tier.is_some() {
             self.service_tier.clone_from(&later.service_tier);
+        }
+        if later.raw.0.is_some() {
+            self.raw.clone_from(&later.raw);
         }
         self.stated_cost = self.stated_cost.max(later.stated_cost);
         self.estimated |= later.estimated;

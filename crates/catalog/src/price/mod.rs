@@ -6,6 +6,7 @@ mod schedule;
 
 use faregate_terms::{BadAmount, Price};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 pub use kind::{PriceKey, PriceKind, ServiceTier};
 pub use schedule::{OffPeak, PriceTier, TierBasis};
@@ -131,6 +132,13 @@ impl Prices {
     /// All plain prices, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (PriceKey, Price)> {
         self.table.iter().copied()
+    }
+
+    /// A short name for just these prices, to tell later which ones a cost was computed from: the beginning
+    /// of the SHA-256 of everything they say, in hex.
+    pub fn version(&self) -> String {
+        let digest = Sha256::digest(format!("{self:?}"));
+        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// True when nothing is known about the cost.

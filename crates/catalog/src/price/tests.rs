@@ -119,3 +119,12 @@ fn weekdays_are_counted_in_the_stated_zone() {
     assert!(!saturday("UTC").covers(friday_evening));
     assert!(saturday("UTC").covers(MONDAY + 5 * 24 * HOUR));
 }
+
+#[test]
+fn equal_prices_have_one_version_and_a_changed_digit_another() {
+    let version = |json: &str| read(json).version();
+    let one = version(r#"{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}"#);
+    assert_eq!(one, version(r#"{"output_cost_per_token": "0.000002", "input_cost_per_token": "0.000001"}"#));
+    assert_ne!(one, version(r#"{"input_cost_per_token": 1e-06, "output_cost_per_token": 2.1e-06}"#));
+    assert_eq!(one.len(), 12);
+}

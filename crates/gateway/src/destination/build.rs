@@ -125,6 +125,7 @@ impl Builder<'_> {
             defaults: defaults(&params.defaults),
             timeout: params.timeout.unwrap_or(self.timeout),
             stream_timeout: params.stream_timeout.or(self.stream_timeout),
+            price_version: prices.as_ref().map(|prices| prices.version().into()),
             prices,
             shape: form.shape,
             quirks,

@@ -92,6 +92,8 @@ pub struct Destination {
     pub info: Option<Arc<ModelInfo>>,
     /// What it costs, if anybody knows.
     pub prices: Option<Prices>,
+    /// Which prices those are, for the request log.
+    pub price_version: Option<Arc<str>>,
     pub(crate) shape: Shape,
     pub(crate) quirks: Quirks,
     pub(crate) mends: Vec<mend::Mend>,

@@ -499,6 +499,7 @@ impl Meter {
     /// The finished record.
     pub fn receipt(&mut self, ended: UtcMillis) -> Receipt {
         let cost = self.price();
+        let raw_usage = self.usage.raw.0.take().map(String::from);
         let started = self.started;
         let after =
             |since: Duration| started.plus_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
@@ -540,6 +541,8 @@ impl Meter {
                 cache_hit: looked.as_ref().filter(|looked| looked.asked).map(|looked| looked.hit.is_some()),
                 cache_key: looked.map(|looked| looked.key),
                 metadata,
+                raw_usage,
+                price_version: destination.and_then(|d| d.price_version.as_deref()).map(str::to_owned),
                 discarded_cost: self.discarded_cost,
                 error: self.error.take(),
                 messages: said.messages,

@@ -12,6 +12,7 @@ mod provider;
 mod render;
 mod results;
 mod target;
+mod told;
 
 pub mod anthropic;
 pub mod bedrock;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use faregate_fake_provider::{FakeProvider, Matcher, Received};
 use faregate_testkit::{Gateway, MASTER_KEY, Receipts};
 use faregate_wire::dialect::Dialect;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use feature::Feature;
 use talk::{Client, Talk, Turn};
@@ -142,6 +142,12 @@ impl Bench {
             self.gateway.post(&client.path(&model, stream), &client.write(talk, &model, stream)).await;
         let receipt = self.receipts.next().await;
         self.square.losses.entry((client, column)).or_default().extend(receipt.losses.iter().cloned());
+        if receipt.status == 200 {
+            let told = receipt.log.raw_usage.as_deref().map(serde_json::from_str::<Map<String, Value>>);
+            assert!(matches!(told, Some(Ok(_))), "{place:?}: the provider's own usage is kept: {told:?}");
+            let priced = receipt.cost.is_some();
+            assert_eq!(receipt.log.price_version.is_some(), priced, "{place:?}: costs name their prices");
+        }
         let received = self.provider.requests().into_iter().rfind(|request| request.path != "/token");
         (reply, received)
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, FinishReason, Part, Signature};
 use crate::dialect::Malformed;
+use crate::dialect::told::Told;
 use crate::json as wire_json;
 
 use super::types::{WireUsage, finish_of};
@@ -20,7 +21,7 @@ struct WireMessage {
     stop_reason: Option<String>,
     stop_sequence: Option<String>,
     #[serde(default)]
-    usage: WireUsage,
+    usage: Told<WireUsage>,
     container: Option<Value>,
     context_management: Option<Value>,
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::chat::{Event, Extra, Family, FinishReason, PartKind, Signature};
+use crate::dialect::told::{self, Told};
 use crate::dialect::{Malformed, StreamDecoder, StreamEnd};
 use crate::frame::Frame;
 use crate::json as wire_json;
@@ -14,7 +15,7 @@ use super::{JSON_TOOL, citations, fault};
 /// Reads the events of one stream, framed as server-sent events or as Bedrock's chunks.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    usage: WireUsage,
+    usage: Told<WireUsage>,
     blocks: Vec<Block>,
     /// A call that stands in for structured output was seen.
     json_answer: bool,
@@ -62,8 +63,8 @@ enum Wire {
     },
     MessageDelta {
         delta: End,
-        #[serde(default)]
-        usage: WireUsage,
+        #[serde(default, deserialize_with = "told::reassembled")]
+        usage: Told<WireUsage>,
     },
     MessageStop,
     Ping,
@@ -80,8 +81,8 @@ struct Start {
     id: String,
     #[serde(default)]
     model: String,
-    #[serde(default)]
-    usage: WireUsage,
+    #[serde(default, deserialize_with = "told::reassembled")]
+    usage: Told<WireUsage>,
 }
 
 #[derive(Deserialize)]
@@ -153,7 +154,7 @@ impl Decoder {
             Wire::ContentBlockDelta { index, delta } => self.grow(index, delta, out),
             Wire::ContentBlockStop { index } => self.close(index, out),
             Wire::MessageDelta { delta, usage } => {
-                self.usage.merge(usage);
+                self.usage.add(usage, WireUsage::merge);
                 out.push(Event::Usage(self.usage.usage()));
                 if let Some(reason) = delta.stop_reason {
                     let mut reason = finish_of(&reason);

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use faregate_terms::Usage;
 
 use crate::chat::{CacheHint, FinishReason};
+use crate::dialect::told::Figures;
 
 /// Figures as Anthropic reports them: cached tokens stand beside `input_tokens`, not within.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -61,9 +62,11 @@ impl WireUsage {
             self.service_tier = later.service_tier;
         }
     }
+}
 
+impl Figures for WireUsage {
     /// The same figures with `input` as the total.
-    pub(super) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let written = self.cache_creation_input_tokens.unwrap_or(0);
         let one_hour =
             self.cache_creation.as_ref().map_or(0, |parts| parts.ephemeral_1h_input_tokens).min(written);

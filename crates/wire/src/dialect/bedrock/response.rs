@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, FinishReason, Media, Part, Signature};
 use crate::dialect::Malformed;
+use crate::dialect::told::Told;
 use crate::json as wire_json;
 
 use super::types::{WireUsage, finish_of};
@@ -17,7 +18,7 @@ struct WireAnswer {
     #[serde(default)]
     stop_reason: Option<String>,
     #[serde(default)]
-    usage: WireUsage,
+    usage: Told<WireUsage>,
     #[serde(flatten)]
     rest: Map<String, Value>,
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::chat::{Event, Extra, Family, FinishReason, PartKind, Signature};
+use crate::dialect::told::Told;
 use crate::dialect::{Malformed, StreamDecoder, StreamEnd};
 use crate::frame::Frame;
 use crate::json as wire_json;
@@ -86,7 +87,7 @@ struct MessageStop {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     #[serde(default)]
-    usage: WireUsage,
+    usage: Told<WireUsage>,
     #[serde(default)]
     trace: Option<Value>,
     #[serde(default)]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use faregate_terms::Usage;
 
 use crate::chat::{CacheHint, FinishReason};
+use crate::dialect::told::Figures;
 
 /// Figures as Bedrock reports them: cached tokens stand beside `inputTokens`, not within.
 ///
@@ -27,9 +28,9 @@ struct CacheDetail {
     input_tokens: u64,
 }
 
-impl WireUsage {
+impl Figures for WireUsage {
     /// The same figures with `input` as the total.
-    pub(super) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let written = self.cache_write_input_tokens;
         let details = self.cache_details.iter().filter(|detail| detail.ttl == "1h");
         let one_hour = details.map(|detail| detail.input_tokens).sum::<u64>().min(written);

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, Part};
 use crate::dialect::Malformed;
+use crate::dialect::told::Told;
 use crate::json;
 
 use super::types::{WireUsage, annotations, finish, logprobs};
@@ -16,7 +17,7 @@ struct Answer {
     message: Message,
     finish_reason: String,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
     logprobs: Option<Vec<Value>>,
 }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::chat::{Event, Extra, Family, PartKind};
+use crate::dialect::told::Told;
 use crate::dialect::{Malformed, StreamDecoder, StreamEnd};
 use crate::frame::Frame;
 use crate::json;
@@ -32,7 +33,7 @@ struct Delta {
     message: Option<Message>,
     error: Option<String>,
     finish_reason: Option<String>,
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,7 +214,7 @@ impl Decoder {
         &mut self,
         error: Option<String>,
         reason: Option<String>,
-        usage: Option<WireUsage>,
+        usage: Option<Told<WireUsage>>,
         out: &mut Vec<Event>,
     ) {
         self.ended = true;

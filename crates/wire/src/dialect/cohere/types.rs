@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chat::FinishReason;
+use crate::dialect::told::Figures;
 
 /// Figures as Cohere reports them; counts are written as floats.
 #[derive(Debug, Default, Deserialize)]
@@ -22,9 +23,9 @@ struct WireTokens {
     output_tokens: Option<f64>,
 }
 
-impl WireUsage {
+impl Figures for WireUsage {
     /// The tokens the model saw; what is billed only where those are not said.
-    pub(super) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let pick = |of: fn(&WireTokens) -> Option<f64>| {
             self.tokens.as_ref().and_then(of).or_else(|| self.billed_units.as_ref().and_then(of))
         };

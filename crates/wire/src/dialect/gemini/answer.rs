@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::chat::{ChatResponse, Event, Extra, Family, Folder};
+use crate::dialect::told::Told;
 use crate::dialect::{Malformed, StreamDecoder, StreamEnd};
 use crate::frame::Frame;
 
@@ -17,7 +18,7 @@ use super::types::WireUsage;
 pub(super) struct Wire {
     #[serde(default)]
     pub(super) candidates: Option<Vec<Candidate>>,
-    pub(super) usage_metadata: Option<WireUsage>,
+    pub(super) usage_metadata: Option<Told<WireUsage>>,
     pub(super) model_version: Option<String>,
     pub(super) response_id: Option<String>,
     pub(super) create_time: Option<String>,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::chat::FinishReason;
+use crate::dialect::told::Figures;
 
 /// Why the model stopped. `called` tells whether it asked for tools; Gemini has no word for that.
 pub(super) fn finish(word: &str, called: bool) -> FinishReason {
@@ -64,9 +65,9 @@ struct WireModality {
     token_count: u64,
 }
 
-impl WireUsage {
+impl Figures for WireUsage {
     /// The same figures with totals: Gemini counts thoughts beside the answer.
-    pub(super) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let prompt = self.prompt_token_count.unwrap_or(0);
         let tool_use = self.tool_use_prompt_token_count.unwrap_or(0);
         let answer = self.candidates_token_count.unwrap_or(0);

@@ -119,6 +119,9 @@ impl StreamDecoder for Decoder {
             out.push(Event::Usage(Usage {
                 input: line.prompt_eval_count.unwrap_or(0),
                 output: line.eval_count.unwrap_or(0),
+                raw: json!({"prompt_eval_count": line.prompt_eval_count, "eval_count": line.eval_count})
+                    .to_string()
+                    .into(),
                 ..Usage::default()
             }));
             let reason = self.reason(line.done_reason.as_deref());

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, FinishReason, Media, Part, Signature};
+use crate::dialect::told::Told;
 use crate::dialect::{Glance, Malformed};
 use crate::{json as wire_json, opaque};
 
@@ -26,7 +27,7 @@ struct WireAnswer {
     #[serde(default)]
     choices: Option<Vec<WireChoice>>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
     #[serde(default)]
     error: Option<Value>,
     #[serde(flatten)]
@@ -136,7 +137,7 @@ struct WireGlance<'a> {
     #[serde(default)]
     choices: Option<IgnoredAny>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
     #[serde(default, borrow)]
     service_tier: Option<Cow<'a, str>>,
     #[serde(default)]

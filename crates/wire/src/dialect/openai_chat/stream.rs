@@ -6,6 +6,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::chat::{Event, Extra, Family, FinishReason, PartKind};
+use crate::dialect::told::Told;
 use crate::dialect::{Malformed, Quirks, StreamDecoder, StreamEnd};
 use crate::frame::Frame;
 use crate::{json, opaque};
@@ -29,7 +30,7 @@ struct Chunk {
     #[serde(default)]
     choices: Option<Vec<WireChoice>>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
     #[serde(default)]
     x_groq: Option<Groq>,
     #[serde(default)]
@@ -51,7 +52,7 @@ struct Chunk {
 #[derive(serde::Deserialize)]
 struct Groq {
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
     #[serde(default)]
     error: Option<Value>,
 }
@@ -69,7 +70,7 @@ struct WireChoice {
     #[serde(default)]
     logprobs: Option<Value>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Told<WireUsage>>,
 }
 
 #[derive(Default, serde::Deserialize)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use faregate_terms::{PicoUsd, Usage};
 
 use crate::chat::{CacheHint, FinishReason};
+use crate::dialect::told::Figures;
 
 /// Figures as OpenAI and compatible providers report them.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -64,9 +65,9 @@ struct ServerTools {
     web_search_requests: Option<u64>,
 }
 
-impl WireUsage {
+impl Figures for WireUsage {
     /// The same figures in the common form.
-    pub(super) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let input = self.prompt_tokens_details.clone().unwrap_or_default();
         let output = self.completion_tokens_details.clone().unwrap_or_default();
         let reasoning = output.reasoning_tokens.or(self.reasoning_tokens).unwrap_or(0);

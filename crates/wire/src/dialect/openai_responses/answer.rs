@@ -1,5 +1,6 @@
 //! Complete answers of `/responses`.
 
+use faregate_terms::AsTold;
 use serde_json::{Value, json};
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, Media, Part};
@@ -54,6 +55,8 @@ pub(super) fn usage(response: &Value) -> faregate_terms::Usage {
     let wire = response.get("usage").filter(|usage| !usage.is_null()).cloned();
     let wire = wire.and_then(|usage| serde_json::from_value::<WireUsage>(usage).ok()).unwrap_or_default();
     let mut usage = wire.usage();
+    usage.raw =
+        AsTold(response.get("usage").filter(|usage| !usage.is_null()).map(|it| it.to_string().into()));
     usage.service_tier = response.get("service_tier").and_then(Value::as_str).map(str::to_owned);
     let searches = response.get("output").and_then(Value::as_array).into_iter().flatten();
     let searches = searches.filter(|item| item.get("type").is_some_and(|kind| kind == "web_search_call"));

@@ -44,6 +44,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, Malformed> {
         usage: Usage {
             input: count("input_token_count"),
             output: count("output_token_count"),
+            raw: prediction.get("metrics").map(|it| it.to_string().into()).unwrap_or_default(),
             ..Usage::default()
         },
         extra: Extra::default(),
