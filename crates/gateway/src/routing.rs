@@ -1,8 +1,8 @@
 //! The routing part of a configuration, in the form the request path asks about.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faregate_config::{HedgeAfter, HedgeSettings, Snapshot, Strategy, TokenRate};
 use faregate_router::{
@@ -50,6 +50,8 @@ pub struct Routing {
     pub bonding: Bonding,
     /// Groups that make a second call when the first is slow.
     pub hedging: HashMap<String, HedgeRule>,
+    /// Groups whose broken streams are continued elsewhere.
+    pub continued: Continued,
     /// Configured fallbacks are for those who may use their group.
     pub checks_fallbacks: bool,
 }
@@ -75,13 +77,36 @@ impl Routing {
             retry_budget: retry_budget(snapshot),
             hedging: hedging(snapshot),
             bonding: bonding(snapshot),
+            continued: Continued {
+                all: router.mid_stream_fallback,
+                groups: router.mid_stream_fallback_groups.iter().map(ToString::to_string).collect(),
+            },
             checks_fallbacks: snapshot.general.enforce_fallback_model_access,
         }
+    }
+
+    /// When a request that came then is over.
+    pub fn deadline(&self, arrived: Instant) -> Option<Instant> {
+        self.total_timeout.and_then(|most| arrived.checked_add(most))
     }
 
     /// The policy for a group.
     pub fn policy(&self, group: &str) -> ByClass {
         self.group_retry_policies.get(group).copied().unwrap_or(self.retry_policy)
+    }
+}
+
+/// Groups whose broken streams are continued elsewhere, where the request does not say.
+#[derive(Debug, Clone, Default)]
+pub struct Continued {
+    all: bool,
+    groups: HashSet<String>,
+}
+
+impl Continued {
+    /// True if those of `group` are.
+    pub fn holds(&self, group: &str) -> bool {
+        self.all || (!self.groups.is_empty() && self.groups.contains(group))
     }
 }
 

@@ -87,6 +87,7 @@ impl<'a> Walk<'a> {
             self.called.pop();
         }
         self.out.push(index);
+        self.begun = true;
     }
 
     /// Takes those in again that were left out.

@@ -72,6 +72,10 @@ pub struct RouterSettings {
     pub retry_budget: RetryBudgetSettings,
     /// Groups that make a second call when the first is slow.
     pub hedging: BTreeMap<ModelGroup, HedgeSettings>,
+    /// Streams of text that break off are continued elsewhere.
+    pub mid_stream_fallback: bool,
+    /// The same for single groups.
+    pub mid_stream_fallback_groups: Vec<ModelGroup>,
     /// Failures per minute before a cooldown.
     pub allowed_fails: Option<u64>,
     /// The same by error class, such as `TimeoutErrorAllowedFails`.
@@ -126,6 +130,13 @@ impl RouterSettings {
                 .map(|mut budget| RetryBudgetSettings::read(&mut budget))
                 .unwrap_or_default(),
             hedging: thrift::hedging(fields),
+            mid_stream_fallback: fields.flag("enable_mid_stream_fallback_continuation").unwrap_or_default(),
+            mid_stream_fallback_groups: fields
+                .texts("mid_stream_fallback_groups")
+                .unwrap_or_default()
+                .into_iter()
+                .map(ModelGroup::from)
+                .collect(),
             allowed_fails: fields.count("allowed_fails"),
             allowed_fails_policy: fields
                 .child("allowed_fails_policy")

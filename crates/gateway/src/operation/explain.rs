@@ -114,7 +114,7 @@ impl Explained {
             json!({
                 "deployment": note.deployment, "start_ms": ms(note.start), "wait_ms": ms(note.wait),
                 "duration_ms": ms(note.duration), "fault": note.fault.map(FaultClass::name),
-                "discarded": note.discarded.is_some(),
+                "discarded": note.discarded.is_some(), "continued": note.continued.is_some(),
             })
         };
         self.facts["attempts"] = meter.attempts.iter().map(attempt).collect();

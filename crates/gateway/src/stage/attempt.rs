@@ -32,8 +32,8 @@ pub async fn attempt(
     admitted: &mut Admitted,
     dice: &mut (dyn Dice + Send),
 ) -> Result<(Arc<Call>, Answer), Refusal> {
-    let deadline = table.routing.total_timeout.and_then(|most| call.arrival.at.checked_add(most));
-    let tour = Tour { gate, table, deadline };
+    let deadline = table.routing.deadline(call.arrival.at);
+    let tour = Tour { gate, table, deadline, resumed: None };
     let rehearsal = call.options.steering.as_deref().and_then(|steering| steering.rehearsal);
     let failed = match rehearsal.and_then(|asked| rehearse(asked, &call.model)) {
         Some(failed) => failed,
@@ -60,7 +60,8 @@ pub(super) async fn group(
     dice: &mut (dyn Dice + Send),
 ) -> Result<Answer, Refusal> {
     let plan = planned.plan.as_ref().map_err(Clone::clone)?;
-    admitted.meter.retries = 0;
+    let retried = tour.resumed.map_or(0, |resumed| resumed.retried);
+    admitted.meter.retries = retried;
     if level == 0 {
         tour.counts_request(planned);
     }
@@ -70,27 +71,29 @@ pub(super) async fn group(
         planned,
         plan,
         level,
-        walk: plan.walk(level),
+        walk: tour.walk(planned, plan, level),
         rehearsal,
-        retried: 0,
+        retried,
         last: None,
         fitted: planned.first().filter(|_| level == 0),
         since_asked: Instant::now(),
     };
     loop {
         let (leg, hold) = round.next(admitted).await?;
-        match round.make(leg, hold, admitted).await? {
-            Made::Answered(answer) => return Ok(answer),
-            Made::Failed(index, refusal) => round.judge(index, refusal, admitted, dice).await?,
+        match round.make(leg, hold, admitted).await {
+            Ok(answer) => return Ok(answer),
+            Err(Failed::Call(index, refusal)) => round.judge(index, refusal, admitted, dice).await?,
+            Err(Failed::NotSent(refusal)) => return Err(refusal),
         }
     }
 }
 
-/// What came of one call.
-enum Made {
-    Answered(Answer),
-    /// By the deployment of this number.
-    Failed(usize, Refusal),
+/// How one call failed.
+enum Failed {
+    /// At the deployment of this number.
+    Call(usize, Refusal),
+    /// It could not be made.
+    NotSent(Refusal),
 }
 
 /// The attempts of one request at one level of a group.
@@ -119,7 +122,7 @@ impl Round<'_, '_> {
         loop {
             let Some(index) = self.walk.step(&tour.now(planned)) else {
                 if is_busy && self.last.is_none() && tour.place(call, self.since_asked, admitted).await {
-                    self.walk.take_in();
+                    tour.take_in(planned, &mut self.walk);
                     is_busy = false;
                     continue;
                 }
@@ -150,7 +153,12 @@ impl Round<'_, '_> {
     }
 
     /// Makes the call, and notes what came of it.
-    async fn make(&mut self, leg: Leg, hold: Option<Hold>, admitted: &mut Admitted) -> Result<Made, Refusal> {
+    async fn make(
+        &mut self,
+        leg: Leg,
+        hold: Option<Hold>,
+        admitted: &mut Admitted,
+    ) -> Result<Answer, Failed> {
         let Self { tour, call, planned, .. } = *self;
         admitted.begin(tour.ticket(&leg, hold, planned), &leg);
         let rehearsed = self.rehearsal == Some(Rehearsal::RateLimit) && self.retried == 0;
@@ -170,13 +178,13 @@ impl Round<'_, '_> {
                 }
                 tour.served(planned, &destination, admitted);
                 admitted.meter.destination = Some(destination);
-                return Ok(Made::Answered(answer));
+                return Ok(answer);
             }
             Err(refusal) => refusal,
         };
         let Refusal::Upstream { fault, .. } = &refusal else {
             admitted.not_sent();
-            return Err(refusal);
+            return Err(Failed::NotSent(refusal));
         };
         if rehearsed {
             admitted.not_sent();
@@ -185,7 +193,7 @@ impl Round<'_, '_> {
             admitted.attempted(&destination, since, How::Failed { fault, own });
             admitted.meter.destination = Some(destination);
         }
-        Ok(Made::Failed(index, refusal))
+        Err(Failed::Call(index, refusal))
     }
 
     /// Waits for another try, or gives up with the failure.

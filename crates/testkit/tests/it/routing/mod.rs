@@ -10,6 +10,7 @@ mod faults;
 mod hedging;
 mod keys;
 mod limits;
+mod relay;
 mod storm;
 
 use faregate_config::Env;
