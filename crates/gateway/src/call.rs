@@ -235,6 +235,16 @@ impl Call {
         Ok(call)
     }
 
+    /// The same call for another group, as a request of its own with nothing to say of its routing.
+    pub fn copied(&self, arrival: Arc<Arrival>, group: &str) -> Self {
+        let mut call = self.with_envelope(self.envelope.clone());
+        call.arrival = arrival;
+        group.clone_into(&mut call.model);
+        call.options.steering = None;
+        call.decoded = self.decoded.clone();
+        call
+    }
+
     /// True if the conversation is more than what the body holds.
     fn continues(&self) -> bool {
         self.dialect == Dialect::OpenAiResponses

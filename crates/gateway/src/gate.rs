@@ -29,6 +29,7 @@ use crate::refusal::Refusal;
 use crate::routing::{self, Routing};
 use crate::sessions::Sessions;
 use crate::stage::identify::{Credentials, OnlyHeader};
+use crate::stage::mirror::Copies;
 use crate::stage::settle::Settler;
 
 /// Attempts after the first when nobody says otherwise. Source: compat, behaviour §9.
@@ -60,6 +61,8 @@ pub struct Gate {
     pub sessions: Sessions,
     /// What outlives a configuration.
     pub services: Services,
+    /// Copies of requests under way.
+    pub(crate) copies: Copies,
     /// Set when the process, or whoever drains it, wants no further requests.
     pub ending: AtomicBool,
     /// Requests refused since more connections were open than may be.
@@ -520,6 +523,7 @@ impl Gate {
             metrics,
             table: ArcSwap::from_pointee(table),
             sessions: Sessions::default(),
+            copies: Copies::default(),
             ending: AtomicBool::new(false),
             turned_away: AtomicU64::new(0),
             seed: AtomicU64::new(0),

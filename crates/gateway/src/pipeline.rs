@@ -28,7 +28,7 @@ use crate::stage::relay::{self, Relay};
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
 use crate::stage::transcript::Transcript;
-use crate::stage::{access, account, fallback};
+use crate::stage::{access, account, fallback, mirror};
 
 /// The longest `x-litellm-call-id` taken over from a client.
 const MAX_CALL_ID: usize = 128;
@@ -155,6 +155,9 @@ where
     admitted.open();
     if relay::is_wanted(table, &call, planned.resolved.group.as_str()) {
         admitted.meter.said = Some(Box::default());
+    }
+    if table.routing.mirrors {
+        mirror::send(gate, table, &call, &planned, admitted);
     }
     let (call, answer) = attempt(gate, table, call, &planned, admitted, &mut dice).await?;
     if admitted.meter.said.is_some() {

@@ -52,6 +52,8 @@ pub struct Routing {
     pub hedging: HashMap<String, HedgeRule>,
     /// Groups whose broken streams are continued elsewhere.
     pub continued: Continued,
+    /// Some deployment's requests are copied to other groups.
+    pub mirrors: bool,
     /// Configured fallbacks are for those who may use their group.
     pub checks_fallbacks: bool,
 }
@@ -77,6 +79,7 @@ impl Routing {
             retry_budget: retry_budget(snapshot),
             hedging: hedging(snapshot),
             bonding: bonding(snapshot),
+            mirrors: snapshot.deployments.iter().any(|it| !it.params.silent_models.is_empty()),
             continued: Continued {
                 all: router.mid_stream_fallback,
                 groups: router.mid_stream_fallback_groups.iter().map(ToString::to_string).collect(),

@@ -86,6 +86,7 @@ pub(super) struct Families {
     retries_refused: Family<Labels, Counter>,
     hedges: Family<Labels, Counter>,
     continued: Family<Labels, Counter>,
+    copies: Family<Labels, Counter>,
     kept: Family<Labels, Counter>,
     saved: Family<Labels, Counter<f64, AtomicU64>>,
 }
@@ -110,6 +111,7 @@ impl Families {
                 "Broken streams, by whether another call went on",
                 &families.continued,
             ),
+            ("faregate_copies", "Copies of requests to other groups, by what came of them", &families.copies),
             ("faregate_retries_refused", "Retries the group's budget refused", &families.retries_refused),
         ];
         for (name, help, counter) in counters {
@@ -162,6 +164,12 @@ impl Metrics {
         let outcome = if went_on { "continued" } else { "failed" };
         let pairs = vec![("model_group", group.to_owned()), ("outcome", outcome.to_owned())];
         self.routing.continued.get_or_create(&pairs).inc();
+    }
+
+    /// A copy of a request was to go to `group`.
+    pub fn copied(&self, group: &str, outcome: &'static str) {
+        let pairs = vec![("model_group", group.to_owned()), ("outcome", outcome.to_owned())];
+        self.routing.copies.get_or_create(&pairs).inc();
     }
 
     /// A group was asked for one more call of a request that has made one.

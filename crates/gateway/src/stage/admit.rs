@@ -8,7 +8,7 @@ use faregate_catalog::tokens;
 use faregate_journal::Slot;
 use faregate_state::limits::{Denied, Hold, Limit};
 use faregate_terms::{
-    Account, AttemptNote, Discarded, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd,
+    Account, AttemptNote, CallId, Discarded, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd,
     Receipt, Usage, UtcMillis, WallTimes,
 };
 
@@ -196,6 +196,8 @@ pub struct Meter {
     pub max_retries: u32,
     /// Other groups tried.
     pub fallbacks: usize,
+    /// The request it is a copy of.
+    pub copy_of: Option<CallId>,
     /// What the translation could not carry.
     pub losses: Vec<String>,
     /// Whom the request is booked on.
@@ -446,6 +448,7 @@ impl Meter {
             retries: 0,
             max_retries: 0,
             fallbacks: 0,
+            copy_of: None,
             losses: Vec::new(),
             output_bytes: 0,
             input_bytes: 0,
@@ -522,7 +525,7 @@ impl Meter {
         let looked = self.looked.take();
         let hit = looked.as_ref().and_then(|looked| looked.hit.as_ref());
         let kept = self.kinship.map(|kinship| (kinship, self.saved_by_prompt_cache()));
-        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost), kept);
+        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost), kept, self.copy_of.as_ref());
         let (usage, ttft) = over_all_calls(&self.cuts, std::mem::take(&mut self.usage), self.ttft);
         let said = self.transcript.take().map(|transcript| transcript.texts()).unwrap_or_default();
         Receipt {
@@ -569,7 +572,12 @@ impl Meter {
 }
 
 /// Further members of a log row's metadata.
-fn metadata(cut: bool, saved: Option<PicoUsd>, kept: Option<(Kinship, Option<PicoUsd>)>) -> Option<String> {
+fn metadata(
+    cut: bool,
+    saved: Option<PicoUsd>,
+    kept: Option<(Kinship, Option<PicoUsd>)>,
+    copy_of: Option<&CallId>,
+) -> Option<String> {
     let cut = cut.then(|| r#""faregate_budget_cut":true"#.to_owned());
     // As LiteLLM's logging payload names it.
     let saved = saved.map(|saved| format!(r#""saved_cache_cost":{saved}"#));
@@ -577,7 +585,11 @@ fn metadata(cut: bool, saved: Option<PicoUsd>, kept: Option<(Kinship, Option<Pic
         let saved = saved.map_or_else(|| "null".to_owned(), |saved| saved.to_string());
         format!(r#""faregate_affinity":{{"check":"{}","prompt_cache_saved":{saved}}}"#, kinship.word())
     });
-    let members: Vec<String> = [cut, saved, kept].into_iter().flatten().collect();
+    // LiteLLM's name of such copies.
+    let copy_of = copy_of.map(|id| {
+        format!(r#""is_silent_experiment":true,"faregate_copy_of":{}"#, serde_json::Value::from(id.as_str()))
+    });
+    let members: Vec<String> = [cut, saved, kept, copy_of].into_iter().flatten().collect();
     (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
 }
 

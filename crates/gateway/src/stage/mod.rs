@@ -14,6 +14,7 @@ pub mod identify;
 pub mod kinship;
 pub(crate) mod labels;
 pub mod lookup;
+pub(crate) mod mirror;
 mod mock;
 pub mod params;
 pub(crate) mod paths;

@@ -10,6 +10,7 @@ mod faults;
 mod hedging;
 mod keys;
 mod limits;
+mod mirror;
 mod relay;
 mod storm;
 
