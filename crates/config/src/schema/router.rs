@@ -7,6 +7,7 @@ use faregate_terms::ModelGroup;
 
 use super::limits::RouterLimits;
 use super::redis::RedisConfig;
+use super::routing_groups::{self, RoutingGroup};
 use super::thrift::{self, HedgeSettings, RetryBudgetSettings};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
@@ -88,6 +89,10 @@ pub struct RouterSettings {
     pub enable_pre_call_checks: bool,
     /// Names of further checks.
     pub optional_pre_call_checks: Vec<String>,
+    /// Groups that share a strategy of their own.
+    pub routing_groups: Vec<RoutingGroup>,
+    /// A failure is followed by calls to the group's other deployments, beyond its retries.
+    pub weighted_failover: bool,
     /// Shares of the traffic by group and deployment id, in place of the deployments' own.
     pub weights: BTreeMap<ModelGroup, BTreeMap<String, f64>>,
     /// How long requests of a session or caller stay with a deployment.
@@ -146,6 +151,8 @@ impl RouterSettings {
             disable_cooldowns: fields.flag("disable_cooldowns").unwrap_or_default(),
             enable_pre_call_checks: fields.flag("enable_pre_call_checks").unwrap_or_default(),
             optional_pre_call_checks: fields.texts("optional_pre_call_checks").unwrap_or_default(),
+            routing_groups: routing_groups::read(fields),
+            weighted_failover: fields.flag("enable_weighted_failover").unwrap_or_default(),
             weights: weights(fields),
             affinity_ttl: fields.seconds("deployment_affinity_ttl_seconds"),
             enable_tag_filtering: fields.flag("enable_tag_filtering").unwrap_or_default(),

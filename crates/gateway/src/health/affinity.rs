@@ -12,6 +12,10 @@ const MANY: usize = 50_000;
 /// Why requests belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinship {
+    /// One goes on from the response to the other.
+    Response,
+    /// One brings sealed reasoning of the response to the other, which only the account that made it can read.
+    Sealed,
     /// They are of one conversation.
     Session,
     /// Their prompts begin alike.
@@ -24,6 +28,8 @@ impl Kinship {
     /// The word of explanations and metrics: the check's name in `optional_pre_call_checks`.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Response => "responses_api_deployment_check",
+            Self::Sealed => "encrypted_content_affinity",
             Self::Session => "session_affinity",
             Self::Prompt => "prompt_caching",
             Self::Caller => "deployment_affinity",

@@ -25,6 +25,7 @@ use crate::stage::account;
 use crate::stage::cut::{Cut, over_all_calls};
 use crate::stage::hedge::Leg;
 use crate::stage::identify::Principal;
+use crate::stage::kinship::Ties;
 use crate::stage::lookup::{Keep, Looked};
 use crate::stage::plan::Asker;
 use crate::stage::relay::Relay;
@@ -56,6 +57,8 @@ pub struct Admitted {
     under_way: UnderWay,
     /// Set where its group is hedged: what answers cost says what hedges may.
     pub(crate) group_record: Option<Arc<GroupRecord>>,
+    /// What ties later requests to its answer.
+    pub(crate) ties: Option<Ties>,
     /// What goes on with its stream should that break off.
     pub(crate) relay: Option<Box<Relay>>,
     settler: Arc<Settler>,
@@ -234,6 +237,7 @@ impl Admitted {
             ticket: None,
             under_way: UnderWay::new(),
             group_record: None,
+            ties: None,
             relay: None,
             settler,
             settled: false,

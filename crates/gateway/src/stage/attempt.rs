@@ -1,7 +1,7 @@
 //! Tries the deployments of a group, in order, until one answers; then the group's fallbacks.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faregate_router::{Dice, Plan, Standing, Verdict, Walk, is_refusal};
 use faregate_state::limits::{Hold, Meter};
@@ -74,6 +74,7 @@ pub(super) async fn group(
         walk: tour.walk(planned, plan, level),
         rehearsal,
         retried,
+        failed_over: 0,
         last: None,
         fitted: planned.first().filter(|_| level == 0),
         since_asked: Instant::now(),
@@ -106,6 +107,8 @@ struct Round<'r, 't> {
     walk: Walk<'r>,
     rehearsal: Option<Rehearsal>,
     retried: u32,
+    /// Calls to deployments beyond its retries.
+    failed_over: usize,
     /// The failure of the last call.
     last: Option<Refusal>,
     /// The deployment whose price the hold is made for.
@@ -196,6 +199,18 @@ impl Round<'_, '_> {
         Err(Failed::Call(index, refusal))
     }
 
+    /// True if a deployment that was not called yet may be, although there are no retries left. Source: compat,
+    /// config §3, `enable_weighted_failover`.
+    fn may_fail_over(&self) -> bool {
+        let routing = &self.tour.table.routing;
+        let steering = self.call.options.steering.as_deref();
+        let most = steering.and_then(|it| it.max_fallbacks).unwrap_or(routing.max_fallbacks);
+        routing.weighted_failover
+            && self.failed_over < most
+            && steering.is_none_or(|steering| !steering.no_fallbacks)
+            && self.walk.has_fresh(&self.tour.now(self.planned))
+    }
+
     /// Waits for another try, or gives up with the failure.
     async fn judge(
         &mut self,
@@ -214,13 +229,20 @@ impl Round<'_, '_> {
         admitted.meter.max_retries = rule.retries;
         let now = tour.now(planned);
         let standing = Standing { retried: self.retried, is_anybody_well: self.walk.has_more(&now) };
-        let Verdict::Retry(wait) = rule.judge(fault, standing, dice.roll()) else { return Err(refusal) };
+        let (wait, is_retry) = match rule.judge(fault, standing, dice.roll()) {
+            Verdict::Retry(wait) => (wait, true),
+            Verdict::GiveUp if self.may_fail_over() && rule.is_worthwhile(fault.class) => {
+                (Duration::ZERO, false)
+            }
+            Verdict::GiveUp => return Err(refusal),
+        };
         let is_in_time = tour.left().is_none_or(|left| wait < left);
         if !is_in_time || !tour.may_retry(planned, &self.walk, &now) {
             return Err(refusal);
         }
         self.last = Some(refusal);
-        self.retried += 1;
+        self.retried += u32::from(is_retry);
+        self.failed_over += usize::from(!is_retry);
         admitted.meter.retries = self.retried;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

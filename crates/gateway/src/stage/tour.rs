@@ -87,6 +87,10 @@ impl<'a> Tour<'a> {
 
     /// Somebody answers: requests that belong with this one follow it there.
     pub(super) fn served(&self, planned: &Planned, destination: &Destination, admitted: &mut Admitted) {
+        let bonding = &self.table.routing.bonding;
+        if !bonding.is_off() {
+            admitted.ties = bonding.ties(planned.resolved.members.group, &admitted.principal);
+        }
         if planned.bonds.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@ mod cooldowns;
 mod explain;
 mod fallbacks;
 mod faults;
+mod groups;
 mod hedging;
 mod keys;
 mod limits;
