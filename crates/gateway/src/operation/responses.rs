@@ -13,6 +13,7 @@ use faregate_wire::envelope::Mark;
 use crate::body::Body;
 use crate::call::{Arrival, Call};
 use crate::gate::Gate;
+use crate::health;
 use crate::refusal::Refusal;
 use crate::sessions::Stored;
 use crate::stage::admit::Admitted;
@@ -85,7 +86,7 @@ pub fn finish(
                 keep(&gate, &call, body);
             }
             if let (Some(ties), Some(deployment)) = (ties, &deployment) {
-                gate.health.affinity.keep(&ties.of(body), deployment, gate.health.steady());
+                health::keep(&gate.health.affinity, &ties.of(body), deployment);
             }
         }
     };

@@ -50,7 +50,7 @@ impl Bonding {
 
     /// The bonds of a request to a group. Callers never share one: what a provider's cache tells of others by
     /// its speed stays within a key.
-    pub(crate) fn of(&self, call: &Call, group: usize, asker: Asker<'_>) -> Bonds {
+    pub(crate) fn of(&self, call: &Call, group: &str, asker: Asker<'_>) -> Bonds {
         let mut bonds = Bonds::new();
         let caller = hash(&(group, asker.principal.label()));
         if self.response || self.sealed {
@@ -88,7 +88,7 @@ impl Bonding {
     }
 
     /// What ties later requests to the answer of this one, where somebody minds.
-    pub(crate) fn ties(&self, group: usize, principal: &Principal) -> Option<Ties> {
+    pub(crate) fn ties(&self, group: &str, principal: &Principal) -> Option<Ties> {
         let is_minded = self.response || self.sealed;
         is_minded.then(|| Ties { bonding: *self, caller: hash(&(group, principal.label())) })
     }

@@ -10,7 +10,7 @@ use faregate_terms::{DeploymentId, Fault, FaultClass};
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::{Deployment, Gate, Table};
-use crate::health::{Now, Ticket};
+use crate::health::{self, Now, Ticket};
 use crate::stage::admit::Admitted;
 use crate::stage::hedge::{self, Hedging, Leg, Outcome};
 use crate::stage::mock;
@@ -89,13 +89,14 @@ impl<'a> Tour<'a> {
     pub(super) fn served(&self, planned: &Planned, destination: &Destination, admitted: &mut Admitted) {
         let bonding = &self.table.routing.bonding;
         if !bonding.is_off() {
-            admitted.ties = bonding.ties(planned.resolved.members.group, &admitted.principal);
+            let group = &self.table.router.names()[planned.resolved.members.group];
+            admitted.ties = bonding.ties(group.as_str(), &admitted.principal);
         }
         if planned.bonds.is_empty() {
             return;
         }
         let health = &self.gate.health;
-        health.affinity.keep(&planned.bonds, &destination.deployment, health.steady());
+        health::keep(&health.affinity, &planned.bonds, &destination.deployment);
         let is_first = planned
             .first()
             .is_some_and(|index| self.table.deployments[index].config.id == destination.deployment);

@@ -1,10 +1,11 @@
 //! Requests that belong together go to one deployment, while it is well.
 
 use faregate_fake_provider::{Answer, FakeProvider, Matcher};
+use faregate_gateway::gate::Services;
 use faregate_testkit::Gateway;
 use serde_json::{Value, json};
 
-use super::{ask, chat, entry, fails, metric, start};
+use super::{ask, chat, entry, fails, metric, start, start_over};
 
 async fn two(provider: &FakeProvider, checks: Value) -> Gateway {
     let prices = json!({
@@ -168,4 +169,26 @@ async fn sealed_reasoning_goes_back_to_who_sealed_it() {
         }
         assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
     }
+}
+
+#[tokio::test]
+async fn replicas_that_hear_of_each_other_keep_a_session_where_it_is() {
+    let provider = FakeProvider::start().await;
+    let prices = json!({"input_cost_per_token": 1e-6, "output_cost_per_token": 0.0});
+    // The other replica has read its models in another order.
+    let entries = |names: [&str; 2]| names.map(|name| entry(&provider, "a", name, prices.clone()));
+    let router = json!({"optional_pre_call_checks": ["session_affinity"]});
+    let affinity = Services::alone().affinity;
+    let services = || Services { affinity: affinity.clone(), ..Services::alone() };
+    let here = start_over(entries(["up-1", "up-2"]), router.clone(), services()).await;
+    let other = entry(&provider, "z", "up-z", json!({}));
+    let there = start_over(std::iter::once(other).chain(entries(["up-2", "up-1"])), router, services()).await;
+    let mut homes = Vec::new();
+    for session in 0..8 {
+        let body = || json!({"litellm_session_id": format!("s{session}")});
+        let home = served_by(&here, body()).await;
+        assert_eq!(served_by(&there, body()).await, home);
+        homes.push(home);
+    }
+    assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
 }
