@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{ask, called, chat, config, entry, metric};
 
 /// The key, and what it may spend.
-struct One(Vec<Limit>);
+pub(super) struct One(pub(super) Vec<Limit>);
 
 impl PrincipalSource for One {
     fn key(&self, _: KeyHash, then: Then<Caller>) {

@@ -1,11 +1,17 @@
 //! A stream of text that breaks off is continued elsewhere: the client reads one text, the receipt has both calls.
 
+use std::sync::Arc;
+
 use faregate_fake_provider::{Answer, FakeProvider, Matcher};
+use faregate_gateway::gate::Services;
+use faregate_gateway::principals::Principals;
+use faregate_state::limits::{Limit, Rule, Scope, ScopeKey, Window};
 use faregate_terms::{Ending, FaultClass, PicoUsd, Receipt};
-use faregate_testkit::{Frame, Gateway};
+use faregate_testkit::{Client as Caller, Frame, Gateway};
 use serde_json::{Value, json};
 
-use super::{called, entry, metric, start};
+use super::mirror::One;
+use super::{called, entry, metric, start, start_over};
 
 /// A stream that is cut after some of its twenty tokens.
 const CUT: &str = "tokens=20 cut_after=14";
@@ -330,4 +336,31 @@ async fn a_client_that_leaves_meanwhile_pays_what_it_got() {
     let part = receipt.attempts[0].continued.unwrap();
     assert_eq!(receipt.attempts.len(), 2, "the call under way is noted as well: {:?}", receipt.attempts);
     assert!(receipt.cost >= part.cost && part.cost > Some(PicoUsd::ZERO), "{receipt:?}");
+}
+
+#[tokio::test]
+async fn budgets_hold_and_pay_what_all_calls_cost() {
+    let key = ScopeKey::of(Scope::Key, "k");
+    let budget = Limit::budget(key, PicoUsd::parse("100").unwrap(), PicoUsd::ZERO, Window::Endless);
+    let budget = budget.with_rule(Rule::Within);
+    let provider = FakeProvider::start().await;
+    provider.always(Matcher::model("up-1"), Answer::directive(CUT));
+    provider.always(Matcher::model("up-2"), Answer::directive("tokens=20"));
+    let own = |model, weight| {
+        let prices = json!({"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "weight": weight});
+        entry(&provider, "a", model, prices)
+    };
+    let router = json!({"enable_mid_stream_fallback_continuation": true});
+    let mut services = Services::alone();
+    services.principals = Some(Arc::new(Principals::new(Arc::new(One(vec![budget.clone()])))));
+    let limits = services.limits.clone();
+    let gateway = start_over([own("up-1", 1000.0), own("up-2", 0.0001)], router, services).await;
+    let mut receipts = gateway.receipts();
+    let client = Caller::new(gateway.url().trim_start_matches("http://").parse().unwrap(), "sk-one");
+    let frames = client.stream("/v1/chat/completions", &clients()[0].body).await;
+    assert_eq!(text_of(&frames), whole());
+    let receipt = receipts.next().await;
+    check(&receipt, "under a budget");
+    let standing = limits.standing(&budget);
+    assert_eq!((standing.spent, standing.held), (receipt.cost.unwrap().pico(), 0));
 }
