@@ -39,8 +39,8 @@ pub use schema::{
     CacheKind, CacheSettings, CheckSettings, CleanupSettings, Credential, DatabaseSettings, DeploymentConfig,
     FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings, GroupAlias, HedgeAfter, HedgeSettings,
     Isolation, LitellmParams, LitellmSettings, ModelInfo, OwnCheck, PeopleDefaults, PeopleRules, RedisConfig,
-    RetryBudgetSettings, RouterLimits, RouterSettings, SelfServe, SpendSettings, SslVerify, Strategy,
-    TokenRate, UiAccess, VertexParams,
+    RetryBudgetSettings, RouterLimits, RouterSettings, RoutingGroup, SelfServe, SpendSettings, SslVerify,
+    Strategy, TokenRate, UiAccess, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
 pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};

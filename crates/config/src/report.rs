@@ -59,8 +59,14 @@ struct Walk<'a> {
 }
 
 /// The words of `optional_pre_call_checks` that have an effect.
-const CHECKS: &[&str] =
-    &["enforce_model_rate_limits", "prompt_caching", "session_affinity", "deployment_affinity"];
+const CHECKS: &[&str] = &[
+    "enforce_model_rate_limits",
+    "prompt_caching",
+    "session_affinity",
+    "deployment_affinity",
+    "responses_api_deployment_check",
+    "encrypted_content_affinity",
+];
 
 impl Walk<'_> {
     fn mapping(&mut self, node: &Node, path: &str, section: Section) {

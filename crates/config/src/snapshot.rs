@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use faregate_terms::{ModelGroup, Secret};
 
-use crate::diagnostic::{Diagnostic, Findings, nearest};
+use crate::diagnostic::{Diagnostic, Findings, Severity, nearest};
 use crate::env::Env;
 use crate::fields::Fields;
 use crate::fingerprints::Fingerprints;
@@ -207,7 +207,9 @@ fn typed(root: &Node, findings: &mut Findings) -> Snapshot {
 
 /// Warns of fallbacks and aliases that lead to no group.
 fn check_names(root: &Node, snapshot: &Snapshot, findings: &mut Findings) {
-    let groups: BTreeSet<&str> = snapshot.deployments.iter().map(|one| one.group.as_str()).collect();
+    let unions = snapshot.router.routing_groups.iter().map(|group| group.name.as_str());
+    let groups: BTreeSet<&str> =
+        snapshot.deployments.iter().map(|one| one.group.as_str()).chain(unions).collect();
     let known = |name: &str| {
         groups.contains(name)
             || snapshot.aliases.contains_key(name)
@@ -220,11 +222,7 @@ fn check_names(root: &Node, snapshot: &Snapshot, findings: &mut Findings) {
     let mut warn = |at: Option<&Position>, path: &str, name: &str| {
         if !known(name) {
             let message = format!("no model `{name}` in model_list");
-            let remedy = match nearest(name, groups.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "add it there, or remove it here".to_owned(),
-            };
-            findings.push(Diagnostic::warning(at, path, message).remedy(remedy));
+            findings.push(Diagnostic::warning(at, path, message).remedy(instead(name, &groups)));
         }
     };
     let place = |key: &str| {
@@ -252,6 +250,61 @@ fn check_names(root: &Node, snapshot: &Snapshot, findings: &mut Findings) {
     if let Some((at, path)) = place("model_group_alias") {
         for (name, alias) in &snapshot.aliases {
             warn(Some(&at), &format!("{path}.{name}"), alias.group.as_str());
+        }
+    }
+    let router = &snapshot.router;
+    let continued = router.mid_stream_fallback_groups.iter();
+    let grouped = router.routing_groups.iter().flat_map(|group| &group.models);
+    let lists: [(&str, Vec<&ModelGroup>); 2] =
+        [("mid_stream_fallback_groups", continued.collect()), ("routing_groups", grouped.collect())];
+    for (key, names) in lists {
+        let Some((at, path)) = place(key) else { continue };
+        names.into_iter().for_each(|name| warn(Some(&at), &path, name.as_str()));
+    }
+    let copied = snapshot
+        .deployments
+        .iter()
+        .flat_map(|one| one.params.silent_models.iter().map(move |name| (one, name)));
+    for (deployment, name) in copied.filter(|(_, name)| !known(name)) {
+        let message = format!("no model `{name}` in model_list");
+        let found = deployment.finding(Severity::Warning, "litellm_params.silent_model", message);
+        findings.push(found.remedy(instead(name, &groups)));
+    }
+    check_settings(root, snapshot, &groups, findings);
+}
+
+/// What to do about a name that leads to no group.
+fn instead(name: &str, groups: &BTreeSet<&str>) -> String {
+    match nearest(name, groups.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "add it there, or remove it here".to_owned(),
+    }
+}
+
+/// Warns of settings of single groups that hold for none: unlike requests they name a group as `model_list` does.
+fn check_settings(root: &Node, snapshot: &Snapshot, groups: &BTreeSet<&str>, findings: &mut Findings) {
+    let entries = |key: &str| root.get("router_settings")?.get(key)?.entries();
+    for key in ["hedging", "weights"] {
+        for entry in entries(key).unwrap_or_default() {
+            let name = entry.key.as_str();
+            if !groups.contains(name) {
+                let path = format!("router_settings.{key}.{name}");
+                let message = format!("no model `{name}` in model_list: this has no effect");
+                let found = Diagnostic::warning(Some(&entry.key_at), &path, message);
+                findings.push(found.remedy(instead(name, groups)));
+            }
+        }
+    }
+    for entry in entries("weights").unwrap_or_default() {
+        for id in entry.node.entries().unwrap_or_default() {
+            let of_group = |one: &&DeploymentConfig| one.group.as_str() == entry.key;
+            let mut members = snapshot.deployments.iter().filter(of_group).peekable();
+            if members.peek().is_some() && !members.any(|one| one.id.as_str() == id.key) {
+                let path = format!("router_settings.weights.{}.{}", entry.key, id.key);
+                let message = format!("no deployment of `{}` has the id `{}`", entry.key, id.key);
+                let remedy = "give it that `model_info.id`, or remove it here";
+                findings.push(Diagnostic::warning(Some(&id.key_at), &path, message).remedy(remedy));
+            }
         }
     }
 }

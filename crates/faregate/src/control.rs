@@ -108,6 +108,8 @@ impl Control {
             journal: (!snapshot.general.database.no_booking).then_some(journal),
             limits: shared.limits,
             cooldowns: shared.cooldowns,
+            key_rests: shared.key_rests,
+            affinity: shared.affinity,
             checkups: shared.checkups,
             estimates: Arc::new(OutputEstimates::new()),
             clock,

@@ -6,6 +6,7 @@ use anyhow::Context;
 use faregate_config::{RedisConfig, Snapshot};
 use faregate_gateway::checkup::{self, Checkups};
 use faregate_gateway::gate::limit_settings;
+use faregate_state::affinity::{self, Affinity};
 use faregate_state::clock::Clock;
 use faregate_state::cooldown::{self, Cooldowns};
 use faregate_state::feed::RedisLog;
@@ -30,6 +31,10 @@ pub struct Shared {
     pub limits: Limits,
     /// Deployments that rest.
     pub cooldowns: Cooldowns,
+    /// Keys of deployments that rest.
+    pub key_rests: Cooldowns,
+    /// Which deployment served what; over Redis alone, as there is much of it.
+    pub affinity: Affinity,
     /// What health checks found.
     pub checkups: Checkups,
     /// News of changes.
@@ -60,6 +65,8 @@ pub fn start(
         return Ok(Shared {
             limits: Limits::alone(limit_settings(), Arc::clone(clock)),
             cooldowns: Cooldowns::alone(Arc::clone(clock)),
+            key_rests: Cooldowns::alone(Arc::clone(clock)),
+            affinity: Affinity::alone(Arc::clone(clock)),
             checkups: Checkups::alone(Arc::clone(clock)),
             invalidations: Invalidations::alone(Arc::clone(clock)),
             leadership: Leadership::new(Arc::new(MemoryClaims::new(Arc::clone(clock))), Arc::clone(clock)),
@@ -76,11 +83,18 @@ pub fn start(
     let log = Arc::new(RedisLog::new(&redis.another(), cooldown::TOPIC));
     let (cooldowns, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(RedisLog::new(&redis.another(), cooldown::KEYS_TOPIC));
+    let (key_rests, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
+    let log = Arc::new(RedisLog::new(&redis.another(), affinity::TOPIC));
+    let (affinity, follow) = Affinity::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let log = Arc::new(RedisLog::new(&redis.another(), checkup::TOPIC));
     let (checkups, follow) = Checkups::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(RedisClaims::new(&redis)), Arc::clone(clock));
-    Ok(Shared { limits, cooldowns, checkups, invalidations, leadership, over: Some("redis") })
+    let over = Some("redis");
+    Ok(Shared { limits, cooldowns, key_rests, affinity, checkups, invalidations, leadership, over })
 }
 
 /// Replicas of one PostgreSQL agree through it.
@@ -99,11 +113,15 @@ fn over_database(
     let log = Arc::new(SqlLog { store: store.clone(), topic: cooldown::TOPIC });
     let (cooldowns, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(SqlLog { store: store.clone(), topic: cooldown::KEYS_TOPIC });
+    let (key_rests, follow) = Cooldowns::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let log = Arc::new(SqlLog { store: store.clone(), topic: checkup::TOPIC });
     let (checkups, follow) = Checkups::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(SqlClaims(store.clone())), Arc::clone(clock));
-    Shared { limits, cooldowns, checkups, invalidations, leadership, over: Some("the database") }
+    let (affinity, over) = (Affinity::alone(Arc::clone(clock)), Some("the database"));
+    Shared { limits, cooldowns, key_rests, affinity, checkups, invalidations, leadership, over }
 }
 
 /// `coordination_redis`, else `router_settings.redis_*`, else the cache's, else `REDIS_*`.

@@ -15,6 +15,7 @@ use faregate_wire::envelope::{Envelope, Mark};
 
 use crate::refusal::Refusal;
 use crate::routes::Found;
+use crate::stage::seam::Resumption;
 use crate::steering::Steering;
 
 /// What came with a request besides its body.
@@ -56,6 +57,8 @@ pub struct Call {
     pub options: Options,
     /// Gemini's `alt=sse`.
     pub alt_sse: bool,
+    /// Set when it goes on from what another provider had sent.
+    pub resumption: Option<Arc<Resumption>>,
     decoded: OnceLock<Result<Arc<ChatRequest>, Refusal>>,
 }
 
@@ -124,6 +127,7 @@ pub const GATEWAY_MEMBERS: &[&str] = &[
     "litellm_session_id",
     "litellm_trace_id",
     "max_fallbacks",
+    "mid_stream_fallback",
     "mock_response",
     "mock_timeout",
     "mock_tool_calls",
@@ -189,6 +193,7 @@ impl Call {
             include_usage,
             options,
             alt_sse,
+            resumption: None,
             decoded: OnceLock::new(),
         }
     }
@@ -224,12 +229,23 @@ impl Call {
             self.with_envelope(Envelope::index(body)?)
         };
         group.clone_into(&mut call.model);
+        call.resumption.clone_from(&self.resumption);
         if overrides.is_empty() || self.continues() {
             // A conversation continued from a stored one is not in the body.
             call.decoded = self.decoded.clone();
         }
         call.options.adopt(overrides);
         Ok(call)
+    }
+
+    /// The same call for another group, as a request of its own with nothing to say of its routing.
+    pub fn copied(&self, arrival: Arc<Arrival>, group: &str) -> Self {
+        let mut call = self.with_envelope(self.envelope.clone());
+        call.arrival = arrival;
+        group.clone_into(&mut call.model);
+        call.options.steering = None;
+        call.decoded = self.decoded.clone();
+        call
     }
 
     /// True if the conversation is more than what the body holds.
@@ -261,10 +277,30 @@ impl Call {
                     path_stream: Some(self.stream),
                     alt_sse: self.alt_sse,
                 };
-                let request = self.client.decode(self.envelope.body(), &call).map_err(Refusal::Invalid)?;
+                let mut request =
+                    self.client.decode(self.envelope.body(), &call).map_err(Refusal::Invalid)?;
+                if let Some(resumption) = &self.resumption {
+                    resumption.extend(&mut request);
+                }
                 Ok(Arc::new(request))
             })
             .clone()
+    }
+
+    /// The same call, to go on from what its client has been told.
+    ///
+    /// # Errors
+    /// As [`Call::request`].
+    pub fn resumed(&self, resumption: Resumption) -> Result<Self, Refusal> {
+        let mut request = (*self.request()?).clone();
+        if let Some(earlier) = &self.resumption {
+            earlier.retract(&mut request);
+        }
+        resumption.extend(&mut request);
+        let mut call = self.with_envelope(self.envelope.clone());
+        call.resumption = Some(Arc::new(resumption));
+        call.decoded = OnceLock::from(Ok(Arc::new(request)));
+        Ok(call)
     }
 
     /// Uses this request instead of decoding the body (a conversation continued from a stored one).

@@ -1,6 +1,7 @@
 //! Everything a request may touch.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,10 +13,11 @@ use faregate_catalog::{Catalog, resolve};
 use faregate_config::{Credential, DeploymentConfig, Diagnostic, Severity, Snapshot, SslVerify, TokenRate};
 use faregate_journal::Journal;
 use faregate_router::{Checks, Router, Seeded, strategy};
+use faregate_state::affinity::Affinity;
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::cooldown::Cooldowns;
 use faregate_state::limits::{Limit, Limits, OutputEstimates, Scope, ScopeKey, TokenKind};
-use faregate_terms::Secret;
+use faregate_terms::{DeploymentId, Secret};
 use faregate_upstream::{EnvView, Upstream};
 use faregate_wire::dialect::Dialect;
 
@@ -29,6 +31,7 @@ use crate::refusal::Refusal;
 use crate::routing::{self, Routing};
 use crate::sessions::Sessions;
 use crate::stage::identify::{Credentials, OnlyHeader};
+use crate::stage::mirror::Copies;
 use crate::stage::settle::Settler;
 
 /// Attempts after the first when nobody says otherwise. Source: compat, behaviour §9.
@@ -60,6 +63,8 @@ pub struct Gate {
     pub sessions: Sessions,
     /// What outlives a configuration.
     pub services: Services,
+    /// Copies of requests under way.
+    pub(crate) copies: Copies,
     /// Set when the process, or whoever drains it, wants no further requests.
     pub ending: AtomicBool,
     /// Requests refused since more connections were open than may be.
@@ -82,6 +87,10 @@ pub struct Services {
     pub estimates: Arc<OutputEstimates>,
     /// Deployments that rest.
     pub cooldowns: Cooldowns,
+    /// Keys of deployments that rest.
+    pub key_rests: Cooldowns,
+    /// Which deployment served what.
+    pub affinity: Affinity,
     /// What health checks found.
     pub checkups: Checkups,
     /// What time it is.
@@ -108,6 +117,8 @@ impl Services {
             limits: Limits::alone(limit_settings(), Arc::clone(&clock)),
             estimates: Arc::new(OutputEstimates::new()),
             cooldowns: Cooldowns::alone(Arc::clone(&clock)),
+            key_rests: Cooldowns::alone(Arc::clone(&clock)),
+            affinity: Affinity::alone(Arc::clone(&clock)),
             checkups: Checkups::alone(Arc::clone(&clock)),
             clock,
         }
@@ -265,13 +276,13 @@ pub struct Deployment {
 
 impl Deployment {
     fn new(config: &DeploymentConfig, care: &Arc<Care>) -> Self {
-        let keys = keys(&config.params).count();
+        let keys: Vec<_> = keys(&config.params).map(|key| key_name(&config.id, key.expose())).collect();
         Self {
             config: config.clone(),
             upstream_model: config.params.model.clone(),
             limits: Vec::new(),
             care: Arc::clone(care),
-            keyring: (keys > 1).then(|| Arc::new(Keyring::new(keys))),
+            keyring: (keys.len() > 1).then(|| Arc::new(Keyring::new(keys))),
             labels: OnceLock::new(),
             resolved: RwLock::default(),
         }
@@ -306,6 +317,13 @@ impl Deployment {
         resolved.insert(key, Arc::clone(&made));
         Ok(made)
     }
+}
+
+/// What replicas call a key of a deployment; another key in its place is another name.
+fn key_name(deployment: &DeploymentId, key: &str) -> DeploymentId {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    DeploymentId::from(format!("{deployment}#{:016x}", hasher.finish()))
 }
 
 /// What a table is made from, besides the configuration.
@@ -506,13 +524,7 @@ impl Gate {
     /// A gate that serves `table`.
     pub fn new(table: Table, buckets: &[f64], services: Services) -> Self {
         let metrics = Arc::new(Metrics::new(buckets));
-        let health = Health::new(
-            services.cooldowns.clone(),
-            services.checkups.clone(),
-            services.limits.clone(),
-            Arc::clone(&services.clock),
-            Arc::clone(&metrics),
-        );
+        let health = Health::new(&services, Arc::clone(&metrics));
         Self {
             settler: Arc::new(Settler::new(Arc::clone(&metrics), &services)),
             health: Arc::new(health),
@@ -520,6 +532,7 @@ impl Gate {
             metrics,
             table: ArcSwap::from_pointee(table),
             sessions: Sessions::default(),
+            copies: Copies::default(),
             ending: AtomicBool::new(false),
             turned_away: AtomicU64::new(0),
             seed: AtomicU64::new(0),

@@ -24,10 +24,11 @@ use crate::stage::deliver::{deliver, refuse};
 use crate::stage::identify::{Principal, identify};
 use crate::stage::lookup::lookup;
 use crate::stage::plan::plan;
+use crate::stage::relay::{self, Relay};
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
 use crate::stage::transcript::Transcript;
-use crate::stage::{access, account, fallback};
+use crate::stage::{access, account, fallback, mirror};
 
 /// The longest `x-litellm-call-id` taken over from a client.
 const MAX_CALL_ID: usize = 128;
@@ -152,7 +153,17 @@ where
     admitted.explained = Explained::of(gate, table, &call, &planned, admitted.asker()).await?;
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();
-    attempt(gate, table, call, &planned, admitted, &mut dice).await
+    if relay::is_wanted(table, &call, planned.resolved.group.as_str()) {
+        admitted.meter.said = Some(Box::default());
+    }
+    if table.routing.mirrors {
+        mirror::send(gate, table, &call, &planned, admitted);
+    }
+    let (call, answer) = attempt(gate, table, call, &planned, admitted, &mut dice).await?;
+    if admitted.meter.said.is_some() {
+        admitted.relay = Some(Relay::new(gate, &call));
+    }
+    Ok((call, answer))
 }
 
 /// Reads the body within the time and size allowed.

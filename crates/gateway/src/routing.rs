@@ -1,10 +1,10 @@
 //! The routing part of a configuration, in the form the request path asks about.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use faregate_config::{HedgeAfter, HedgeSettings, Snapshot, Strategy, TokenRate};
+use faregate_config::{HedgeAfter, HedgeSettings, OpenMap, Snapshot, Strategy, TokenRate};
 use faregate_router::{
     After, Alias, BudgetRule, ByClass, Checks, CooldownRule, HedgeRule, OwnRule, Router, TagRule,
     strategy::{self, Args},
@@ -17,6 +17,9 @@ use crate::gate::{Deployment, Table, token_kind};
 use crate::health::{Care, Memory};
 use crate::stage::kinship::Bonding;
 use crate::steering::Book;
+use groups::Own;
+
+mod groups;
 
 /// Fallback groups tried at most. Source: compat, `ROUTER_MAX_FALLBACKS`.
 const MAX_FALLBACKS: usize = 5;
@@ -42,6 +45,8 @@ pub struct Routing {
     pub tells: bool,
     /// Deployments' own rpm and tpm hold.
     pub minds_rates: bool,
+    /// A group's deployments that were not called yet are, beyond its retries.
+    pub weighted_failover: bool,
     /// All attempts, waits and fallbacks of a request together.
     pub total_timeout: Option<Duration>,
     /// How many retries a group may make; `None` for as many as each request may.
@@ -50,6 +55,10 @@ pub struct Routing {
     pub bonding: Bonding,
     /// Groups that make a second call when the first is slow.
     pub hedging: HashMap<String, HedgeRule>,
+    /// Groups whose broken streams are continued elsewhere.
+    pub continued: Continued,
+    /// Some deployment's requests are copied to other groups.
+    pub mirrors: bool,
     /// Configured fallbacks are for those who may use their group.
     pub checks_fallbacks: bool,
 }
@@ -70,18 +79,45 @@ impl Routing {
                 .or(litellm.max_fallbacks)
                 .map_or(MAX_FALLBACKS, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             tells: litellm.expose_router_debug_in_errors.unwrap_or(true),
-            minds_rates: entry(snapshot).minds_rates || minds_rates(snapshot),
+            minds_rates: entry(router.strategy).minds_rates
+                || minds_rates(snapshot)
+                || Own::of(snapshot).minds_rates(),
+            weighted_failover: router.weighted_failover,
             total_timeout: router.total_timeout,
             retry_budget: retry_budget(snapshot),
             hedging: hedging(snapshot),
             bonding: bonding(snapshot),
+            mirrors: snapshot.deployments.iter().any(|it| !it.params.silent_models.is_empty()),
+            continued: Continued {
+                all: router.mid_stream_fallback,
+                groups: router.mid_stream_fallback_groups.iter().map(ToString::to_string).collect(),
+            },
             checks_fallbacks: snapshot.general.enforce_fallback_model_access,
         }
+    }
+
+    /// When a request that came then is over.
+    pub fn deadline(&self, arrived: Instant) -> Option<Instant> {
+        self.total_timeout.and_then(|most| arrived.checked_add(most))
     }
 
     /// The policy for a group.
     pub fn policy(&self, group: &str) -> ByClass {
         self.group_retry_policies.get(group).copied().unwrap_or(self.retry_policy)
+    }
+}
+
+/// Groups whose broken streams are continued elsewhere, where the request does not say.
+#[derive(Debug, Clone, Default)]
+pub struct Continued {
+    all: bool,
+    groups: HashSet<String>,
+}
+
+impl Continued {
+    /// True if those of `group` are.
+    pub fn holds(&self, group: &str) -> bool {
+        self.all || (!self.groups.is_empty() && self.groups.contains(group))
     }
 }
 
@@ -95,6 +131,8 @@ fn bonding(snapshot: &Snapshot) -> Bonding {
         prompt: asks("prompt_caching"),
         session: asks("session_affinity"),
         caller: asks("deployment_affinity"),
+        response: asks("responses_api_deployment_check"),
+        sealed: asks("encrypted_content_affinity"),
         ttl: router.affinity_ttl.unwrap_or(AFFINITY_TTL),
     }
 }
@@ -147,7 +185,8 @@ pub fn router(table: &Table, snapshot: &Snapshot) -> Router {
         tags: settings.enable_tag_filtering.then_some(rule),
         pre_call: settings.enable_pre_call_checks,
     };
-    Router::new(routed, aliases, (entry(snapshot).make)(&args(snapshot)), checks)
+    let strategy = (entry(settings.strategy).make)(&args(&settings.strategy_args));
+    Router::new(routed, aliases, strategy, checks).grouped(groups::groupings(snapshot))
 }
 
 fn routed(table: &Table, deployment: &Deployment, weight: Option<f64>) -> faregate_router::Deployment {
@@ -177,7 +216,7 @@ fn routed(table: &Table, deployment: &Deployment, weight: Option<f64>) -> farega
 /// The limits of each deployment's own, and how it is looked after.
 pub fn look_after(deployments: &mut [Deployment], care: &Care, snapshot: &Snapshot) {
     let router = &snapshot.router;
-    let minds_rates = entry(snapshot).minds_rates || minds_rates(snapshot);
+    let (own_strategies, checks_rates) = (Own::of(snapshot), minds_rates(snapshot));
     let kind = token_kind(TokenRate::Total);
     let mut members: HashMap<String, usize> = HashMap::new();
     for deployment in deployments.iter() {
@@ -186,6 +225,9 @@ pub fn look_after(deployments: &mut [Deployment], care: &Care, snapshot: &Snapsh
     for deployment in deployments {
         let (info, params) = (&deployment.config.info, &deployment.config.params);
         let scope = || ScopeKey::of(Scope::Deployment, deployment.config.id.as_str());
+        let own_strategy = own_strategies.get(deployment.config.group.as_str());
+        let strategy = own_strategy.map_or(router.strategy, |(strategy, _)| strategy);
+        let minds_rates = checks_rates || entry(strategy).minds_rates;
         let rate = |most: Option<u64>| most.filter(|_| minds_rates);
         let parallel = params.max_parallel_requests.or(router.default_max_parallel_requests);
         let limits = [
@@ -202,16 +244,21 @@ pub fn look_after(deployments: &mut [Deployment], care: &Care, snapshot: &Snapsh
             is_catch_all: group == "*",
         };
         deployment.limits = limits.into_iter().flatten().collect();
-        deployment.care = Arc::new(Care { own, ..*care });
+        let memory = own_strategy.map_or(care.memory, |(_, args)| memory(args));
+        deployment.care = Arc::new(Care { own, memory, ..*care });
     }
 }
 
 /// How deployments are looked after that have nothing of their own.
 pub fn care(snapshot: &Snapshot) -> Care {
-    let args = args(snapshot);
-    let memory =
-        Memory { samples: args.max_latency_list_size, ttl: args.ttl, percentile: args.ttft_percentile };
+    let memory = memory(&snapshot.router.strategy_args);
     Care { cooldown: cooldown(snapshot), own: OwnRule::default(), memory }
+}
+
+/// What is remembered of a deployment's latency.
+fn memory(given: &OpenMap) -> Memory {
+    let args = args(given);
+    Memory { samples: args.max_latency_list_size, ttl: args.ttl, percentile: args.ttft_percentile }
 }
 
 fn cooldown(snapshot: &Snapshot) -> CooldownRule {
@@ -227,8 +274,8 @@ fn cooldown(snapshot: &Snapshot) -> CooldownRule {
 }
 
 /// The strategy's entry; LiteLLM's learned router is not known here and falls back to the default.
-fn entry(snapshot: &Snapshot) -> &'static strategy::Entry {
-    let word = Strategy::WORDS.iter().find(|(_, known)| *known == snapshot.router.strategy);
+fn entry(of: Strategy) -> &'static strategy::Entry {
+    let word = Strategy::WORDS.iter().find(|(_, known)| *known == of);
     word.and_then(|(word, _)| strategy::named(word)).unwrap_or(&strategy::STRATEGIES[0])
 }
 
@@ -239,8 +286,7 @@ fn minds_rates(snapshot: &Snapshot) -> bool {
         || router.optional_pre_call_checks.iter().any(|check| check == "enforce_model_rate_limits")
 }
 
-fn args(snapshot: &Snapshot) -> Args {
-    let given = &snapshot.router.strategy_args;
+fn args(given: &OpenMap) -> Args {
     let number = |key: &str| given.get(key).and_then(serde_json::Value::as_f64).filter(|n| *n >= 0.0);
     let known = Args::default();
     Args {

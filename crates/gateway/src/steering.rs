@@ -175,6 +175,8 @@ pub struct Steering {
     pub mock_timeout: bool,
     /// Answer this instead of calling anybody; for keys that may.
     pub mock_response: Option<Value>,
+    /// Whether a stream that breaks off is continued elsewhere, whatever the configuration says.
+    pub mid_stream_fallback: Option<bool>,
     /// The only region the request may be served in.
     pub region: Option<String>,
 }
@@ -277,6 +279,7 @@ const MEMBERS: &[&str] = &[
     "mock_timeout",
     "mock_response",
     "allowed_model_region",
+    "mid_stream_fallback",
 ];
 
 impl Steering {
@@ -299,6 +302,7 @@ impl Steering {
             rehearsal: rehearsals.into_iter().find(|(name, _)| is_set(name)).map(|(_, asked)| asked),
             mock_timeout: is_set("mock_timeout"),
             mock_response: envelope.get::<Value>("mock_response").filter(|value| !value.is_null()),
+            mid_stream_fallback: envelope.get("mid_stream_fallback"),
             region: envelope.get::<String>("allowed_model_region").filter(|region| !region.is_empty()),
         }))
     }

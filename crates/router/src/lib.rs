@@ -10,6 +10,7 @@ mod cooldown;
 mod dice;
 mod facts;
 mod filter;
+mod grouping;
 mod hedge;
 mod members;
 mod pattern;
@@ -26,6 +27,7 @@ pub use cooldown::{CooldownRule, OwnRule, Tally, is_the_deployments_fault};
 pub use dice::{Dice, Seeded};
 pub use facts::{Facts, Team, Unknown, Wish};
 pub use filter::{Checks, Excluded, Indexes, Nobody, TagRule};
+pub use grouping::Grouping;
 pub use hedge::{After, HedgeRule, Hedges};
 pub use members::{Members, Pool};
 pub use plan::{Plan, Scene};
@@ -102,7 +104,10 @@ pub struct Router {
     by_id: HashMap<DeploymentId, Arc<Members>>,
     patterns: Vec<(Pattern, Arc<Members>)>,
     aliases: HashMap<String, Alias>,
-    strategy: Box<dyn Strategy>,
+    /// The first is for names that have no other.
+    strategies: Vec<Box<dyn Strategy>>,
+    /// Which of them is each name's, by its number.
+    strategy_of: Vec<usize>,
     checks: Checks,
 }
 
@@ -155,7 +160,18 @@ impl Router {
             })
             .collect();
         patterns.sort_by_key(|(pattern, _)| pattern.specificity());
-        Self { deployments, groups, team_names, names, by_id, patterns, aliases, strategy, checks }
+        Self {
+            strategy_of: vec![0; names.len()],
+            deployments,
+            groups,
+            team_names,
+            names,
+            by_id,
+            patterns,
+            aliases,
+            strategies: vec![strategy],
+            checks,
+        }
     }
 
     /// All deployments, by index.

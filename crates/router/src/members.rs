@@ -1,5 +1,6 @@
 //! The deployments of one name, with what never changes about them worked out once.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 
 use faregate_terms::PicoUsd;
@@ -17,6 +18,8 @@ pub struct Members {
     indexes: Box<[usize]>,
     /// What a large group is drawn from, if everybody may use it all and no `order` parts it.
     pool: Option<Pool>,
+    /// Orders in place of the deployments' own, by index; most have none.
+    orders: HashMap<usize, i64>,
 }
 
 impl Eq for Members {}
@@ -36,7 +39,21 @@ impl Members {
         let order = indexes.first().and_then(|&index| deployments[index].order);
         let is_plain = of.all(|deployment| deployment.team.is_none() && deployment.order == order);
         let pool = (indexes.len() > LARGE && is_plain).then(|| Pool::new(&indexes, deployments));
-        Self { group, indexes: indexes.into(), pool }
+        Self { group, indexes: indexes.into(), pool, orders: HashMap::new() }
+    }
+
+    /// The same with these orders in place of the deployments' own.
+    pub(crate) fn ordered(mut self, orders: HashMap<usize, i64>) -> Self {
+        if !orders.is_empty() {
+            self.pool = None;
+            self.orders = orders;
+        }
+        self
+    }
+
+    /// The order of a deployment when it is asked for by this name.
+    pub fn order(&self, index: usize, deployments: &[Deployment]) -> Option<i64> {
+        self.orders.get(&index).copied().or(deployments[index].order)
     }
 
     /// What a large group is drawn from; `None` if it has to be looked at whole.

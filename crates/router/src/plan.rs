@@ -97,14 +97,15 @@ impl Router {
         facts: &dyn Facts,
         dice: &mut dyn Dice,
     ) -> Result<Plan, Nobody> {
-        let reason = self.strategy.reason();
+        let strategy = self.strategy(&resolved.members);
+        let reason = strategy.reason();
         if let Some(order) = self.drawn(resolved, wish, facts, dice) {
             let ends = smallvec![order.len()];
             return Ok(Plan { order, ends, rest: Some(Arc::clone(&resolved.members)), reason });
         }
         let mut order = self.candidates(resolved, wish, facts)?;
         let mut ends = SmallVec::new();
-        let level = |index: &usize| level(self.deployments[*index].order);
+        let level = |index: &usize| level(resolved.members.order(*index, &self.deployments));
         if order.len() > 1 {
             order.sort_by_key(level);
             let scene = Scene { deployments: &self.deployments, facts, wish };
@@ -114,7 +115,7 @@ impl Router {
                 let end = start + order[start..].iter().take_while(|index| level(index) == of).count();
                 let members = &mut order[start..end];
                 if members.len() > 1 {
-                    self.strategy.rank(members, &scene, dice);
+                    strategy.rank(members, &scene, dice);
                     put_back(members, facts);
                 }
                 ends.push(end);
@@ -126,9 +127,16 @@ impl Router {
         Ok(Plan { order, ends, rest: None, reason })
     }
 
-    /// The number by which the strategy ranks a deployment for `wish`.
-    pub fn score(&self, index: usize, wish: &Wish<'_>, facts: &dyn Facts) -> Option<f64> {
-        self.strategy.score(index, &Scene { deployments: &self.deployments, facts, wish })
+    /// The number by which the strategy of `resolved` ranks a deployment for `wish`.
+    pub fn score(
+        &self,
+        resolved: &Resolved,
+        index: usize,
+        wish: &Wish<'_>,
+        facts: &dyn Facts,
+    ) -> Option<f64> {
+        let scene = Scene { deployments: &self.deployments, facts, wish };
+        self.strategy(&resolved.members).score(index, &scene)
     }
 
     /// The best few of a large group, if nothing but their state keeps anybody from serving, and there are
@@ -154,7 +162,7 @@ impl Router {
                 || is_pressed && facts.is_shaky(index))
         };
         let scene = Scene { deployments: &self.deployments, facts, wish };
-        self.strategy.draw(pool, &resolved.members, &is_fit, &scene, dice)
+        self.strategy(&resolved.members).draw(pool, &resolved.members, &is_fit, &scene, dice)
     }
 }
 

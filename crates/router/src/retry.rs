@@ -47,7 +47,7 @@ impl RetryRule {
     pub fn judge(&self, fault: &Fault, standing: Standing, jitter: f64) -> Verdict {
         let most = match self.policy.of(fault.class) {
             Some(most) => most,
-            None if self.is_worth_retrying(fault.class) && standing.is_anybody_well => self.retries,
+            None if self.is_worthwhile(fault.class) && standing.is_anybody_well => self.retries,
             None => 0,
         };
         if standing.retried >= most {
@@ -66,7 +66,8 @@ impl RetryRule {
         Verdict::Retry(wait)
     }
 
-    fn is_worth_retrying(&self, class: FaultClass) -> bool {
+    /// True if a failure of this class may not befall the next call.
+    pub fn is_worthwhile(&self, class: FaultClass) -> bool {
         match class {
             FaultClass::Timeout
             | FaultClass::RateLimit

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod grouping;
 mod large;
 
 fn deployment(group: &str, id: &str) -> Deployment {

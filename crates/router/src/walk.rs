@@ -75,6 +75,11 @@ impl<'a> Walk<'a> {
         self.peek(facts).is_some_and(|index| self.rank(index, facts) == Rank::default())
     }
 
+    /// True if the next step goes to a deployment that was not called yet.
+    pub fn has_fresh(&self, facts: &dyn Facts) -> bool {
+        self.peek(facts).is_some_and(|index| !self.called.contains(&index))
+    }
+
     /// True if [`Walk::step`] would find somebody who does not rest.
     pub fn has_more(&self, facts: &dyn Facts) -> bool {
         self.order.iter().any(|index| !self.out.contains(index) && !facts.rests(*index))
@@ -87,6 +92,7 @@ impl<'a> Walk<'a> {
             self.called.pop();
         }
         self.out.push(index);
+        self.begun = true;
     }
 
     /// Takes those in again that were left out.

@@ -15,6 +15,8 @@ use crate::feed::{Feed, Message, SharedLog};
 
 /// The topic of the shared log.
 pub const TOPIC: &str = "cooldown";
+/// The topic for keys of deployments, which rest by names of their own.
+pub const KEYS_TOPIC: &str = "key_rest";
 /// The longest rest; guards against clocks that disagree.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
@@ -112,6 +114,15 @@ impl Cooldowns {
         let resting = self.resting.read();
         let entry = resting.get(deployment).filter(|entry| entry.until > now)?;
         self.shown(entry, now)
+    }
+
+    /// How long a deployment has to rest yet; zero if it does not.
+    pub fn left(&self, deployment: &DeploymentId) -> Duration {
+        let now = self.clock.steady();
+        if !self.anyone_rests(now) {
+            return Duration::ZERO;
+        }
+        self.resting.read().get(deployment).map_or(Duration::ZERO, |entry| entry.until.saturating_sub(now))
     }
 
     /// Every deployment that rests, for people.

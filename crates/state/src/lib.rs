@@ -4,6 +4,7 @@
 //! step over Redis or another store. Nothing here knows HTTP, SQL or configuration. Start with
 //! [`limits::Limits`].
 
+pub mod affinity;
 pub mod cache;
 pub mod clock;
 pub mod cooldown;

@@ -57,6 +57,22 @@ pub struct AttemptNote {
     /// Another attempt answered first, and this one was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<Discarded>,
+    /// It broke off after a part of its answer had gone out, and a later call went on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued: Option<Partial>,
+}
+
+/// What a call used that broke off and was continued by another; part of the receipt's usage and cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Tokens of its prompt.
+    pub input: u64,
+    /// Tokens of the part that went out.
+    pub output: u64,
+    /// True when the provider had given no final figures, and the tokens were counted by us.
+    pub estimated: bool,
+    /// What that cost; `None` when the model has no known price.
+    pub cost: Option<PicoUsd>,
 }
 
 /// A call that was cancelled because another one of the same request answered first.
@@ -79,10 +95,11 @@ impl fmt::Display for AttemptNote {
         }
         write!(out, ", took {} ms", ms(&self.duration))?;
         match (self.fault, &self.discarded) {
-            (Some(fault), _) => write!(out, ", {}", fault.name()),
-            (None, Some(_)) => out.write_str(", discarded"),
-            (None, None) => Ok(()),
+            (Some(fault), _) => write!(out, ", {}", fault.name())?,
+            (None, Some(_)) => out.write_str(", discarded")?,
+            (None, None) => {}
         }
+        if self.continued.is_some() { out.write_str(", continued") } else { Ok(()) }
     }
 }
 

@@ -99,7 +99,39 @@ impl Usage {
 
     /// Takes the larger of each count: streams report usage cumulatively, sometimes in pieces.
     pub fn absorb(&mut self, later: &Self) {
-        let fields = [
+        for (mine, theirs) in self.beside(later) {
+            *mine = (*mine).max(theirs);
+        }
+        self.take_words(later);
+        self.stated_cost = self.stated_cost.max(later.stated_cost);
+        self.estimated |= later.estimated;
+    }
+
+    /// Adds what another call used. The service tier is the later one's, if it has any.
+    pub fn add(&mut self, later: &Self) {
+        for (mine, theirs) in self.beside(later) {
+            *mine = mine.saturating_add(theirs);
+        }
+        self.take_words(later);
+        if let Some(cost) = later.stated_cost {
+            self.stated_cost = Some(self.stated_cost.unwrap_or(PicoUsd::ZERO) + cost);
+        }
+        self.estimated |= later.estimated;
+    }
+
+    /// What is said in words is what was said last.
+    fn take_words(&mut self, later: &Self) {
+        if later.service_tier.is_some() {
+            self.service_tier.clone_from(&later.service_tier);
+        }
+        if later.raw.0.is_some() {
+            self.raw.clone_from(&later.raw);
+        }
+    }
+
+    /// Every count, beside that of another.
+    fn beside(&mut self, later: &Self) -> [(&mut u64, u64); 15] {
+        [
             (&mut self.input, later.input),
             (&mut self.cache_read, later.cache_read),
             (&mut self.cache_write_5m, later.cache_write_5m),
@@ -115,17 +147,6 @@ impl Usage {
             (&mut self.rejected_prediction, later.rejected_prediction),
             (&mut self.web_searches, later.web_searches),
             (&mut self.citation, later.citation),
-        ];
-        for (mine, theirs) in fields {
-            *mine = (*mine).max(theirs);
-        }
-        if later.service_tier.is_some() {
-            self.service_tier.clone_from(&later.service_tier);
-        }
-        if later.raw.0.is_some() {
-            self.raw.clone_from(&later.raw);
-        }
-        self.stated_cost = self.stated_cost.max(later.stated_cost);
-        self.estimated |= later.estimated;
+        ]
     }
 }

@@ -20,7 +20,7 @@ pub mod receipts;
 pub mod redis;
 
 #[cfg(feature = "gateway")]
-pub use client::{Client, Frame, Reply};
+pub use client::{Client, Frame, Reply, frames};
 #[cfg(feature = "gateway")]
 pub use gateway::{Gateway, MASTER_KEY};
 #[cfg(feature = "gateway")]

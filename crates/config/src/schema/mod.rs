@@ -15,6 +15,7 @@ mod params;
 mod people;
 mod redis;
 mod router;
+mod routing_groups;
 mod thrift;
 
 pub use alerting::{AlertDestination, AlertSettings, CHANGE_ALERTS};
@@ -33,6 +34,7 @@ pub(crate) use people::sso_variables;
 pub use people::{PeopleDefaults, PeopleRules, SelfServe, UiAccess};
 pub use redis::RedisConfig;
 pub use router::{RouterSettings, Strategy};
+pub use routing_groups::RoutingGroup;
 pub use thrift::{HedgeAfter, HedgeSettings, RetryBudgetSettings};
 
 pub(crate) use deployment::read_model_list;

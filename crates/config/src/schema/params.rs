@@ -39,6 +39,8 @@ pub struct LitellmParams {
     pub tpm: Option<u64>,
     /// Lower values are tried first.
     pub order: Option<i64>,
+    /// Groups that get a copy of each request which this deployment is to serve.
+    pub silent_models: Vec<String>,
     /// Calls in flight the deployment may have.
     pub max_parallel_requests: Option<u64>,
     /// Retries of this deployment's calls, instead of the router's number.
@@ -163,6 +165,7 @@ impl LitellmParams {
             rpm: fields.count("rpm"),
             tpm: fields.count("tpm"),
             order: fields.number("order").map(|order| order as i64),
+            silent_models: fields.texts("silent_model").unwrap_or_default(),
             max_parallel_requests: fields.count("max_parallel_requests"),
             num_retries: fields.count("num_retries"),
             max_retries: fields.count("max_retries"),
@@ -225,6 +228,7 @@ const TYPED: &[&str] = &[
     "rpm",
     "tpm",
     "order",
+    "silent_model",
     "max_parallel_requests",
     "num_retries",
     "max_retries",

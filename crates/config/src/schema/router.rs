@@ -7,6 +7,7 @@ use faregate_terms::ModelGroup;
 
 use super::limits::RouterLimits;
 use super::redis::RedisConfig;
+use super::routing_groups::{self, RoutingGroup};
 use super::thrift::{self, HedgeSettings, RetryBudgetSettings};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
@@ -72,6 +73,10 @@ pub struct RouterSettings {
     pub retry_budget: RetryBudgetSettings,
     /// Groups that make a second call when the first is slow.
     pub hedging: BTreeMap<ModelGroup, HedgeSettings>,
+    /// Streams of text that break off are continued elsewhere.
+    pub mid_stream_fallback: bool,
+    /// The same for single groups.
+    pub mid_stream_fallback_groups: Vec<ModelGroup>,
     /// Failures per minute before a cooldown.
     pub allowed_fails: Option<u64>,
     /// The same by error class, such as `TimeoutErrorAllowedFails`.
@@ -84,6 +89,10 @@ pub struct RouterSettings {
     pub enable_pre_call_checks: bool,
     /// Names of further checks.
     pub optional_pre_call_checks: Vec<String>,
+    /// Groups that share a strategy of their own.
+    pub routing_groups: Vec<RoutingGroup>,
+    /// A failure is followed by calls to the group's other deployments, beyond its retries.
+    pub weighted_failover: bool,
     /// Shares of the traffic by group and deployment id, in place of the deployments' own.
     pub weights: BTreeMap<ModelGroup, BTreeMap<String, f64>>,
     /// How long requests of a session or caller stay with a deployment.
@@ -126,6 +135,13 @@ impl RouterSettings {
                 .map(|mut budget| RetryBudgetSettings::read(&mut budget))
                 .unwrap_or_default(),
             hedging: thrift::hedging(fields),
+            mid_stream_fallback: fields.flag("enable_mid_stream_fallback_continuation").unwrap_or_default(),
+            mid_stream_fallback_groups: fields
+                .texts("mid_stream_fallback_groups")
+                .unwrap_or_default()
+                .into_iter()
+                .map(ModelGroup::from)
+                .collect(),
             allowed_fails: fields.count("allowed_fails"),
             allowed_fails_policy: fields
                 .child("allowed_fails_policy")
@@ -135,6 +151,8 @@ impl RouterSettings {
             disable_cooldowns: fields.flag("disable_cooldowns").unwrap_or_default(),
             enable_pre_call_checks: fields.flag("enable_pre_call_checks").unwrap_or_default(),
             optional_pre_call_checks: fields.texts("optional_pre_call_checks").unwrap_or_default(),
+            routing_groups: routing_groups::read(fields),
+            weighted_failover: fields.flag("enable_weighted_failover").unwrap_or_default(),
             weights: weights(fields),
             affinity_ttl: fields.seconds("deployment_affinity_ttl_seconds"),
             enable_tag_filtering: fields.flag("enable_tag_filtering").unwrap_or_default(),

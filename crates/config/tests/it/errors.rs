@@ -215,6 +215,70 @@ router_settings:
 }
 
 #[test]
+fn settings_of_groups_that_are_none_are_warnings() {
+    let found = findings(
+        "model_list:
+- model_name: gpt-4o
+  litellm_params: {model: openai/gpt-4o, silent_model: gpt-5o}
+  model_info: {id: one}
+router_settings:
+  routing_groups: [{group_name: all, models: [gpt-4o, gpt-6], routing_strategy: least-busy}]
+  hedging: {gtp-4o: {after: 1}, all: {after: 1}}
+  weights: {gpt-4o: {one: 1, two: 1}, other: {one: 1}}
+  mid_stream_fallback_groups: [all, none]
+",
+    );
+    assert_eq!(
+        found,
+        [
+            "config.yaml:2:3  model_list[0].litellm_params.silent_model: no model `gpt-5o` in model_list; did you mean \
+             `gpt-4o`?",
+            "config.yaml:6:3  router_settings.routing_groups: no model `gpt-6` in model_list; add it there, or remove \
+             it here",
+            "config.yaml:7:13  router_settings.hedging.gtp-4o: no model `gtp-4o` in model_list: this has no effect; did \
+             you mean `gpt-4o`?",
+            "config.yaml:8:30  router_settings.weights.gpt-4o.two: no deployment of `gpt-4o` has the id `two`; give it \
+             that `model_info.id`, or remove it here",
+            "config.yaml:8:39  router_settings.weights.other: no model `other` in model_list: this has no effect; add \
+             it there, or remove it here",
+            "config.yaml:9:3  router_settings.mid_stream_fallback_groups: no model `none` in model_list; add it there, \
+             or remove it here",
+        ]
+    );
+}
+
+#[test]
+fn routing_groups_that_contradict_themselves_are_errors() {
+    let found = findings(
+        "model_list:
+- {model_name: a, litellm_params: {model: openai/a}}
+router_settings:
+  routing_groups:
+  - {group_name: default, models: [a]}
+  - {group_name: x, models: [a], routing_strategy: least-bussy}
+  - {group_name: x, models: [a]}
+  - {group_name: y, models: [a], model_priorities: {a: 1}}
+  - {group_name: z, models: [a], routing_strategy: priority, model_priorities: {b: 1}}
+  - {group_name: empty}
+",
+    );
+    let paths: Vec<&str> =
+        found.iter().filter_map(|line| line.split("router_settings.routing_groups").nth(1)).collect();
+    let starts = |path: &str| paths.iter().filter(|found| found.starts_with(path)).count();
+    for path in [
+        "[0].group_name",
+        "[1].routing_strategy",
+        "[2].group_name",
+        "[3].models",
+        "[3].model_priorities",
+        "[4].model_priorities",
+        "[5].models",
+    ] {
+        assert_eq!(starts(path), 1, "{path} in {found:#?}");
+    }
+}
+
+#[test]
 fn a_key_given_twice_is_a_warning_and_the_last_one_counts() {
     let (reading, lines) = read_text(
         "general_settings:\n  master_key: sk-1\n  master_key: sk-2\n",

@@ -265,6 +265,7 @@ impl Destination {
     pub fn takes_bytes_of(&self, call: &Call, dropped: &[String]) -> bool {
         let same = call.dialect == self.dialect
             && !self.rewrites
+            && call.resumption.is_none()
             && self.defaults.is_none()
             && !matches!(call.arrival.found.operation, Operation::Invoke | Operation::InvokeStream)
             && (call.dialect != Dialect::Gemini || !call.stream || call.alt_sse)

@@ -1,9 +1,11 @@
 //! Several keys of one deployment: a dead one leaves, a tired one rests.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use faregate_terms::{Fault, FaultClass};
+use faregate_state::cooldown::Cooldowns;
+use faregate_terms::{DeploymentId, Fault, FaultClass};
 
 /// A key that was refused may have been made valid again after this.
 const DEAD: Duration = Duration::from_secs(600);
@@ -19,13 +21,29 @@ pub struct Keyring {
     next: AtomicUsize,
     /// Until when each is out, in milliseconds since the start.
     out: Box<[AtomicU64]>,
+    /// What replicas call them.
+    names: Box<[DeploymentId]>,
+    /// What replicas tell each other.
+    shared: OnceLock<Cooldowns>,
 }
 
 impl Keyring {
-    /// So many keys, all well.
-    pub fn new(keys: usize) -> Self {
-        let out = (0..keys).map(|_| AtomicU64::new(0)).collect();
-        Self { since: Instant::now(), next: AtomicUsize::new(0), out }
+    /// Keys of these names, all well.
+    pub fn new(names: Vec<DeploymentId>) -> Self {
+        let out = names.iter().map(|_| AtomicU64::new(0)).collect();
+        Self {
+            since: Instant::now(),
+            next: AtomicUsize::new(0),
+            out,
+            names: names.into(),
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// From now on others hear which keys are out, and this one hears of them.
+    pub fn share(&self, rests: &Cooldowns) {
+        // Once is enough: there is one for the life of the process.
+        let _ = self.shared.set(rests.clone());
     }
 
     /// The key for the next call: the well ones in turns; if none is, the one that is back first.
@@ -50,11 +68,16 @@ impl Keyring {
     }
 
     fn is_well(&self, key: usize, now: u64) -> bool {
-        self.until(key) <= now
+        self.until(key, now) <= now
     }
 
-    fn until(&self, key: usize) -> u64 {
-        self.out.get(key).map_or(0, |until| until.load(Ordering::Relaxed))
+    fn until(&self, key: usize, now: u64) -> u64 {
+        let own = self.out.get(key).map_or(0, |until| until.load(Ordering::Relaxed));
+        let (Some(shared), Some(name)) = (self.shared.get(), self.names.get(key)) else { return own };
+        match shared.left(name) {
+            Duration::ZERO => own,
+            left => own.max(now.saturating_add(millis(left))),
+        }
     }
 
     fn pick_at(&self, now: u64) -> usize {
@@ -62,7 +85,7 @@ impl Keyring {
         let from = self.next.fetch_add(1, Ordering::Relaxed);
         let mut turns = (0..count).map(|step| (from % count + step) % count);
         let well = turns.find(|key| self.is_well(*key, now));
-        well.or_else(|| (0..count).min_by_key(|key| self.until(*key))).unwrap_or_default()
+        well.or_else(|| (0..count).min_by_key(|key| self.until(*key, now))).unwrap_or_default()
     }
 
     fn failed_at(&self, key: usize, fault: &Fault, now: u64) -> Option<usize> {
@@ -71,16 +94,26 @@ impl Keyring {
             FaultClass::RateLimit => fault.retry_after.unwrap_or(TIRED).min(LONGEST),
             _ => return None,
         };
-        let until = now.saturating_add(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX));
-        self.out.get(key)?.fetch_max(until, Ordering::Relaxed);
+        self.out.get(key)?.fetch_max(now.saturating_add(millis(rest)), Ordering::Relaxed);
+        if let (Some(shared), Some(name)) = (self.shared.get(), self.names.get(key)) {
+            shared.rest(name, rest, &fault.class.status().to_string());
+        }
         let other = self.pick_at(now);
         self.is_well(other, now).then_some(other)
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ring(keys: usize) -> Keyring {
+        Keyring::new((0..keys).map(|key| DeploymentId::from(format!("d#{key}"))).collect())
+    }
 
     fn fault(class: FaultClass) -> Fault {
         Fault::new(class, "x")
@@ -88,7 +121,7 @@ mod tests {
 
     #[test]
     fn keys_take_turns_and_those_that_are_out_are_passed_over() {
-        let ring = Keyring::new(3);
+        let ring = ring(3);
         assert_eq!([0, 0, 0, 0].map(|now| ring.pick_at(now)), [0, 1, 2, 0]);
         assert_eq!(ring.failed_at(1, &fault(FaultClass::Internal), 0), None, "not the key's fault");
         assert!(ring.failed_at(1, &fault(FaultClass::Authentication), 0).is_some_and(|key| key != 1));
@@ -97,8 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn what_one_ring_finds_out_of_a_key_others_know() {
+        let rests = Cooldowns::alone(std::sync::Arc::new(faregate_state::clock::SystemClock::new()));
+        let (here, there) = (ring(2), ring(2));
+        here.share(&rests);
+        there.share(&rests);
+        assert_eq!(here.failed(0, &fault(FaultClass::Authentication)), Some(1));
+        assert_eq!(there.out(), (1, 2));
+        assert!((0..6).all(|_| there.pick() == 1));
+        assert_eq!(ring(2).out(), (0, 2), "one that shares nothing does not");
+    }
+
+    #[test]
     fn a_limited_key_rests_as_long_as_the_provider_says_and_the_first_back_serves_if_all_are_out() {
-        let ring = Keyring::new(2);
+        let ring = ring(2);
         let mut long = fault(FaultClass::RateLimit);
         long.retry_after = Some(Duration::from_secs(30));
         assert_eq!(ring.failed_at(0, &long, 0), Some(1));

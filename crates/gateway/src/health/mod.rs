@@ -18,16 +18,18 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use faregate_router::{CooldownRule, Hedges, OwnRule, RetryBudget, Router};
+use faregate_state::affinity::Affinity;
 use faregate_state::clock::Clock;
 use faregate_state::cooldown::Cooldowns;
 use faregate_state::limits::Limits;
 use faregate_terms::{DeploymentId, Fault, ModelGroup};
 
 use crate::checkup::Checkups;
-use crate::gate::Deployment;
+use crate::gate::{Deployment, Services};
 use crate::metrics::{DeploymentLabels, Metrics, Outage};
 
-pub use affinity::{Affinity, Bond, Kinship};
+pub use affinity::{Bond, Kinship};
+pub(crate) use affinity::{find, keep};
 pub use facts::Now;
 pub use keyring::Keyring;
 pub use ticket::{Measured, Ticket};
@@ -40,6 +42,7 @@ pub struct Health {
     /// Who served whom.
     pub affinity: Affinity,
     cooldowns: Cooldowns,
+    key_rests: Cooldowns,
     checkups: Checkups,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -76,21 +79,16 @@ pub struct Care {
 
 impl Health {
     /// Nothing known yet.
-    pub fn new(
-        cooldowns: Cooldowns,
-        checkups: Checkups,
-        limits: Limits,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(services: &Services, metrics: Arc<Metrics>) -> Self {
         Self {
             known: RwLock::default(),
             groups: RwLock::default(),
-            affinity: Affinity::default(),
-            cooldowns,
-            checkups,
-            limits,
-            clock,
+            affinity: services.affinity.clone(),
+            cooldowns: services.cooldowns.clone(),
+            key_rests: services.key_rests.clone(),
+            checkups: services.checkups.clone(),
+            limits: services.limits.clone(),
+            clock: Arc::clone(&services.clock),
             metrics,
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
@@ -100,6 +98,11 @@ impl Health {
     /// The records of a configuration's deployments, in their order. Records of those that no configuration
     /// in use has are dropped.
     pub fn seat(&self, deployments: &[Deployment]) -> Vec<Arc<Vitals>> {
+        for deployment in deployments {
+            if let Some(ring) = &deployment.keyring {
+                ring.share(&self.key_rests);
+            }
+        }
         let mut known = self.known.write();
         let seats = deployments
             .iter()

@@ -85,6 +85,8 @@ pub(super) struct Families {
     retries: Family<Labels, Counter>,
     retries_refused: Family<Labels, Counter>,
     hedges: Family<Labels, Counter>,
+    continued: Family<Labels, Counter>,
+    copies: Family<Labels, Counter>,
     kept: Family<Labels, Counter>,
     saved: Family<Labels, Counter<f64, AtomicU64>>,
 }
@@ -104,6 +106,12 @@ impl Families {
             ("faregate_retries", "Calls made after the first within a group", &families.retries),
             ("faregate_affinity", "Requests that went where others of their kind had been", &families.kept),
             ("faregate_hedges", "Second calls beside slow ones, by which of them answered", &families.hedges),
+            (
+                "faregate_continuations",
+                "Broken streams, by whether another call went on",
+                &families.continued,
+            ),
+            ("faregate_copies", "Copies of requests to other groups, by what came of them", &families.copies),
             ("faregate_retries_refused", "Retries the group's budget refused", &families.retries_refused),
         ];
         for (name, help, counter) in counters {
@@ -149,6 +157,19 @@ impl Metrics {
         let outcome = if won { "won" } else { "lost" };
         let pairs = vec![("model_group", group.to_string()), ("outcome", outcome.to_owned())];
         self.routing.hedges.get_or_create(&pairs).inc();
+    }
+
+    /// A stream of `group` broke off; `went_on` if another call continued it.
+    pub fn continued(&self, group: &str, went_on: bool) {
+        let outcome = if went_on { "continued" } else { "failed" };
+        let pairs = vec![("model_group", group.to_owned()), ("outcome", outcome.to_owned())];
+        self.routing.continued.get_or_create(&pairs).inc();
+    }
+
+    /// A copy of a request was to go to `group`.
+    pub fn copied(&self, group: &str, outcome: &'static str) {
+        let pairs = vec![("model_group", group.to_owned()), ("outcome", outcome.to_owned())];
+        self.routing.copies.get_or_create(&pairs).inc();
     }
 
     /// A group was asked for one more call of a request that has made one.

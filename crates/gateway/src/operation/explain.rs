@@ -114,7 +114,7 @@ impl Explained {
             json!({
                 "deployment": note.deployment, "start_ms": ms(note.start), "wait_ms": ms(note.wait),
                 "duration_ms": ms(note.duration), "fault": note.fault.map(FaultClass::name),
-                "discarded": note.discarded.is_some(),
+                "discarded": note.discarded.is_some(), "continued": note.continued.is_some(),
             })
         };
         self.facts["attempts"] = meter.attempts.iter().map(attempt).collect();
@@ -191,8 +191,8 @@ async fn candidates(
             "excluded": excluded.map(Excluded::word),
             "rests_until": rest.as_ref().map(|rest| rest.until.to_string()),
             "rests_for": rest.as_ref().map(|rest| rest.reason.to_string()),
-            "score": table.router.score(index, &wish, &now),
-            "order": deployment.order,
+            "score": table.router.score(resolved, index, &wish, &now),
+            "order": resolved.members.order(index, table.router.deployments()),
             "weight": deployment.weight,
             "rpm": deployment.rpm,
             "tpm": deployment.tpm,

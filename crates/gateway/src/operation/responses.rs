@@ -13,6 +13,7 @@ use faregate_wire::envelope::Mark;
 use crate::body::Body;
 use crate::call::{Arrival, Call};
 use crate::gate::Gate;
+use crate::health;
 use crate::refusal::Refusal;
 use crate::sessions::Stored;
 use crate::stage::admit::Admitted;
@@ -71,27 +72,41 @@ pub fn finish(
     mut answer: Answer,
     deliver: impl FnOnce(&Arc<Call>, Admitted, Answer) -> (Response<Body>, Recorded),
 ) -> (Response<Body>, Recorded) {
-    let storable = call.dialect == Dialect::OpenAiResponses && call.envelope.raw("store") != Some(b"false");
-    if !storable {
+    let is_ours = call.dialect == Dialect::OpenAiResponses;
+    let storable = is_ours && call.envelope.raw("store") != Some(b"false");
+    let ties = admitted.ties.filter(|_| is_ours);
+    if !storable && ties.is_none() {
         return deliver(call, admitted, answer);
     }
+    let deployment = admitted.meter.destination.as_ref().map(|it| it.deployment.clone());
+    let note = {
+        let (gate, call) = (Arc::clone(gate), Arc::clone(call));
+        move |body: &Bytes| {
+            if storable {
+                keep(&gate, &call, body);
+            }
+            if let (Some(ties), Some(deployment)) = (ties, &deployment) {
+                health::keep(&gate.health.affinity, &ties.of(body), deployment);
+            }
+        }
+    };
     match &mut answer {
-        Answer::Same { body, .. } => keep(gate, call, body),
+        Answer::Same { body, .. } => note(body),
         Answer::Translated { response, .. } => {
             let body = render(call, response, &mut faregate_wire::dialect::Losses::default());
-            keep(gate, call, &Bytes::from(body));
+            note(&Bytes::from(body));
         }
         // What another replica answered, or this one has forgotten, can be continued as well.
         Answer::Cached(kept) => {
-            if let Some(body) = kept.whole(call).filter(|body| is_new(gate, body)) {
+            if let Some(body) = kept.whole(call).filter(|body| storable && is_new(gate, body)) {
                 keep(gate, call, &body);
             }
         }
         Answer::Stream { pump, .. } => {
-            let (gate, call) = (Arc::clone(gate), Arc::clone(call));
+            let call = Arc::clone(call);
             pump.on_done(Box::new(move |response| {
                 let body = render(&call, &response, &mut faregate_wire::dialect::Losses::default());
-                keep(&gate, &call, &Bytes::from(body));
+                note(&Bytes::from(body));
             }));
         }
     }

@@ -8,8 +8,8 @@ use faregate_catalog::tokens;
 use faregate_journal::Slot;
 use faregate_state::limits::{Denied, Hold, Limit};
 use faregate_terms::{
-    Account, AttemptNote, Discarded, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd, Receipt, Usage,
-    UtcMillis, WallTimes,
+    Account, AttemptNote, CallId, Discarded, Ending, ErrorNote, Fault, FaultClass, LogFacts, PicoUsd,
+    Receipt, Usage, UtcMillis, WallTimes,
 };
 
 use smallvec::SmallVec;
@@ -22,11 +22,15 @@ use crate::operation::explain::Explained;
 use crate::refusal::Refusal;
 use crate::routes::Operation;
 use crate::stage::account;
+use crate::stage::cut::{Cut, over_all_calls};
 use crate::stage::hedge::Leg;
 use crate::stage::identify::Principal;
+use crate::stage::kinship::Ties;
 use crate::stage::lookup::{Keep, Looked};
 use crate::stage::plan::Asker;
+use crate::stage::relay::Relay;
 use crate::stage::reserve::Forecast;
+use crate::stage::seam::Said;
 use crate::stage::settle::{Recorded, Settler};
 use crate::stage::transcript::Transcript;
 
@@ -53,6 +57,10 @@ pub struct Admitted {
     under_way: UnderWay,
     /// Set where its group is hedged: what answers cost says what hedges may.
     pub(crate) group_record: Option<Arc<GroupRecord>>,
+    /// What ties later requests to its answer.
+    pub(crate) ties: Option<Ties>,
+    /// What goes on with its stream should that break off.
+    pub(crate) relay: Option<Box<Relay>>,
     settler: Arc<Settler>,
     settled: bool,
 }
@@ -165,9 +173,13 @@ pub struct Meter {
     pub class: Option<&'static str>,
     /// How it ended; the client left unless somebody says otherwise.
     pub ending: Ending,
-    /// What was used.
+    /// What was used, by the call under way.
     pub usage: Usage,
-    /// What that cost, once it has been worked out: `None` inside if nobody knows.
+    /// Calls that broke off and were continued.
+    pub cuts: Vec<Cut>,
+    /// What the client has been told, where a broken stream is to be continued.
+    pub said: Option<Box<Said>>,
+    /// What all that cost, once it has been worked out: `None` inside if nobody knows.
     pub cost: Option<Option<PicoUsd>>,
     /// Arrival to first visible output of a stream.
     pub ttft: Option<Duration>,
@@ -187,6 +199,8 @@ pub struct Meter {
     pub max_retries: u32,
     /// Other groups tried.
     pub fallbacks: usize,
+    /// The request it is a copy of.
+    pub copy_of: Option<CallId>,
     /// What the translation could not carry.
     pub losses: Vec<String>,
     /// Whom the request is booked on.
@@ -223,6 +237,8 @@ impl Admitted {
             ticket: None,
             under_way: UnderWay::new(),
             group_record: None,
+            ties: None,
+            relay: None,
             settler,
             settled: false,
         }
@@ -360,6 +376,7 @@ impl Admitted {
             duration,
             fault,
             discarded,
+            continued: None,
         });
     }
 
@@ -423,6 +440,8 @@ impl Meter {
             class: None,
             ending: Ending::ClientClosed,
             usage: Usage::default(),
+            cuts: Vec::new(),
+            said: None,
             cost: None,
             ttft: None,
             upstream_time: Duration::ZERO,
@@ -433,6 +452,7 @@ impl Meter {
             retries: 0,
             max_retries: 0,
             fallbacks: 0,
+            copy_of: None,
             losses: Vec::new(),
             output_bytes: 0,
             input_bytes: 0,
@@ -442,7 +462,7 @@ impl Meter {
 
     /// A meter for a second call beside the one this measures.
     pub(crate) fn beside(&self) -> Self {
-        Self::new(Arc::clone(&self.arrival), self.started)
+        Self { said: self.said.clone(), ..Self::new(Arc::clone(&self.arrival), self.started) }
     }
 
     /// Takes over what another meter saw of the call that answers.
@@ -451,6 +471,7 @@ impl Meter {
         self.usage = other.usage;
         self.ttft = other.ttft;
         self.losses = other.losses;
+        self.said = other.said;
         (self.output_bytes, self.output_tokens) = (other.output_bytes, other.output_tokens);
     }
 
@@ -473,6 +494,7 @@ impl Meter {
             duration,
             fault: Some(fault),
             discarded: None,
+            continued: None,
         });
     }
 
@@ -485,7 +507,8 @@ impl Meter {
     /// What the usage noted so far costs, with what overtaken calls cost; worked out once, when all is known.
     pub fn price(&mut self) -> Option<PicoUsd> {
         let (destination, usage) = (self.destination.as_deref(), &self.usage);
-        let more = self.discarded_cost;
+        let cuts = self.cuts.iter().filter_map(|cut| cut.cost);
+        let more = cuts.fold(self.discarded_cost, |sum, cost| sum + cost);
         *self.cost.get_or_insert_with(|| Some(destination?.cost(usage)? + more))
     }
 
@@ -507,7 +530,8 @@ impl Meter {
         let looked = self.looked.take();
         let hit = looked.as_ref().and_then(|looked| looked.hit.as_ref());
         let kept = self.kinship.map(|kinship| (kinship, self.saved_by_prompt_cache()));
-        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost), kept);
+        let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost), kept, self.copy_of.as_ref());
+        let (usage, ttft) = over_all_calls(&self.cuts, std::mem::take(&mut self.usage), self.ttft);
         let said = self.transcript.take().map(|transcript| transcript.texts()).unwrap_or_default();
         Receipt {
             call_id: self.arrival.id.clone(),
@@ -526,15 +550,15 @@ impl Meter {
             status: self.status,
             ending: self.ending,
             cost,
-            usage: std::mem::take(&mut self.usage),
+            usage,
             duration: self.arrival.at.elapsed(),
-            ttft: self.ttft,
+            ttft,
             upstream_time: self.upstream_time,
             attempts: std::mem::take(&mut self.attempts),
             losses: std::mem::take(&mut self.losses),
             stream: self.stream,
             account: std::mem::take(&mut self.account),
-            wall: WallTimes { started, ended, first_token: self.ttft.map(after) },
+            wall: WallTimes { started, ended, first_token: ttft.map(after) },
             log: LogFacts {
                 call_type: call_type(self.arrival.found.operation).to_owned(),
                 api_base: destination.map(|d| d.base.clone()),
@@ -555,7 +579,12 @@ impl Meter {
 }
 
 /// Further members of a log row's metadata.
-fn metadata(cut: bool, saved: Option<PicoUsd>, kept: Option<(Kinship, Option<PicoUsd>)>) -> Option<String> {
+fn metadata(
+    cut: bool,
+    saved: Option<PicoUsd>,
+    kept: Option<(Kinship, Option<PicoUsd>)>,
+    copy_of: Option<&CallId>,
+) -> Option<String> {
     let cut = cut.then(|| r#""faregate_budget_cut":true"#.to_owned());
     // As LiteLLM's logging payload names it.
     let saved = saved.map(|saved| format!(r#""saved_cache_cost":{saved}"#));
@@ -563,7 +592,11 @@ fn metadata(cut: bool, saved: Option<PicoUsd>, kept: Option<(Kinship, Option<Pic
         let saved = saved.map_or_else(|| "null".to_owned(), |saved| saved.to_string());
         format!(r#""faregate_affinity":{{"check":"{}","prompt_cache_saved":{saved}}}"#, kinship.word())
     });
-    let members: Vec<String> = [cut, saved, kept].into_iter().flatten().collect();
+    // LiteLLM's name of such copies.
+    let copy_of = copy_of.map(|id| {
+        format!(r#""is_silent_experiment":true,"faregate_copy_of":{}"#, serde_json::Value::from(id.as_str()))
+    });
+    let members: Vec<String> = [cut, saved, kept, copy_of].into_iter().flatten().collect();
     (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
 }
 

@@ -8,7 +8,7 @@ use faregate_terms::{Account, DeploymentId, Fault, FaultClass};
 
 use crate::call::Call;
 use crate::gate::{Gate, Table};
-use crate::health::{Kinship, Now};
+use crate::health::{self, Kinship, Now};
 use crate::operation::count;
 use crate::ports::Which;
 use crate::refusal::{Nowhere, Refusal};
@@ -141,10 +141,10 @@ pub async fn plan(
     let bonding = &table.routing.bonding;
     let (mut bonds, mut kinship) = (Bonds::new(), None);
     if !bonding.is_off() {
-        bonds = bonding.of(call, resolved.members.group, asker);
+        bonds = bonding.of(call, table.router.names()[resolved.members.group].as_str(), asker);
         kinship = plan.as_mut().ok().and_then(|plan| {
             let index = |id: &DeploymentId| plan.index_of(id, &table.router, &now);
-            let (kinship, index) = gate.health.affinity.find(&bonds, now.steady(), index)?;
+            let (kinship, index) = health::find(&gate.health.affinity, &bonds, index)?;
             plan.put_first(index, kinship.word());
             Some(kinship)
         });

@@ -22,12 +22,15 @@ use crate::body::Source;
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::Table;
-use crate::refusal::Refusal;
 use crate::stage::admit::{Admitted, Held, How, Meter, Short};
 use crate::stage::forward::Forward;
+use crate::stage::relay::Relaying;
 use crate::stage::render::{bare_reply, reply};
+use crate::stage::seam::Seam;
 use crate::stage::settle::Recorded;
 use crate::stage::tap::{is_visible, note, read_block, remember};
+
+mod graft;
 
 /// How long the first visible output is awaited before the answer's head goes out without it: clients
 /// and proxies give a silent connection up.
@@ -64,6 +67,10 @@ pub struct Pump {
     admitted: Option<Admitted>,
     /// Set when the stream broke between its first visible output and the moment it was handed over.
     broke: Option<Fault>,
+    /// Set while another call is made that may go on.
+    relaying: Option<Relaying>,
+    /// Set when another provider's stream goes on behind what went out.
+    seam: Option<Box<Seam>>,
     /// Set when a hold has to ask the shared store for more.
     growing: Option<Growing>,
     /// Set when the request is settled: the last bytes wait until that is on record.
@@ -101,6 +108,8 @@ enum Mode {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Flowing,
+    /// The provider broke it off; somebody else may go on.
+    Broken,
     /// The last bytes are in `out`.
     Ended,
 }
@@ -171,11 +180,15 @@ impl Pump {
             replay: VecDeque::new(),
             events: Vec::new(),
             seen: Vec::new(),
-            keeps: call.dialect == faregate_wire::dialect::Dialect::OpenAiResponses,
+            // What goes on behind another stream is kept until it is joined to that.
+            keeps: call.dialect == faregate_wire::dialect::Dialect::OpenAiResponses
+                || call.resumption.is_some(),
             out: Vec::new(),
             state: State::Flowing,
             admitted: None,
             broke: None,
+            relaying: None,
+            seam: None,
             growing: None,
             recorded: None,
             folder: None,
@@ -309,8 +322,15 @@ impl Pump {
             if outcome.is_err() {
                 break;
             }
+            if self.seam.is_some() {
+                self.join(event, meter);
+                continue;
+            }
             if encode {
                 self.encoder.event(&event, &mut self.out);
+            }
+            if let Some(said) = &mut meter.said {
+                said.hear(&event);
             }
             remember(&mut self.folder, &mut self.seen, event, self.keeps);
         }
@@ -383,26 +403,6 @@ impl Pump {
                 meter.losses.push(loss);
             }
         }
-    }
-
-    /// Ends the client's stream with an error in its dialect.
-    fn fail(&mut self, fault: &Fault, admitted: &mut Admitted) {
-        let provider = self.destination.provider.name.to_owned();
-        let refusal = Refusal::upstream(fault.clone(), &provider);
-        let note = refusal.note(self.call.arrival.id.as_str());
-        self.encoder.error(&note, &mut self.out);
-        self.book_losses(&mut admitted.meter);
-        admitted.broken(fault.class, &fault.message);
-        admitted.attempted(&self.destination, self.since, How::Failed { fault, own: true });
-        self.upstream = None;
-        self.state = State::Ended;
-        tracing::warn!(
-            call_id = %self.call.arrival.id,
-            deployment = %self.destination.deployment,
-            class = fault.class.name(),
-            reason = %fault.message,
-            "stream broke after its first byte"
-        );
     }
 
     fn finish(&mut self, mut admitted: Admitted) -> Recorded {
@@ -559,6 +559,15 @@ impl Source for Pump {
             }
             if !self.out.is_empty() && (blocked || self.out.len() >= PIECE || self.growing.is_some()) {
                 return Poll::Ready(Some(self.hand_out()));
+            }
+            if self.state == State::Broken {
+                if !self.out.is_empty() {
+                    return Poll::Ready(Some(self.hand_out()));
+                }
+                if self.poll_relay(cx).is_pending() {
+                    return self.beat(cx);
+                }
+                continue;
             }
             ready!(self.poll_growing(cx));
             let Some(mut admitted) = self.admitted.take() else { return Poll::Ready(None) };

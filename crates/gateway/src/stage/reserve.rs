@@ -136,6 +136,10 @@ async fn hold(
 ) -> Result<(), Refusal> {
     let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
     limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
+    if admitted.meter.copy_of.is_some() {
+        // Rates are for what clients ask; what a copy costs they pay.
+        limits.retain(|limit| limit.meter() == Meter::Budget);
+    }
     if limits.is_empty() {
         return Ok(());
     }

@@ -140,6 +140,8 @@ pub(super) async fn send(
     };
     let streamed = call.stream && framing != Framing::Whole && is_stream(&answer.headers);
     if streamed {
+        // A stream that may be continued is read, so that it is known what was said.
+        let same = same && meter.said.is_none();
         let pump = Pump::new(call, destination, framing, same, answer.body, table);
         return match Box::new(pump).prime(meter).await {
             Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faregate_router::{ByClass, RetryRule, Walk};
+use faregate_router::{ByClass, Plan, RetryRule, Walk};
 use faregate_state::limits::{Estimate, Hold, Meter};
-use faregate_terms::{Fault, FaultClass};
+use faregate_terms::{DeploymentId, Fault, FaultClass};
 
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::{Deployment, Gate, Table};
-use crate::health::{Now, Ticket};
+use crate::health::{self, Now, Ticket};
 use crate::stage::admit::Admitted;
 use crate::stage::hedge::{self, Hedging, Leg, Outcome};
 use crate::stage::mock;
@@ -24,6 +24,16 @@ pub(super) struct Tour<'a> {
     pub table: &'a Table,
     /// When the request as a whole is over.
     pub deadline: Option<Instant>,
+    /// Set when it goes on with a stream that broke off.
+    pub resumed: Option<&'a Resumed>,
+}
+
+/// A request that goes on elsewhere with a stream that broke off.
+pub(super) struct Resumed {
+    /// The deployment that broke it off, which is not asked again.
+    pub broken: DeploymentId,
+    /// Retries the request has made, this one included.
+    pub retried: u32,
 }
 
 impl<'a> Tour<'a> {
@@ -46,19 +56,47 @@ impl<'a> Tour<'a> {
 
     /// The group has one more request to serve, which pays for a part of a retry.
     pub(super) fn counts_request(&self, planned: &Planned) {
-        if self.table.routing.retry_budget.is_some() {
+        if self.table.routing.retry_budget.is_some() && self.resumed.is_none() {
             let groups = self.table.groups(&self.gate.health);
             groups[planned.resolved.members.group].retries.request(self.gate.health.steady());
         }
     }
 
+    /// A walk over a level of the group; a deployment that broke the stream off is left out.
+    pub(super) fn walk<'p>(&self, planned: &Planned, plan: &'p Plan, level: usize) -> Walk<'p> {
+        let mut walk = plan.walk(level);
+        if let Some(index) = self.broken(planned) {
+            walk.leave_out(index);
+        }
+        walk
+    }
+
+    /// Takes those in again that had no place, but for a deployment that broke the stream off.
+    pub(super) fn take_in(&self, planned: &Planned, walk: &mut Walk<'_>) {
+        walk.take_in();
+        if let Some(index) = self.broken(planned) {
+            walk.leave_out(index);
+        }
+    }
+
+    fn broken(&self, planned: &Planned) -> Option<usize> {
+        let broken = &self.resumed?.broken;
+        let mut members = planned.resolved.members.iter().copied();
+        members.find(|&index| self.table.deployments[index].config.id == *broken)
+    }
+
     /// Somebody answers: requests that belong with this one follow it there.
     pub(super) fn served(&self, planned: &Planned, destination: &Destination, admitted: &mut Admitted) {
+        let bonding = &self.table.routing.bonding;
+        if !bonding.is_off() {
+            let group = &self.table.router.names()[planned.resolved.members.group];
+            admitted.ties = bonding.ties(group.as_str(), &admitted.principal);
+        }
         if planned.bonds.is_empty() {
             return;
         }
         let health = &self.gate.health;
-        health.affinity.keep(&planned.bonds, &destination.deployment, health.steady());
+        health::keep(&health.affinity, &planned.bonds, &destination.deployment);
         let is_first = planned
             .first()
             .is_some_and(|index| self.table.deployments[index].config.id == destination.deployment);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faregate_state::affinity::{self, Affinity};
 use faregate_state::clock::{Clock, ManualClock, SystemClock};
 use faregate_state::cooldown::{self, Cooldowns};
 use faregate_state::feed::{MemoryLog, RedisLog, SharedLog};
@@ -167,4 +168,46 @@ async fn a_rest_is_honoured_by_all_replicas_and_by_one_that_starts_later() {
         }
         stop.cancel();
     }
+}
+
+#[tokio::test]
+async fn what_served_a_request_is_heard_of_by_every_replica_and_known_where_the_store_is_away() {
+    let shared: Arc<dyn SharedLog> = Arc::new(RedisLog::new(&redis(), affinity::TOPIC));
+    let stop = CancellationToken::new();
+    let (here, run) = Affinity::shared(shared.clone(), clock(), stop.clone());
+    let follow = tokio::spawn(run);
+    let (there, run) = Affinity::shared(shared.clone(), clock(), stop.clone());
+    let follow_there = tokio::spawn(run);
+    let ttl = Duration::from_secs(300);
+    here.keep(7, &DeploymentId::from("a"), ttl, true);
+    here.keep(8, &DeploymentId::from("a"), ttl, false);
+    let heard = async {
+        while there.find(7).is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), heard).await.unwrap();
+    assert_eq!((there.find(7), there.find(8)), (Some("a".into()), None), "only what is to be told");
+    assert_eq!(here.find(8), Some("a".into()));
+    let (late, run) = Affinity::shared(shared, clock(), stop.clone());
+    let follow_late = tokio::spawn(run);
+    let heard = async {
+        while late.find(7).is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), heard).await.unwrap();
+    stop.cancel();
+    for task in [follow, follow_there, follow_late] {
+        task.await.unwrap();
+    }
+    let dead = Redis::new(&RedisSettings::url("redis://127.0.0.1:1"), "nobody").unwrap();
+    let stop = CancellationToken::new();
+    let (alone, run) =
+        Affinity::shared(Arc::new(RedisLog::new(&dead, affinity::TOPIC)), clock(), stop.clone());
+    let follow = tokio::spawn(run);
+    alone.keep(7, &DeploymentId::from("b"), ttl, true);
+    assert_eq!(alone.find(7), Some("b".into()), "nothing waits for the store");
+    stop.cancel();
+    follow.await.unwrap();
 }

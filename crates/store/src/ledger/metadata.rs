@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use faregate_terms::{AttemptNote, CallId, DeploymentId, FaultClass, PicoUsd, ProviderName, Receipt};
+use faregate_terms::{
+    AttemptNote, CallId, DeploymentId, FaultClass, Partial, PicoUsd, ProviderName, Receipt,
+};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -91,6 +93,8 @@ struct Attempt<'a> {
     fault: Option<FaultClass>,
     discarded: bool,
     discarded_cost: Option<PicoUsd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continued: Option<Partial>,
 }
 
 /// Text that should be JSON; kept as a plain text when it is not. It is read and not passed on as it came:
@@ -220,5 +224,6 @@ fn attempts<S: Serializer>(attempts: &[AttemptNote], serializer: S) -> Result<S:
         fault: attempt.fault,
         discarded: attempt.discarded.is_some(),
         discarded_cost: attempt.discarded.and_then(|it| it.cost),
+        continued: attempt.continued,
     }))
 }

@@ -48,6 +48,7 @@ pub fn receipt(call: &str, cost: &str) -> Receipt {
                 duration: Duration::from_millis(9),
                 fault: Some(FaultClass::RateLimit),
                 discarded: None,
+                continued: None,
             },
             AttemptNote {
                 deployment: "d1".into(),
@@ -57,6 +58,7 @@ pub fn receipt(call: &str, cost: &str) -> Receipt {
                 duration: Duration::from_millis(900),
                 fault: None,
                 discarded: None,
+                continued: None,
             },
         ],
         losses: Vec::new(),

@@ -1,10 +1,11 @@
 //! Requests that belong together go to one deployment, while it is well.
 
 use faregate_fake_provider::{Answer, FakeProvider, Matcher};
+use faregate_gateway::gate::Services;
 use faregate_testkit::Gateway;
 use serde_json::{Value, json};
 
-use super::{ask, chat, entry, fails, metric, start};
+use super::{ask, chat, entry, fails, metric, start, start_over};
 
 async fn two(provider: &FakeProvider, checks: Value) -> Gateway {
     let prices = json!({
@@ -101,4 +102,93 @@ async fn a_session_and_a_caller_stay_and_short_prompts_do_not() {
         seen.push(served_by(&short, json!({})).await);
     }
     assert!(seen.contains(&"up-1".to_owned()) && seen.contains(&"up-2".to_owned()), "{seen:?}");
+}
+
+async fn response(gateway: &Gateway, body: Value) -> (String, Value) {
+    let mut whole = json!({"model": "a", "store": true});
+    whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+    let reply = gateway.post("/v1/responses", &whole).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    (reply.header("x-litellm-model-id").unwrap().to_owned(), reply.json())
+}
+
+#[tokio::test]
+async fn a_response_is_gone_on_from_where_it_was_made() {
+    let provider = FakeProvider::start().await;
+    let gateway = two(&provider, json!(["responses_api_deployment_check"])).await;
+    let mut homes = Vec::new();
+    for number in 0..8 {
+        let (home, mut answer) = response(&gateway, json!({"input": format!("question {number}")})).await;
+        for _ in 0..3 {
+            let next = json!({"input": "and then?", "previous_response_id": answer["id"]});
+            let (served, later) = response(&gateway, next).await;
+            assert_eq!(served, home);
+            answer = later;
+        }
+        homes.push(home);
+    }
+    assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
+}
+
+#[tokio::test]
+async fn sealed_reasoning_goes_back_to_who_sealed_it() {
+    for stream in [false, true] {
+        let provider = FakeProvider::start().await;
+        provider.always(Matcher::any(), Answer::directive("reasoning=1"));
+        let gateway = two(&provider, json!(["encrypted_content_affinity"])).await;
+        let mut homes = Vec::new();
+        for number in 0..8 {
+            let question = json!({"role": "user", "content": format!("question {number} {stream}")});
+            let asked = json!({
+                "store": false, "include": ["reasoning.encrypted_content"], "input": [question], "stream": stream,
+                "reasoning": {"effort": "low"},
+            });
+            let (home, answer) = if stream {
+                let mut body = asked.clone();
+                body["model"] = json!("a");
+                let reply = gateway.post("/v1/responses", &body).await;
+                let home = reply.header("x-litellm-model-id").unwrap().to_owned();
+                let frames = faregate_testkit::frames(&reply.text());
+                let last = frames
+                    .iter()
+                    .filter_map(|frame| frame.json())
+                    .find(|it| it["type"] == "response.completed");
+                (home, last.unwrap()["response"].clone())
+            } else {
+                response(&gateway, asked).await
+            };
+            let mut input = vec![question];
+            input.extend(answer["output"].as_array().unwrap().clone());
+            assert!(input[1]["encrypted_content"].is_string(), "{answer}");
+            input.push(json!({"role": "user", "content": "and then?"}));
+            for _ in 0..3 {
+                let (served, _) = response(&gateway, json!({"store": false, "input": input})).await;
+                assert_eq!(served, home, "stream {stream}");
+            }
+            homes.push(home);
+        }
+        assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_hear_of_each_other_keep_a_session_where_it_is() {
+    let provider = FakeProvider::start().await;
+    let prices = json!({"input_cost_per_token": 1e-6, "output_cost_per_token": 0.0});
+    // The other replica has read its models in another order.
+    let entries = |names: [&str; 2]| names.map(|name| entry(&provider, "a", name, prices.clone()));
+    let router = json!({"optional_pre_call_checks": ["session_affinity"]});
+    let affinity = Services::alone().affinity;
+    let services = || Services { affinity: affinity.clone(), ..Services::alone() };
+    let here = start_over(entries(["up-1", "up-2"]), router.clone(), services()).await;
+    let other = entry(&provider, "z", "up-z", json!({}));
+    let there = start_over(std::iter::once(other).chain(entries(["up-2", "up-1"])), router, services()).await;
+    let mut homes = Vec::new();
+    for session in 0..8 {
+        let body = || json!({"litellm_session_id": format!("s{session}")});
+        let home = served_by(&here, body()).await;
+        assert_eq!(served_by(&there, body()).await, home);
+        homes.push(home);
+    }
+    assert!(homes.contains(&"up-1".to_owned()) && homes.contains(&"up-2".to_owned()), "{homes:?}");
 }

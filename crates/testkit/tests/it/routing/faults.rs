@@ -15,9 +15,12 @@ enum When {
     Whole,
     BeforeToken,
     AfterToken,
+    /// The same where broken streams are continued.
+    Continued,
 }
 
-const WHENS: [When; 3] = [When::Whole, When::BeforeToken, When::AfterToken];
+const WHENS: [When; 4] = [When::Whole, When::BeforeToken, When::AfterToken, When::Continued];
+const MIDWAY: &[When] = &[When::BeforeToken, When::AfterToken, When::Continued];
 
 /// A fault: its name, what the provider does, and when that can happen.
 struct Fault {
@@ -45,28 +48,16 @@ const FAULTS: &[Fault] = &[
     status("502 bad gateway", "status=502"),
     status("503 unavailable", "status=503"),
     Fault { name: "no answer in time", answer: "stall_after=0", whens: &[When::Whole, When::BeforeToken] },
-    Fault {
-        name: "error event",
-        answer: "tokens=8 error_after=",
-        whens: &[When::BeforeToken, When::AfterToken],
-    },
-    Fault {
-        name: "connection cut",
-        answer: "tokens=8 cut_after=",
-        whens: &[When::BeforeToken, When::AfterToken],
-    },
-    Fault {
-        name: "garbage",
-        answer: "tokens=8 garbage_after=",
-        whens: &[When::BeforeToken, When::AfterToken],
-    },
-    Fault { name: "silence", answer: "tokens=8 stall_after=", whens: &[When::AfterToken] },
+    Fault { name: "error event", answer: "tokens=8 error_after=", whens: MIDWAY },
+    Fault { name: "connection cut", answer: "tokens=8 cut_after=", whens: MIDWAY },
+    Fault { name: "garbage", answer: "tokens=8 garbage_after=", whens: MIDWAY },
+    Fault { name: "silence", answer: "tokens=8 stall_after=", whens: &[When::AfterToken, When::Continued] },
 ];
 
 impl Fault {
     fn directive(&self, when: When) -> String {
         match (self.answer.ends_with('='), when) {
-            (true, When::AfterToken) => format!("{}4", self.answer),
+            (true, When::AfterToken | When::Continued) => format!("{}4", self.answer),
             (true, _) => format!("{}0", self.answer),
             (false, _) => self.answer.to_owned(),
         }
@@ -85,6 +76,7 @@ enum Seen {
 async fn ask(gateway: &Gateway, group: &str, when: When) -> Seen {
     let body = json!({
         "model": group, "stream": when != When::Whole, "timeout": 0.4,
+        "mid_stream_fallback": when == When::Continued,
         "messages": [{"role": "user", "content": "hi"}],
     });
     let reply = gateway.post("/v1/chat/completions", &body).await;
@@ -149,20 +141,30 @@ async fn each_fault_is_answered_as_the_page_says() {
          |---|---|---|---|---|---|---|\n",
     );
     for ((fault, when), deeds) in cases.iter().zip(&deeds) {
+        let is_continued = *when == When::Continued;
         let when = match when {
             When::Whole => "whole",
             When::BeforeToken => "stream, before a token",
             When::AfterToken => "stream, after a token",
+            When::Continued => "the same, `mid_stream_fallback`",
         };
         let alone = if deeds.alone > 1 { "retried after a wait" } else { "–" };
-        let sibling = if deeds.tries_sibling { "tried at once" } else { "–" };
+        let sibling = match (deeds.tries_sibling, is_continued) {
+            (true, true) => "goes on at once",
+            (true, false) => "tried at once",
+            (false, _) => "–",
+        };
         let rests = match (deeds.rests_alone, deeds.rests) {
             (true, true) => "at once",
             (false, true) => "at once, if not the only one",
             (_, false) => "by share of failures",
         };
         let rests = if is_the_requests(fault.name) { "never" } else { rests };
-        let falls = if deeds.falls_back { "yes" } else { "–" };
+        let falls = match (deeds.falls_back, is_continued) {
+            (true, true) => "goes on there",
+            (true, false) => "yes",
+            (false, _) => "–",
+        };
         let seen = match deeds.seen {
             Seen::Answer => "answer".to_owned(),
             Seen::Error(status) => status.to_string(),

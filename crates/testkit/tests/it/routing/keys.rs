@@ -1,10 +1,11 @@
 //! Several keys of one deployment.
 
 use faregate_fake_provider::{Answer, FakeProvider, Matcher};
+use faregate_gateway::gate::Services;
 use faregate_terms::FaultClass;
 use serde_json::{Value, json};
 
-use super::{chat, entry, start};
+use super::{chat, config, entry, start, start_over};
 
 /// The last four characters of the key of each call.
 fn keys(provider: &FakeProvider) -> Vec<String> {
@@ -51,4 +52,34 @@ async fn well_keys_take_turns_and_without_one_the_client_gets_the_providers_word
     let reply = chat(&gateway, "a", json!({})).await;
     assert_eq!((reply.status.as_u16(), keys(&provider).len()), (401, 3), "each key once");
     assert!(gateway.gate().health.cooldowns().rests(&"up-1".into()), "a deployment without a key rests");
+}
+
+#[tokio::test]
+async fn what_one_replica_finds_out_of_a_key_others_and_later_configurations_know() {
+    let provider = FakeProvider::start().await;
+    let rests = Services::alone().key_rests;
+    let services = || Services { key_rests: rests.clone(), ..Services::alone() };
+    let here = start_over([deployment(&provider)], json!({"num_retries": 0}), services()).await;
+    let there = start_over([deployment(&provider)], json!({"num_retries": 0}), services()).await;
+    provider.script(Matcher::any(), [Answer::status(401)]);
+    assert_eq!(chat(&here, "a", json!({})).await.status, 200);
+    assert_eq!(keys(&provider), ["aaaa", "bbbb"]);
+    for _ in 0..6 {
+        assert_eq!(chat(&there, "a", json!({})).await.status, 200);
+    }
+    assert!(!keys(&provider)[2..].contains(&"aaaa".to_owned()), "{:?}", keys(&provider));
+    provider.reset();
+    let mut changed = deployment(&provider);
+    changed["litellm_params"]["timeout"] = json!(60);
+    there.swap(&config([changed.clone()], json!({"num_retries": 0})));
+    for _ in 0..6 {
+        assert_eq!(chat(&there, "a", json!({})).await.status, 200);
+    }
+    assert!(!keys(&provider).contains(&"aaaa".to_owned()), "a reload forgets none: {:?}", keys(&provider));
+    changed["litellm_params"]["api_key"] = json!("sk-number-dddd");
+    there.swap(&config([changed], json!({"num_retries": 0})));
+    for _ in 0..6 {
+        assert_eq!(chat(&there, "a", json!({})).await.status, 200);
+    }
+    assert!(keys(&provider).contains(&"dddd".to_owned()), "another key in its place is well");
 }

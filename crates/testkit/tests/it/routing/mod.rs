@@ -7,9 +7,12 @@ mod cooldowns;
 mod explain;
 mod fallbacks;
 mod faults;
+mod groups;
 mod hedging;
 mod keys;
 mod limits;
+mod mirror;
+mod relay;
 mod storm;
 
 use faregate_config::Env;
