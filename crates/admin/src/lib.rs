@@ -35,6 +35,7 @@ mod page;
 mod passwords;
 mod people;
 mod projects;
+mod provider_budgets;
 mod public;
 pub mod roles;
 pub mod routes;

@@ -80,6 +80,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::spend_reports::ROUTES,
         crate::activity::ROUTES,
         crate::cache_activity::ROUTES,
+        crate::provider_budgets::ROUTES,
         crate::audit::ROUTES,
         crate::health::ROUTES,
     ]

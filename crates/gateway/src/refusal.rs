@@ -81,6 +81,9 @@ pub enum Refusal {
     /// A budget or rate limit.
     #[error("{}", .0.message)]
     Limited(Box<Limited>),
+    /// What may be spent at the group's deployments, or at their providers, is spent.
+    #[error("{}", .0.message)]
+    CrossedBudget(Box<Limited>),
     /// The caller may not call this route.
     #[error("Only the master key may call this route")]
     AdminOnly,
@@ -310,7 +313,7 @@ impl Refusal {
             Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
             Self::StoreAway(_) | Self::CacheAway(_) => 503,
             Self::RouteDenied { .. } | Self::ModelDenied { .. } | Self::CheckDenied(_) => 403,
-            Self::Limited(limited) => limited.status,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.status,
             Self::NoDeployment(_) => 429,
             Self::NoTaggedDeployment { .. } => 401,
             Self::NoStore
@@ -355,7 +358,7 @@ impl Refusal {
             Self::Expired { .. } => "expired_key",
             Self::NoStore | Self::StoreAway(_) => "no_db_connection",
             Self::ModelDenied { whose, .. } => denied_kind(*whose),
-            Self::Limited(limited) => limited.kind,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.kind,
             Self::ClientGone => "client_disconnect",
             Self::Upstream { fault, .. } => kind_of(fault.class),
             Self::Internal => "internal_server_error",
@@ -383,7 +386,7 @@ impl Refusal {
         match self {
             Self::Upstream { fault, .. } => fault.class.name(),
             Self::UnsupportedParams { .. } => "UnsupportedParamsError",
-            Self::Limited(limited) => limited.class,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.class,
             Self::NoDeployment(_) => "RouterRateLimitError",
             _ => "ProxyException",
         }
@@ -393,7 +396,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream { fault, .. } => fault.retry_after,
-            Self::Limited(limited) => limited.retry_after,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.retry_after,
             Self::NoDeployment(nowhere) => Some(nowhere.retry_after),
             _ => None,
         }
@@ -402,7 +405,7 @@ impl Refusal {
     /// Further headers of the answer.
     pub fn headers(&self) -> &[(&'static str, String)] {
         match self {
-            Self::Limited(limited) => &limited.headers,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => &limited.headers,
             _ => &[],
         }
     }

@@ -16,6 +16,7 @@ use crate::destination::Via;
 use crate::gate::{Deployment, Table, token_kind};
 use crate::health::{Care, Memory};
 use crate::stage::kinship::Bonding;
+use crate::stage::places::Budgeted;
 use crate::steering::Book;
 
 /// Fallback groups tried at most. Source: compat, `ROUTER_MAX_FALLBACKS`.
@@ -52,6 +53,8 @@ pub struct Routing {
     pub hedging: HashMap<String, HedgeRule>,
     /// Configured fallbacks are for those who may use their group.
     pub checks_fallbacks: bool,
+    /// Providers and deployments that have a budget.
+    pub budgets: Budgeted,
 }
 
 impl Routing {
@@ -76,6 +79,7 @@ impl Routing {
             hedging: hedging(snapshot),
             bonding: bonding(snapshot),
             checks_fallbacks: snapshot.general.enforce_fallback_model_access,
+            budgets: Budgeted::of(snapshot),
         }
     }
 

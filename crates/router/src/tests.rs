@@ -172,6 +172,10 @@ impl Facts for Resting {
         false
     }
 
+    fn is_spent(&self, _: usize) -> bool {
+        false
+    }
+
     fn is_busy(&self, _: usize) -> bool {
         false
     }

@@ -265,6 +265,18 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("GET /spend/tags", TAG_SPEND),
     ("POST /spend/calculate", Object(&[has("cost", Number)])),
     ("GET /global/spend", Object(&[has("spend", Number), has("max_budget", Number)])),
+    (
+        "GET /provider/budgets",
+        Object(&[has(
+            "providers",
+            Map(&Object(&[
+                has("budget_limit", Maybe(&Number)),
+                has("time_period", Maybe(&Text)),
+                has("spend", Number),
+                has("budget_reset_at", Maybe(&Text)),
+            ])),
+        )]),
+    ),
     ("GET /global/spend/logs", List(&Object(&[has("date", Text), has("spend", Number)]))),
     (
         "GET /global/spend/keys",

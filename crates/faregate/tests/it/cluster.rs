@@ -23,9 +23,9 @@ use tokio::net::TcpStream;
 use crate::outage::{line, outage};
 use crate::process::{Answer as Reply, Running, faregate};
 
-const MASTER: &str = "sk-cluster-master-key-0123456789";
+pub const MASTER: &str = "sk-cluster-master-key-0123456789";
 /// A store that has only begun gives no leases for two seconds.
-const BEGUN: Duration = Duration::from_millis(2_500);
+pub const BEGUN: Duration = Duration::from_millis(2_500);
 
 fn replica(folder: &Path, config: &Value, database: &str, redis: Option<&str>) -> Running {
     fs::write(folder.join("config.yaml"), config.to_string()).unwrap();
@@ -37,7 +37,12 @@ fn replica(folder: &Path, config: &Value, database: &str, redis: Option<&str>) -
     Running::of(command)
 }
 
-fn replicas(count: usize, config: &Value, database: &str, redis: Option<&str>) -> Vec<(TempDir, Running)> {
+pub fn replicas(
+    count: usize,
+    config: &Value,
+    database: &str,
+    redis: Option<&str>,
+) -> Vec<(TempDir, Running)> {
     let one = |_| {
         let folder = tempdir().unwrap();
         let running = replica(folder.path(), config, database, redis);
@@ -194,7 +199,7 @@ async fn a_redis_that_stops_or_answers_after_two_seconds_is_nobodys_trouble() {
 }
 
 /// A chat as SDKs make it: a store that does not answer in time is worth another try.
-async fn settled(address: &str, key: &str, more: &Value) -> (u16, String) {
+pub async fn settled(address: &str, key: &str, more: &Value) -> (u16, String) {
     let mut tries = 0;
     loop {
         let (status, body, _) = chat(address, key, more).await;

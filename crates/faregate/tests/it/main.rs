@@ -12,6 +12,7 @@ mod health;
 mod in_flight;
 mod login;
 mod outage;
+mod place_budgets;
 mod process;
 mod reconcile;
 mod replicas;

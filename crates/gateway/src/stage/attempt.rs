@@ -68,7 +68,10 @@ pub(super) async fn group(
     let since_asked = Instant::now();
     let mut is_busy = false;
     // The deployment whose price the hold is made for.
-    let mut fitted = planned.first().filter(|_| level == 0);
+    let mut fitted = planned
+        .first()
+        .filter(|first| level == 0 && admitted.is_held_at(planned.budgets.of_deployment(*first)));
+    let mut is_spent = false;
     admitted.meter.retries = 0;
     if level == 0 {
         tour.counts_request(planned);
@@ -81,8 +84,11 @@ pub(super) async fn group(
                 is_busy = false;
                 continue;
             }
-            let resting = plan.level(level).iter().copied();
-            return Err(last.unwrap_or_else(|| nowhere(gate, table, &call.model, resting, false)));
+            let tried = plan.level(level).iter().copied();
+            return Err(last.unwrap_or_else(|| match is_spent {
+                true => planned.budgets.crossed(table, tried, &gate.services.limits),
+                false => nowhere(gate, table, &call.model, tried, false),
+            }));
         };
         let deployment = &table.deployments[index];
         let upstream_model = planned.resolved.upstream_model(&deployment.upstream_model);
@@ -96,10 +102,16 @@ pub(super) async fn group(
             }
         };
         if fitted != Some(index) {
-            if let Err(refused) = reserve::refit(gate, table, call, planned, &destination, admitted).await {
-                return Err(last.unwrap_or(refused));
+            match reserve::refit(gate, table, call, planned, (index, &destination), admitted).await {
+                Ok(true) => fitted = Some(index),
+                Ok(false) => {
+                    is_spent = true;
+                    fitted = None;
+                    walk.leave_out(index);
+                    continue;
+                }
+                Err(refused) => return Err(last.unwrap_or(refused)),
             }
-            fitted = Some(index);
         }
         tracing::debug!(deployment = %destination.deployment, reason = plan.reason, retried, "attempt");
         let leg = Leg { index, destination, since: Instant::now() };

@@ -16,6 +16,7 @@ pub mod lookup;
 mod mock;
 pub mod params;
 pub(crate) mod paths;
+pub mod places;
 pub mod plan;
 pub mod pump;
 pub mod render;
