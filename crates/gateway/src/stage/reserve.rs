@@ -134,6 +134,11 @@ async fn hold_for(
     destination: Option<&Destination>,
     admitted: &mut Admitted,
 ) -> Result<bool, Refusal> {
+    let groups = table.access_groups(planned.resolved.group.as_str());
+    if admitted.meter.account.access_groups != groups {
+        // It is booked on those whose budgets it is held in.
+        admitted.meter.account.access_groups = groups.to_vec();
+    }
     let places = index.map_or(&[][..], |index| planned.budgets.of_deployment(index));
     let mut denied = hold(gate, table, call, planned, places, destination, admitted).await?;
     let has_room = !denied.as_ref().is_some_and(|denied| is_place(denied.standing.limit.scope().scope));
