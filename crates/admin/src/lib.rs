@@ -12,6 +12,7 @@
 pub mod access;
 mod access_groups;
 mod activity;
+mod addresses;
 pub mod answers;
 mod audit;
 mod budgets;
@@ -21,6 +22,7 @@ mod columns;
 mod credentials;
 mod customers;
 mod error;
+mod estimate;
 mod fields;
 mod form;
 mod health;
@@ -79,7 +81,7 @@ pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use notice::Tell;
 pub use openapi::{Other, document};
 pub use page::reference;
-use roles::Caller;
+use roles::{Caller, Gate};
 use routes::{Answer, Call, Found, Router};
 
 /// What handlers work with.
@@ -175,6 +177,11 @@ impl Admin {
     /// True if `path` is a route of the control plane, whatever the method.
     pub fn knows(&self, path: &str) -> bool {
         self.router.knows(path)
+    }
+
+    /// True if a call is for everybody, without a key.
+    pub fn is_open(&self, method: &Method, path: &str) -> bool {
+        matches!(self.router.find(method, path), Found::Route(route, _) if route.gate == Gate::Public)
     }
 
     /// Serves one request.

@@ -81,6 +81,8 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::activity::ROUTES,
         crate::cache_activity::ROUTES,
         crate::provider_budgets::ROUTES,
+        crate::estimate::ROUTES,
+        crate::addresses::ROUTES,
         crate::audit::ROUTES,
         crate::health::ROUTES,
     ]

@@ -3,6 +3,7 @@
 //! The one place that decides status, type, code and message. Each client dialect then renders the
 //! resulting [`ErrorNote`] in its own shape.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use faregate_terms::{Fault, FaultClass};
@@ -84,6 +85,9 @@ pub enum Refusal {
     /// What may be spent at the group's deployments, or at their providers, is spent.
     #[error("{}", .0.message)]
     CrossedBudget(Box<Limited>),
+    /// The client is at an address from which nobody may call.
+    #[error("Access forbidden: IP address {} not allowed.", .0.map_or("unknown".to_owned(), |it| it.to_string()))]
+    AddressDenied(Option<IpAddr>),
     /// The caller may not call this route.
     #[error("Only the master key may call this route")]
     AdminOnly,
@@ -312,7 +316,8 @@ impl Refusal {
             Self::BannedMember(_) | Self::AdminOnly | Self::NoDrainToken => 401,
             Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
             Self::StoreAway(_) | Self::CacheAway(_) => 503,
-            Self::RouteDenied { .. } | Self::ModelDenied { .. } | Self::CheckDenied(_) => 403,
+            Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
+            Self::CheckDenied(_) | Self::AddressDenied(_) => 403,
             Self::Limited(limited) | Self::CrossedBudget(limited) => limited.status,
             Self::NoDeployment(_) => 429,
             Self::NoTaggedDeployment { .. } => 401,
@@ -351,6 +356,7 @@ impl Refusal {
             | Self::RouteDenied { .. }
             | Self::NoTaggedDeployment { .. }
             | Self::CheckDenied(_)
+            | Self::AddressDenied(_)
             | Self::NoDrainToken
             | Self::AdminOnly => "auth_error",
             Self::NoDeployment(nowhere) if nowhere.all_rest => "all_deployments_in_cooldown",

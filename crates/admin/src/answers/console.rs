@@ -42,6 +42,10 @@ const STATUS: Shape = Object(&[has("message", Text), has("status", Text)]);
 
 /// Route, and the form of its answer.
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
+    // Who may call.
+    ("GET /get/allowed_ips", Object(&[has("data", Maybe(&List(&Text)))])),
+    ("POST /add/allowed_ip", STATUS),
+    ("POST /delete/allowed_ip", STATUS),
     // Many at once.
     (
         "POST /team/bulk_member_add",

@@ -2,6 +2,44 @@
 
 use super::*;
 
+const ESTIMATE: Shape = Object(&[
+    has("model", Text),
+    has("input_tokens", Int),
+    has("output_tokens", Int),
+    has("cache_read_input_tokens", Int),
+    has("cache_creation_input_tokens", Int),
+    has("reasoning_tokens", Int),
+    has("num_requests_per_day", Maybe(&Int)),
+    has("num_requests_per_month", Maybe(&Int)),
+    has("cost_per_request", Number),
+    has("input_cost_per_request", Number),
+    has("output_cost_per_request", Number),
+    has("margin_cost_per_request", Number),
+    has("cache_read_cost_per_request", Number),
+    has("cache_creation_cost_per_request", Number),
+    has("reasoning_cost_per_request", Number),
+    has("daily_cost", Maybe(&Number)),
+    has("daily_input_cost", Maybe(&Number)),
+    has("daily_output_cost", Maybe(&Number)),
+    has("daily_margin_cost", Maybe(&Number)),
+    has("daily_cache_read_cost", Maybe(&Number)),
+    has("daily_cache_creation_cost", Maybe(&Number)),
+    has("daily_reasoning_cost", Maybe(&Number)),
+    has("monthly_cost", Maybe(&Number)),
+    has("monthly_input_cost", Maybe(&Number)),
+    has("monthly_output_cost", Maybe(&Number)),
+    has("monthly_margin_cost", Maybe(&Number)),
+    has("monthly_cache_read_cost", Maybe(&Number)),
+    has("monthly_cache_creation_cost", Maybe(&Number)),
+    has("monthly_reasoning_cost", Maybe(&Number)),
+    has("input_cost_per_token", Maybe(&Number)),
+    has("output_cost_per_token", Maybe(&Number)),
+    has("cache_read_input_token_cost", Maybe(&Number)),
+    has("cache_creation_input_token_cost", Maybe(&Number)),
+    has("output_cost_per_reasoning_token", Maybe(&Number)),
+    has("provider", Maybe(&Text)),
+]);
+
 /// Route, and the form of its answer.
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("GET /openapi.json", Object(&[has("openapi", Text), has("info", Map(&Any)), has("paths", Map(&Any))])),
@@ -265,6 +303,7 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("GET /spend/tags", TAG_SPEND),
     ("POST /spend/calculate", Object(&[has("cost", Number)])),
     ("GET /global/spend", Object(&[has("spend", Number), has("max_budget", Number)])),
+    ("POST /cost/estimate", ESTIMATE),
     (
         "GET /provider/budgets",
         Object(&[has(

@@ -185,3 +185,64 @@ async fn anybody_sees_prices_providers_and_the_logo_and_no_file_of_the_machine()
     set(json!({"logo_url": "https://cdn.example/logo.png"})).await.ok();
     assert_eq!(world.get("nobody", "/get_image", "").await.status, 307);
 }
+
+#[tokio::test]
+async fn a_volume_of_requests_is_priced_by_list_or_by_the_deployments_own_prices() {
+    let world = World::new().await;
+    let model = json!({
+        "model_name": "house",
+        "litellm_params": {
+            "model": "openai/own-model", "api_key": "k", "input_cost_per_token": 0.000002,
+            "output_cost_per_token": 0.00001, "cache_read_input_token_cost": 0.0000005,
+        },
+    });
+    world.post("master", "/model/new", model).await.ok();
+    let volume = json!({
+        "model": "house", "input_tokens": 1000, "cache_read_input_tokens": 400, "output_tokens": 100,
+        "num_requests_per_day": 10,
+    });
+    let told = world.post("member", "/cost/estimate", volume).await.ok();
+    // 600 fresh tokens at 2, 400 at 0.5 and 100 at 10 millionths of a dollar.
+    assert_eq!(told["cost_per_request"], 0.0024, "{told}");
+    assert_eq!(
+        (&told["input_cost_per_request"], &told["cache_read_cost_per_request"]),
+        (&json!(0.0014), &json!(0.0002))
+    );
+    assert_eq!((&told["daily_cost"], &told["monthly_cost"]), (&json!(0.024), &Value::Null));
+    assert_eq!((&told["input_cost_per_token"], &told["provider"]), (&json!(0.000002), &json!("openai")));
+    let listed = json!({"model": "gpt-4o", "input_tokens": 1_000_000, "output_tokens": 0});
+    assert_eq!(world.post("member", "/cost/estimate", listed).await.ok()["cost_per_request"], 2.5);
+
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"model": "house", "input_tokens": 1, "output_tokens": 1});
+        body[name] = value;
+        world.post("member", "/cost/estimate", body)
+    };
+    with("model", json!("nobody-knows-it")).await.refused(404, "nobody-knows-it");
+    with("input_tokens", json!(-1)).await.refused(422, "input_tokens");
+    with("cache_read_input_tokens", json!(2)).await.refused(422, "cannot exceed input_tokens");
+    with("reasoning_tokens", json!(2)).await.refused(422, "cannot exceed output_tokens");
+}
+
+#[tokio::test]
+async fn addresses_that_may_call_are_added_and_removed_and_serve() {
+    let world = World::new().await;
+    let post = |path: &'static str, ip: &str| world.post("master", path, json!({"ip": ip}));
+    assert_eq!(world.get("master", "/get/allowed_ips", "").await.ok()["data"], Value::Null);
+    post("/add/allowed_ip", "192.0.2.1").await.ok();
+    post("/add/allowed_ip", "2001:db8::1").await.ok();
+    assert_eq!(
+        world.get("master", "/get/allowed_ips", "").await.ok()["data"],
+        json!(["192.0.2.1", "2001:db8::1"])
+    );
+    assert_eq!(world.admin.snapshot.load().general.allowed_ips.len(), 2, "they serve");
+    post("/add/allowed_ip", "192.0.2.1").await.refused(400, "already exists");
+    post("/add/allowed_ip", "192.0.2.0/24").await.refused(400, "`192.0.2.0/24` is no IP address");
+    post("/delete/allowed_ip", "192.0.2.9").await.refused(404, "not found");
+    for ip in ["192.0.2.1", "2001:db8::1"] {
+        post("/delete/allowed_ip", ip).await.ok();
+    }
+    assert_eq!(world.get("master", "/get/allowed_ips", "").await.ok()["data"], Value::Null);
+    let settings = json!({"general_settings": {"allowed_ips": ["here"]}});
+    world.post("master", "/config/update", settings).await.refused(400, "general_settings.allowed_ips");
+}
