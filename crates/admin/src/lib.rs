@@ -28,6 +28,7 @@ mod form;
 mod health;
 mod keys;
 mod login;
+mod model_hub;
 mod models;
 mod notice;
 mod openapi;
@@ -144,6 +145,11 @@ impl Admin {
     pub fn describing(mut self, others: Vec<Other>) -> Self {
         self.others = others;
         self
+    }
+
+    /// Routes that others serve.
+    pub(crate) fn others(&self) -> &[Other] {
+        &self.others
     }
 
     /// Stored models and settings are put into service by `apply`.

@@ -189,6 +189,10 @@ pub struct Settings {
     pub forwarded_for: bool,
     /// Names of callbacks, for those who ask what is configured.
     pub callbacks: Vec<String>,
+    /// Groups that anybody may know of.
+    pub public_groups: Vec<String>,
+    /// Links that are shown beside them, by title.
+    pub public_links: serde_json::Value,
     /// `/metrics` exists.
     pub prometheus: bool,
     /// `/metrics` needs a key.
@@ -239,6 +243,8 @@ impl Settings {
                 .map_or(DEFAULT_MAX_BODY, |mb| (mb * 1024.0 * 1024.0) as usize),
             forwarded_for: general.use_x_forwarded_for,
             callbacks: litellm.callbacks.clone(),
+            public_groups: litellm.public_model_groups.clone(),
+            public_links: serde_json::Value::Object(litellm.public_links.0.clone()),
             prometheus: litellm.has_callback("prometheus"),
             metrics_need_key: litellm.require_auth_for_metrics_endpoint.unwrap_or(true),
             anthropic_ping: litellm.anthropic_sse_ping_interval.unwrap_or(ANTHROPIC_PING),

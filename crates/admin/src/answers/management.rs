@@ -305,6 +305,18 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("GET /global/spend", Object(&[has("spend", Number), has("max_budget", Number)])),
     ("POST /cost/estimate", ESTIMATE),
     (
+        "GET /team/{team_id}/members/me",
+        Both(
+            &TEAM_MEMBERSHIP,
+            &Object(&[
+                has("role", Text),
+                has("user_email", Maybe(&Text)),
+                has("team_alias", Maybe(&Text)),
+                has("litellm_budget_table", Maybe(&BUDGET)),
+            ]),
+        ),
+    ),
+    (
         "GET /provider/budgets",
         Object(&[has(
             "providers",

@@ -246,3 +246,42 @@ async fn addresses_that_may_call_are_added_and_removed_and_serve() {
     let settings = json!({"general_settings": {"allowed_ips": ["here"]}});
     world.post("master", "/config/update", settings).await.refused(400, "general_settings.allowed_ips");
 }
+
+#[tokio::test]
+async fn members_read_their_own_membership_and_nobody_elses() {
+    let world = World::new().await;
+    let of_mine = |who: &'static str| world.get(who, "/team/mine/members/me", "");
+    let own = of_mine("member").await.ok();
+    assert_eq!(
+        (&own["user_id"], &own["role"], &own["spend"]),
+        (&json!("member"), &json!("user"), &json!(0.0))
+    );
+    assert_eq!(own["user_email"], "member@example.com");
+    assert_eq!(of_mine("lead").await.ok()["role"], "admin");
+    of_mine("root").await.refused(404, "user_id=root is not a member of team_id=mine");
+    of_mine("stranger").await.refused(404, "is not a member");
+    world.get("member", "/team/nowhere/members/me", "").await.refused(404, "is not a member");
+}
+
+#[tokio::test]
+async fn the_price_list_forms_and_routes_can_be_read() {
+    let world = World::new().await;
+    let info = |query: &'static str| world.get("member", "/utils/model_info", query);
+    let found = info("model=gpt-4o").await.ok();
+    assert_eq!(
+        (&found["custom_llm_provider"], &found["model_info"]["key"]),
+        (&json!("openai"), &json!("gpt-4o"))
+    );
+    assert!(found["model_info"]["input_cost_per_token"].as_f64().unwrap() > 0.0);
+    assert_eq!(info("model=openai/gpt-4o").await.ok()["model_info"]["key"], "gpt-4o");
+    info("model=gpt-4o&custom_llm_provider=anthropic").await.refused(404, "not in the model cost map");
+    info("").await.refused(422, "model");
+
+    let forms = world.get("master", "/model/settings", "").await.ok();
+    let azure = forms.as_array().unwrap().iter().find(|form| form["name"] == "azure").unwrap();
+    assert!(azure["fields"].as_array().unwrap().iter().any(|field| field["field_name"] == "api_version"));
+    let routes = world.get("nobody", "/routes", "").await.ok();
+    let routes = routes["routes"].as_array().unwrap();
+    let made = json!({"path": "/key/generate", "methods": ["POST"], "name": "Create a virtual key"});
+    assert!(routes.contains(&made), "{} routes", routes.len());
+}
