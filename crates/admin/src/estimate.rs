@@ -129,8 +129,9 @@ impl crate::Admin {
         let deployment = snapshot.deployments.iter().find(|one| one.group.as_str() == model);
         let name = deployment.map_or(model, |one| one.params.model.as_str());
         let bare = name.split_once('/').map_or(name, |(_, bare)| bare);
-        let key = if self.catalog.contains(name) { name } else { bare };
-        let listed = self.catalog.entry(key).map(|entry| entry.prices.clone());
+        let catalog = self.prices.catalog();
+        let key = if catalog.contains(name) { name } else { bare };
+        let listed = catalog.entry(key).map(|entry| entry.prices.clone());
         let own = deployment.map(|one| one.prices()).filter(|own| !own.is_empty());
         // What cannot be read does not serve; the check of the configuration says so.
         let own = own.and_then(|own| Prices::from_json(&serde_json::to_string(&own.0).ok()?).ok());
@@ -138,7 +139,7 @@ impl crate::Admin {
             (Some(own), Some(listed)) => own.over(&listed),
             (own, listed) => own.or(listed)?,
         };
-        let provider = self.catalog.provider_of(key);
+        let provider = catalog.provider_of(key);
         let provider = provider.or_else(|| Some(name.split_once('/')?.0.to_owned()));
         let context =
             CostContext { provider: provider.as_deref().unwrap_or_default(), ..CostContext::default() };

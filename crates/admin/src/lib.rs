@@ -37,6 +37,7 @@ mod own_account;
 mod page;
 mod passwords;
 mod people;
+mod price_list;
 mod projects;
 mod provider_budgets;
 mod public;
@@ -62,7 +63,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use faregate_catalog::Catalog;
 use faregate_config::Snapshot;
 use faregate_state::clock::Clock;
 use faregate_state::invalidate::{Invalidations, Subject};
@@ -82,6 +82,7 @@ pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use notice::Tell;
 pub use openapi::{Other, document};
 pub use page::reference;
+pub use price_list::{PriceList, REREAD, Reread};
 use roles::{Caller, Gate};
 use routes::{Answer, Call, Found, Router};
 
@@ -94,7 +95,7 @@ pub struct Admin {
     /// The configuration that serves.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Prices.
-    pub catalog: Arc<Catalog>,
+    pub prices: Arc<PriceList>,
     /// The admin key of the start; `None` lets everybody in who reaches the address.
     pub master_key: Option<Secret>,
     /// What time it is.
@@ -105,6 +106,8 @@ pub struct Admin {
     others: Vec<Other>,
     tell: Option<Tell>,
     web: Option<Web>,
+    /// Has prices read again.
+    reread: Option<Reread>,
     /// Wrong passwords of late, by name.
     wrong_passwords: Cache<String, u32>,
 }
@@ -118,7 +121,7 @@ impl Admin {
         store: Store,
         invalidations: Invalidations,
         snapshot: Arc<ArcSwap<Snapshot>>,
-        catalog: Arc<Catalog>,
+        prices: Arc<PriceList>,
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -128,7 +131,7 @@ impl Admin {
             store,
             invalidations,
             snapshot,
-            catalog,
+            prices,
             master_key,
             clock,
             router: Router::new(),
@@ -136,6 +139,7 @@ impl Admin {
             others: Vec::new(),
             tell: None,
             web: None,
+            reread: None,
             wrong_passwords,
         }
     }
@@ -170,6 +174,13 @@ impl Admin {
     #[must_use]
     pub fn asking(mut self, web: Web) -> Self {
         self.web = Some(web);
+        self
+    }
+
+    /// Prices are read again by `reread`.
+    #[must_use]
+    pub fn rereading(mut self, reread: Reread) -> Self {
+        self.reread = Some(reread);
         self
     }
 

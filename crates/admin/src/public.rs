@@ -66,7 +66,7 @@ async fn entry(call: Call) -> Outcome {
     let (model, provider) = (call.asked("model").unwrap_or_default(), call.asked("custom_llm_provider"));
     let bare = model.split_once('/').map_or(model, |(_, bare)| bare);
     let prefixed = provider.map(|provider| format!("{provider}/{model}"));
-    let catalog = &call.admin.catalog;
+    let catalog = call.admin.prices.catalog();
     let is_theirs = |key: &&str| {
         catalog.contains(key)
             && provider.is_none_or(|wanted| catalog.provider_of(key).is_some_and(|of| of == wanted))
@@ -96,7 +96,7 @@ async fn paths(call: Call) -> Outcome {
 
 /// The entries as they are listed, without reading them: the list is large.
 async fn prices(call: Call) -> Outcome {
-    let catalog = std::sync::Arc::clone(&call.admin.catalog);
+    let catalog = call.admin.prices.catalog();
     let text = tokio::task::spawn_blocking(move || {
         let mut text = String::from("{");
         for key in catalog.keys() {

@@ -82,6 +82,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::cache_activity::ROUTES,
         crate::provider_budgets::ROUTES,
         crate::estimate::ROUTES,
+        crate::price_list::ROUTES,
         crate::model_hub::ROUTES,
         crate::addresses::ROUTES,
         crate::audit::ROUTES,

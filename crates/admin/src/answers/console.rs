@@ -44,6 +44,28 @@ const STATUS: Shape = Object(&[has("message", Text), has("status", Text)]);
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
     // Models and routes.
     (
+        "POST /reload/model_cost_map",
+        Object(&[
+            has("message", Text),
+            has("status", Text),
+            has("models_count", Int),
+            has("timestamp", Text),
+        ]),
+    ),
+    (
+        "GET /model/cost_map/source",
+        Object(&[
+            has("source", Text),
+            has("url", Maybe(&Text)),
+            has("is_env_forced", Flag),
+            has("fallback_reason", Maybe(&Text)),
+            has("loaded_at", Maybe(&Text)),
+            has("source_revision", Maybe(&Text)),
+            has("etag", Maybe(&Text)),
+            has("model_count", Int),
+        ]),
+    ),
+    (
         "POST /model_group/make_public",
         Object(&[
             has("message", Text),

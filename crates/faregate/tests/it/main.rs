@@ -14,6 +14,7 @@ mod in_flight;
 mod login;
 mod outage;
 mod place_budgets;
+mod price_list;
 mod process;
 mod reconcile;
 mod replicas;
