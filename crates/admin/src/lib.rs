@@ -12,6 +12,7 @@
 pub mod access;
 mod access_groups;
 mod activity;
+mod addresses;
 pub mod answers;
 mod audit;
 mod budgets;
@@ -21,11 +22,13 @@ mod columns;
 mod credentials;
 mod customers;
 mod error;
+mod estimate;
 mod fields;
 mod form;
 mod health;
 mod keys;
 mod login;
+mod model_hub;
 mod models;
 mod notice;
 mod openapi;
@@ -34,7 +37,9 @@ mod own_account;
 mod page;
 mod passwords;
 mod people;
+mod price_list;
 mod projects;
+mod provider_budgets;
 mod public;
 pub mod roles;
 pub mod routes;
@@ -58,7 +63,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use faregate_catalog::Catalog;
 use faregate_config::Snapshot;
 use faregate_state::clock::Clock;
 use faregate_state::invalidate::{Invalidations, Subject};
@@ -78,7 +82,8 @@ pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use notice::Tell;
 pub use openapi::{Other, document};
 pub use page::reference;
-use roles::Caller;
+pub use price_list::{PriceList, REREAD, Reread};
+use roles::{Caller, Gate};
 use routes::{Answer, Call, Found, Router};
 
 /// What handlers work with.
@@ -90,7 +95,7 @@ pub struct Admin {
     /// The configuration that serves.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Prices.
-    pub catalog: Arc<Catalog>,
+    pub prices: Arc<PriceList>,
     /// The admin key of the start; `None` lets everybody in who reaches the address.
     pub master_key: Option<Secret>,
     /// What time it is.
@@ -101,6 +106,8 @@ pub struct Admin {
     others: Vec<Other>,
     tell: Option<Tell>,
     web: Option<Web>,
+    /// Has prices read again.
+    reread: Option<Reread>,
     /// Wrong passwords of late, by name.
     wrong_passwords: Cache<String, u32>,
 }
@@ -114,7 +121,7 @@ impl Admin {
         store: Store,
         invalidations: Invalidations,
         snapshot: Arc<ArcSwap<Snapshot>>,
-        catalog: Arc<Catalog>,
+        prices: Arc<PriceList>,
         master_key: Option<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -124,7 +131,7 @@ impl Admin {
             store,
             invalidations,
             snapshot,
-            catalog,
+            prices,
             master_key,
             clock,
             router: Router::new(),
@@ -132,6 +139,7 @@ impl Admin {
             others: Vec::new(),
             tell: None,
             web: None,
+            reread: None,
             wrong_passwords,
         }
     }
@@ -141,6 +149,11 @@ impl Admin {
     pub fn describing(mut self, others: Vec<Other>) -> Self {
         self.others = others;
         self
+    }
+
+    /// Routes that others serve.
+    pub(crate) fn others(&self) -> &[Other] {
+        &self.others
     }
 
     /// Stored models and settings are put into service by `apply`.
@@ -164,6 +177,13 @@ impl Admin {
         self
     }
 
+    /// Prices are read again by `reread`.
+    #[must_use]
+    pub fn rereading(mut self, reread: Reread) -> Self {
+        self.reread = Some(reread);
+        self
+    }
+
     /// Puts stored models and settings into service here; other replicas hear of them by [`Self::changed`].
     pub(crate) async fn apply(&self) {
         if let Some(apply) = &self.apply {
@@ -174,6 +194,11 @@ impl Admin {
     /// True if `path` is a route of the control plane, whatever the method.
     pub fn knows(&self, path: &str) -> bool {
         self.router.knows(path)
+    }
+
+    /// True if a call is for everybody, without a key.
+    pub fn is_open(&self, method: &Method, path: &str) -> bool {
+        matches!(self.router.find(method, path), Found::Route(route, _) if route.gate == Gate::Public)
     }
 
     /// Serves one request.

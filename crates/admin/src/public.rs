@@ -5,7 +5,9 @@ use faregate_catalog::{Auth, Operation, Provider, providers};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::routes::{Answer, Call, Route, route};
+use crate::error::AdminError;
+use crate::fields::{Field, Holds, field, required};
+use crate::routes::{Answer, Call, Route, all, route};
 
 pub(crate) const ROUTES: &[Route] = &[
     route!(
@@ -27,11 +29,74 @@ pub(crate) const ROUTES: &[Route] = &[
         "What each provider needs to be told",
         fields
     ),
+    route!(
+        "GET",
+        &["/model/settings"],
+        Admin,
+        &[],
+        &[],
+        "Fields of the form for a new model, by provider",
+        forms
+    ),
+    route!("GET", &["/utils/model_info"], Key, &[], NAMED, "What the price list says of a model", entry),
+    route!("GET", &["/routes"], Public, &[], &[], "Every route, with its methods", paths),
 ];
+
+const NAMED: &[Field] = &[
+    required("model", Holds::Text, "a name of the price list"),
+    field("custom_llm_provider", Holds::Text, "whose model it is"),
+];
+
+/// Source: LiteLLM's `ProviderInfo`, of `ProviderSpecificModelField`s.
+async fn forms(_: Call) -> Outcome {
+    let form = |provider: &'static Provider| {
+        let fields = wanted(provider).into_iter().map(|(name, label, _, _)| {
+            json!({
+                "field_name": name, "field_type": "string", "field_description": label,
+                "field_value": placeholder(provider, name).unwrap_or_default(),
+            })
+        });
+        json!({ "name": provider.name, "fields": fields.collect::<Vec<_>>() })
+    };
+    Ok(Answer::json(&served().map(form).collect::<Vec<_>>()))
+}
+
+/// The entry as it is listed, and its name in the list.
+async fn entry(call: Call) -> Outcome {
+    let (model, provider) = (call.asked("model").unwrap_or_default(), call.asked("custom_llm_provider"));
+    let bare = model.split_once('/').map_or(model, |(_, bare)| bare);
+    let prefixed = provider.map(|provider| format!("{provider}/{model}"));
+    let catalog = call.admin.prices.catalog();
+    let is_theirs = |key: &&str| {
+        catalog.contains(key)
+            && provider.is_none_or(|wanted| catalog.provider_of(key).is_some_and(|of| of == wanted))
+    };
+    let key = prefixed.as_deref().into_iter().chain([model, bare]).find(is_theirs);
+    let found = key.and_then(|key| Some((key, serde_json::from_str::<Value>(&catalog.text(key)?).ok()?)));
+    let Some((key, mut info)) = found else {
+        let provider = provider.unwrap_or("None");
+        return Err(AdminError::not_found(format!(
+            "model={model}, custom_llm_provider={provider} is not in the model cost map"
+        )));
+    };
+    info["key"] = json!(key);
+    Ok(Answer::json(&json!({
+        "model": model, "custom_llm_provider": catalog.provider_of(key), "model_info": info,
+    })))
+}
+
+async fn paths(call: Call) -> Outcome {
+    let own = all().map(|route| (route.paths, route.method, route.doc));
+    let others = call.admin.others().iter().map(|other| (other.paths, other.method, other.doc));
+    let rows = own.chain(others).flat_map(|(paths, method, doc)| {
+        paths.iter().map(move |path| json!({"path": path, "methods": [method], "name": doc}))
+    });
+    Ok(Answer::json(&json!({ "routes": rows.collect::<Vec<_>>() })))
+}
 
 /// The entries as they are listed, without reading them: the list is large.
 async fn prices(call: Call) -> Outcome {
-    let catalog = std::sync::Arc::clone(&call.admin.catalog);
+    let catalog = call.admin.prices.catalog();
     let text = tokio::task::spawn_blocking(move || {
         let mut text = String::from("{");
         for key in catalog.keys() {

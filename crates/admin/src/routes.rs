@@ -80,6 +80,11 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::spend_reports::ROUTES,
         crate::activity::ROUTES,
         crate::cache_activity::ROUTES,
+        crate::provider_budgets::ROUTES,
+        crate::estimate::ROUTES,
+        crate::price_list::ROUTES,
+        crate::model_hub::ROUTES,
+        crate::addresses::ROUTES,
         crate::audit::ROUTES,
         crate::health::ROUTES,
     ]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use faregate_catalog::{CostContext, cost};
 use faregate_state::invalidate::Subject;
 use faregate_store::ledger::EVERYBODY;
 use faregate_store::report::{Dimension, LogQuery, SpendRow};
@@ -48,7 +47,11 @@ const PAGE: &[Field] = &[
     field("sort_by", Holds::Text, "a column; startTime when absent"),
     field("sort_order", Holds::Text, "asc or desc"),
     field("search", Holds::Text, "part of an id or model"),
+    field("exclude_internal_health_checks", Holds::Flag, "leave out health checks of the gateway's own"),
 ];
+
+/// What health checks are booked on, in place of a key; LiteLLM's name.
+const HEALTH_CHECKS: &str = "litellm-internal-health-check";
 
 const DATES: &[Field] = &[
     field("start_date", Holds::Text, "2026-01-31"),
@@ -257,6 +260,7 @@ async fn page(call: Call) -> Outcome {
         end_user: text("end_user"),
         error_code: text("error_code"),
         search: text("search"),
+        not_keys: if call.flag("exclude_internal_health_checks") { vec![HEALTH_CHECKS] } else { Vec::new() },
         ..period(&call)?
     };
     let query = narrowed(&call, query)?;
@@ -359,25 +363,10 @@ async fn calculate(call: Call) -> Outcome {
             Usage { input: (text.len() as u64).div_ceil(4), estimated: true, ..Usage::default() }
         }
     };
-    let priced = call.admin.price(model, &usage);
-    let Some(total) = priced else {
+    let Some((cost, _)) = call.admin.priced(model, &usage) else {
         return Err(AdminError::invalid("model", format!("No price is known for model={model}")));
     };
-    Ok(Answer::json(&json!({ "cost": Usd(total) })))
-}
-
-impl crate::Admin {
-    /// What `usage` of a model costs: a public name of the configuration, or a name of the catalog.
-    fn price(&self, model: &str, usage: &Usage) -> Option<PicoUsd> {
-        let snapshot = self.snapshot.load();
-        let deployment = snapshot.deployments.iter().find(|one| one.group.as_str() == model);
-        let name = deployment.map_or(model, |one| one.params.model.as_str());
-        let bare = name.split_once('/').map_or(name, |(_, bare)| bare);
-        let key = if self.catalog.contains(name) { name } else { bare };
-        let (found, provider) = (self.catalog.entry(key)?, self.catalog.provider_of(key).unwrap_or_default());
-        let context = CostContext { provider: &provider, ..CostContext::default() };
-        cost(&found.prices, usage, &context).map(|cost| cost.total)
-    }
+    Ok(Answer::json(&json!({ "cost": Usd(cost.total) })))
 }
 
 async fn global(call: Call) -> Outcome {

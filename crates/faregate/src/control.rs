@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use faregate_admin::Admin;
-use faregate_catalog::Catalog;
+use faregate_admin::{Admin, PriceList};
 use faregate_config::Snapshot;
 use faregate_gateway::gate::{DatabaseStatus, Gate, Services};
 use faregate_gateway::principals::Principals;
@@ -146,7 +145,7 @@ impl Control {
     /// answered.
     pub fn admin(
         &self,
-        catalog: &Arc<Catalog>,
+        prices: &Arc<PriceList>,
         master_key: Option<Secret>,
         ask: mpsc::Sender<oneshot::Sender<()>>,
     ) -> Admin {
@@ -164,7 +163,7 @@ impl Control {
             self.desk.store.clone(),
             self.desk.invalidations.clone(),
             Arc::clone(&self.desk.snapshot),
-            Arc::clone(catalog),
+            Arc::clone(prices),
             master_key,
             Arc::clone(&self.desk.clock),
         );

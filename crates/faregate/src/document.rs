@@ -8,7 +8,12 @@ use faregate_gateway::routes::{Operation, ROUTES, SPANNING};
 
 /// The data plane's routes, for the document.
 pub fn model_calls() -> Vec<Other> {
-    let open = |operation| matches!(operation, Operation::Liveliness | Operation::Readiness);
+    let open = |operation| {
+        matches!(
+            operation,
+            Operation::Liveliness | Operation::Readiness | Operation::ModelHub | Operation::ModelHubInfo
+        )
+    };
     ROUTES
         .iter()
         .chain(SPANNING)

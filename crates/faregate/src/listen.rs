@@ -40,6 +40,7 @@ use faregate_gateway::refusal::Refusal;
 use faregate_gateway::routes::{Lookup, Operation, find};
 use faregate_gateway::stage::decode;
 use faregate_gateway::stage::deliver::{refuse, respond};
+use faregate_gateway::stage::identify::client_address;
 
 use crate::front_page::FrontPage;
 use crate::handover;
@@ -317,7 +318,15 @@ async fn answer(
                 if front.admin.as_ref().is_some_and(|(admin, _)| admin.knows(path)) =>
             {
                 let path = path.to_owned();
-                Box::pin(manage(front, head, path, body)).await
+                let table = gate.table.load();
+                let address = client_address(Some(peer.ip()), &head.headers, table.settings.forwarded_for);
+                let admitted = table.credentials.admit(address);
+                let is_open =
+                    || front.admin.as_ref().is_some_and(|(admin, _)| admin.is_open(&head.method, &path));
+                match admitted {
+                    Err(refusal) if !is_open() => refuse(Operation::Models, &refusal, ""),
+                    _ => Box::pin(manage(front, head, path, body)).await,
+                }
             }
             Some((_, Lookup::Unknown)) | None => not_found(),
         }

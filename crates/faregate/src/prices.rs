@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use http::{HeaderMap, Method, Uri};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use faregate_admin::{PriceList, Reread};
 use faregate_catalog::{Catalog, Sanity};
 use faregate_config::ServeEnv;
 use faregate_upstream::{Auth, Outgoing, Payload, Timeouts, Upstream};
+
+use crate::database::now;
 
 /// The largest list that is fetched, bytes.
 const MAX_LIST: usize = 64 * 1024 * 1024;
@@ -63,6 +66,35 @@ impl Source {
         }
     }
 
+    /// What serves at first, as the control plane shows it.
+    pub fn list(&self, catalog: &Arc<Catalog>, environment: &ServeEnv) -> PriceList {
+        let place = match self {
+            Self::BuiltIn => None,
+            Self::File(path) => Some(path.display().to_string()),
+            // What comes after the path may be a secret.
+            Self::Url(url) => Some(url.to_string().split('?').next().unwrap_or_default().to_owned()),
+        };
+        let list = PriceList::new(Arc::clone(catalog), place, environment.local_model_cost_map);
+        if self.file().is_some() {
+            list.put(Arc::clone(catalog), now());
+        }
+        list
+    }
+
+    /// The list as it is now where it is kept.
+    ///
+    /// # Errors
+    /// When it is kept nowhere, or cannot be read or used.
+    pub async fn again(&self, upstream: &Upstream) -> anyhow::Result<Catalog> {
+        match self {
+            Self::BuiltIn => bail!("only the list of the release is in use; set LITELLM_MODEL_COST_MAP_URL"),
+            Self::File(path) => from_file(path),
+            Self::Url(url) => tokio::time::timeout(DEADLINE, fetch(url, upstream))
+                .await
+                .unwrap_or_else(|_| bail!("no answer within {} seconds", DEADLINE.as_secs())),
+        }
+    }
+
     /// The file, if it is one.
     pub fn file(&self) -> Option<&PathBuf> {
         match self {
@@ -78,6 +110,23 @@ fn from_file(path: &Path) -> anyhow::Result<Catalog> {
         .with_context(|| format!("{} is no usable model list", path.display()))
 }
 
+/// Somebody who waits for the list to be read again.
+pub type Waiting = oneshot::Sender<Result<(), String>>;
+
+/// Asks for the list to be read again, and waits until it serves.
+pub fn rereading(ask: mpsc::Sender<Waiting>) -> Reread {
+    Arc::new(move || {
+        let ask = ask.clone();
+        Box::pin(async move {
+            let (told, served) = oneshot::channel();
+            if ask.send(told).await.is_err() {
+                return Err("the gateway is ending".to_owned());
+            }
+            served.await.unwrap_or_else(|_| Err("the gateway is ending".to_owned()))
+        })
+    })
+}
+
 /// A list that is fetched by a task of its own.
 pub struct Fetched {
     lists: watch::Receiver<Option<Arc<Catalog>>>,
@@ -89,12 +138,12 @@ impl Fetched {
     pub fn start(source: &Source, upstream: &Upstream, stop: CancellationToken) -> Self {
         let (sender, lists) = watch::channel(None);
         let again = Arc::new(Notify::new());
-        if let Source::Url(url) = source {
-            let (url, upstream, again) = (url.clone(), upstream.clone(), Arc::clone(&again));
+        if let Source::Url(_) = source {
+            let (source, upstream, again) = (source.clone(), upstream.clone(), Arc::clone(&again));
             tokio::spawn(async move {
                 // Cancel-safe: a fetch that is given up leaves nothing behind.
                 tokio::select! {
-                    () = keep(&url, &upstream, &again, &sender) => {}
+                    () = keep(&source, &upstream, &again, &sender) => {}
                     () = stop.cancelled() => {}
                 }
             });
@@ -118,12 +167,15 @@ impl Fetched {
     }
 }
 
-async fn keep(url: &Uri, upstream: &Upstream, again: &Notify, lists: &watch::Sender<Option<Arc<Catalog>>>) {
+async fn keep(
+    source: &Source,
+    upstream: &Upstream,
+    again: &Notify,
+    lists: &watch::Sender<Option<Arc<Catalog>>>,
+) {
     let mut said = None;
     loop {
-        let outcome = tokio::time::timeout(DEADLINE, fetch(url, upstream))
-            .await
-            .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} seconds", DEADLINE.as_secs())));
+        let outcome = source.again(upstream).await;
         let pause = match outcome {
             Ok(list) => {
                 tracing::info!(models = list.len(), "the model list was fetched");

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use faregate_admin::stored;
+use faregate_admin::{PriceList, REREAD, stored};
 use faregate_catalog::Catalog;
 use faregate_config::{Env, Snapshot, Stored, Strictness, read_over};
 use faregate_gateway::answers::Answers;
@@ -21,10 +21,11 @@ use crate::adapters::principal::Rules as LimitRules;
 use crate::assemble;
 use crate::changes::Changes;
 use crate::check::{Checked, check, check_over};
+use crate::database::now;
 use crate::flags::Overrides;
 use crate::jobs::Desk;
 use crate::master_key::{self, Rules};
-use crate::prices::{Fetched, Source};
+use crate::prices::{Fetched, Source, Waiting};
 use crate::watch::Watch;
 
 /// Editors write a file in several steps; what follows within this time belongs together.
@@ -36,6 +37,10 @@ const POLL: Duration = Duration::from_secs(30);
 /// True for changes of stored models, credentials and settings.
 fn concerns_configuration(change: &Change) -> bool {
     matches!(change, Change::Everything | Change::One(Subject::Model | Subject::Settings, _))
+}
+
+fn is_about_prices(change: &Change) -> bool {
+    matches!(change, Change::One(Subject::Settings, id) if **id == *REREAD)
 }
 
 /// What a reload keeps.
@@ -58,6 +63,10 @@ pub struct Reloader {
     pub prices: Source,
     /// Prices.
     pub catalog: Arc<Catalog>,
+    /// The same for the control plane.
+    pub list: Arc<PriceList>,
+    /// Somebody waits for prices to be read again.
+    pub again_asked: mpsc::Receiver<Waiting>,
     /// The admin key of the start; a file that names another changes it.
     pub master_key: Option<Secret>,
     /// The listener can be reached from this machine only.
@@ -86,6 +95,7 @@ impl Reloader {
         let (mut watch, mut changes) = Watch::start(self.snapshot.sources.iter().chain(self.prices.file()));
         let mut fetched = Fetched::start(&self.prices, &self.upstream, stop.clone());
         let mut news = self.desk.invalidations.subscribe();
+        let (bring, mut brought) = mpsc::channel::<(Arc<Catalog>, Waiting)>(16);
         Ok(async move {
             loop {
                 let poll = self.snapshot.general.database.reload_every.unwrap_or(POLL);
@@ -97,7 +107,21 @@ impl Reloader {
                         let _ = told.send(());
                         continue;
                     }
+                    Some(told) = self.again_asked.recv() => {
+                        self.read_prices_again(told, bring.clone());
+                        continue;
+                    }
+                    Some((catalog, told)) = brought.recv() => {
+                        self.serve_prices(catalog);
+                        let _ = told.send(Ok(()));
+                        continue;
+                    }
                     Some(change) = news.next() => {
+                        if is_about_prices(&change) {
+                            // What comes of it is in the log.
+                            self.read_prices_again(oneshot::channel().0, bring.clone());
+                            continue;
+                        }
                         if concerns_configuration(&change) {
                             self.take_stored().await;
                         }
@@ -112,8 +136,7 @@ impl Reloader {
                         while changes.try_recv().is_ok() {}
                     }
                     catalog = fetched.next() => {
-                        self.catalog = catalog;
-                        self.swap();
+                        self.serve_prices(catalog);
                         continue;
                     }
                     () = stop.cancelled() => return,
@@ -147,13 +170,37 @@ impl Reloader {
         }
     }
 
+    /// Reads prices beside everything else: a server may be slow. What is asked for is served when it is brought.
+    fn read_prices_again(&self, told: Waiting, bring: mpsc::Sender<(Arc<Catalog>, Waiting)>) {
+        let (source, upstream) = (self.prices.clone(), self.upstream.clone());
+        tokio::spawn(async move {
+            match source.again(&upstream).await {
+                // Nobody takes it at the end.
+                Ok(catalog) => drop(bring.send((Arc::new(catalog), told)).await),
+                Err(error) => {
+                    tracing::warn!(reason = %format!("{error:#}"), "the model list was not read again");
+                    let _ = told.send(Err(format!("{error:#}")));
+                }
+            }
+        });
+    }
+
+    fn serve_prices(&mut self, catalog: Arc<Catalog>) {
+        self.list.put(Arc::clone(&catalog), now());
+        self.catalog = catalog;
+        self.swap();
+    }
+
     /// A price file may have changed as well.
     fn reread_prices(&mut self) {
         if self.prices.file().is_none() {
             return;
         }
         match self.prices.at_hand() {
-            Ok(catalog) => self.catalog = Arc::new(catalog),
+            Ok(catalog) => {
+                self.catalog = Arc::new(catalog);
+                self.list.put(Arc::clone(&self.catalog), now());
+            }
             Err(error) => tracing::error!("{error:#}; the old model list stays"),
         }
     }

@@ -25,7 +25,7 @@ use crate::flags::{Overrides, Serve};
 use crate::front_page::FrontPage;
 use crate::listen::{self, Front};
 use crate::master_key::{self, Rules};
-use crate::prices::Source;
+use crate::prices::{self, Source};
 use crate::reload::Reloader;
 use crate::workers::Workers;
 use crate::{assemble, check, data_dir, handover, logging, probe_port, web};
@@ -107,7 +107,10 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let gate = Arc::new(Gate::new(table, buckets, services));
     let (ask, asked) = mpsc::channel(16);
     control.attend(&gate, &ask);
-    let admin = Arc::new(control.admin(&catalog, master_key.clone(), ask));
+    let list = Arc::new(prices.list(&catalog, &environment));
+    let (again, again_asked) = mpsc::channel(16);
+    let admin = control.admin(&list, master_key.clone(), ask);
+    let admin = Arc::new(admin.rereading(prices::rereading(again)));
     workers.runtimes().for_each(|runtime| gate.metrics.count_tasks_of(runtime));
 
     let acceptor = acceptor(&flags, &environment)?;
@@ -135,6 +138,8 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
         upstream,
         prices,
         catalog,
+        list,
+        again_asked,
         master_key,
         loopback,
         desk: control.desk.clone(),

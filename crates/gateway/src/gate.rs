@@ -196,8 +196,14 @@ pub struct Settings {
     pub stream_timeout: Option<Duration>,
     /// Largest request body, bytes.
     pub max_body: usize,
+    /// The client's address is the first of `x-forwarded-for`.
+    pub forwarded_for: bool,
     /// Names of callbacks, for those who ask what is configured.
     pub callbacks: Vec<String>,
+    /// Groups that anybody may know of.
+    pub public_groups: Vec<String>,
+    /// Links that are shown beside them, by title.
+    pub public_links: serde_json::Value,
     /// `/metrics` exists.
     pub prometheus: bool,
     /// `/metrics` needs a key.
@@ -246,7 +252,10 @@ impl Settings {
                 .max_request_size_mb
                 .filter(|mb| mb.is_finite() && *mb > 0.0)
                 .map_or(DEFAULT_MAX_BODY, |mb| (mb * 1024.0 * 1024.0) as usize),
+            forwarded_for: general.use_x_forwarded_for,
             callbacks: litellm.callbacks.clone(),
+            public_groups: litellm.public_model_groups.clone(),
+            public_links: serde_json::Value::Object(litellm.public_links.0.clone()),
             prometheus: litellm.has_callback("prometheus"),
             metrics_need_key: litellm.require_auth_for_metrics_endpoint.unwrap_or(true),
             anthropic_ping: litellm.anthropic_sse_ping_interval.unwrap_or(ANTHROPIC_PING),
@@ -517,7 +526,7 @@ fn credentials(snapshot: &Snapshot, master_key: Option<Secret>) -> Credentials {
         .map(|name| name.to_ascii_lowercase())
         .filter(|name| name != "authorization")
         .map(|name| OnlyHeader { name, bearer_required: false });
-    Credentials { master_key, only_header: strict.or(lenient) }
+    Credentials { master_key, only_header: strict.or(lenient), addresses: general.allowed_ips.clone() }
 }
 
 impl Gate {

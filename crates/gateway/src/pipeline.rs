@@ -21,7 +21,7 @@ use crate::stage::admit::Admitted;
 use crate::stage::attempt::attempt;
 use crate::stage::decode::{self, decode};
 use crate::stage::deliver::{deliver, refuse};
-use crate::stage::identify::{Principal, identify};
+use crate::stage::identify::{Principal, client_address, identify};
 use crate::stage::lookup::lookup;
 use crate::stage::plan::plan;
 use crate::stage::relay::{self, Relay};
@@ -59,6 +59,7 @@ where
     let operation = found.operation;
     let is_chat = operation::is_chat(&found);
     let Incoming { query, headers, client_ip, body, .. } = incoming;
+    let client_ip = client_address(client_ip, &headers, table.settings.forwarded_for);
     let arrival = arrival(found, query, headers, client_ip);
     let call_id = arrival.id.clone();
     let served = if is_chat {

@@ -20,6 +20,8 @@ pub enum Which {
     AccessGroup(Arc<str>),
     /// A provider.
     Provider(Arc<str>),
+    /// One entry of `model_list`, by its id.
+    Deployment(Arc<str>),
 }
 
 /// The place that knows cannot be asked now; the text says why, without credentials.

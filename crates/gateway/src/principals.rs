@@ -1,7 +1,8 @@
 //! What is known of callers, remembered, so that a warm key costs no question.
 //!
 //! What is remembered is used for [`FRESH`] without asking again; beyond that it is still used, and asked
-//! about beside the request, so that a store that is away or slow stops nobody it has let in before. A change
+//! about beside the request, and beyond [`TRUSTED`] before it, but not for long, so that a store that is away or
+//! slow stops nobody it has let in before. A change
 //! that is heard of ([`Principals::forget`]) drops what it concerns at once.
 
 use std::collections::HashMap;
@@ -21,6 +22,10 @@ use crate::ports::{Outcome, PrincipalSource, Then, Unavailable, Which};
 
 /// How long an answer is used without asking again. Source: compat, `user_api_key_cache_ttl`.
 const FRESH: Duration = Duration::from_secs(60);
+/// How long it is used at all before the answer to that question is there. Counters start from the spend that is
+/// remembered here; they are forgotten after twice this time without use (`limits::Settings::idle`), and then what
+/// was spent since must be in it.
+const TRUSTED: Duration = Duration::from_secs(300);
 /// How long it is used while nobody can be asked.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Names kept of each kind.
@@ -132,7 +137,9 @@ where
     /// `ask` is called at most once, and not at all for what is fresh.
     async fn get(self: &Arc<Self>, name: &K, ask: impl FnOnce(Then<V>)) -> Outcome<V> {
         let found = self.known.get(name).or_else(|| self.unknown.get(name));
-        let certain = found.as_ref().is_some_and(|entry| entry.age >= self.doubtful.load(Ordering::SeqCst));
+        let doubtful = self.doubtful.load(Ordering::SeqCst);
+        let certain =
+            found.as_ref().is_some_and(|entry| entry.age >= doubtful && entry.at.elapsed() < TRUSTED);
         if let Some(entry) = found.as_ref().filter(|_| certain) {
             if entry.at.elapsed() >= FRESH && !entry.asking.swap(true, Ordering::SeqCst) {
                 ask(self.then(name));
@@ -280,6 +287,30 @@ mod tests {
         principals.forget(&Change::Everything);
         let (warm, ()) = tokio::join!(principals.key(hash), async { source.answer(away()) });
         assert_eq!(alias(warm).as_deref(), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_been_asked_for_for_long_is_asked_for_before_it_is_used() {
+        assert!(TRUSTED * 2 <= crate::gate::limit_settings().idle, "counters start from what is remembered");
+        let (source, principals, hash) = set_up();
+        let (_, ()) = tokio::join!(principals.key(hash), async { source.answer(caller("spent 0")) });
+        let age = |time: Duration| {
+            let known = principals.keys.known.get(&hash).unwrap();
+            let at = Instant::now().checked_sub(time).unwrap();
+            let older =
+                Entry { value: known.value.clone(), at, age: known.age, asking: AtomicBool::new(false) };
+            principals.keys.known.insert(hash, Arc::new(older));
+        };
+        age(FRESH);
+        assert_eq!(alias(principals.key(hash).await).as_deref(), Some("spent 0"), "asked about beside it");
+        source.answer(caller("spent 0"));
+        age(TRUSTED);
+        let (read, ()) = tokio::join!(principals.key(hash), async { source.answer(caller("spent 5")) });
+        assert_eq!(alias(read).as_deref(), Some("spent 5"));
+        age(TRUSTED);
+        let away = || Err(Unavailable("away".into()));
+        let (kept, ()) = tokio::join!(principals.key(hash), async { source.answer(away()) });
+        assert_eq!(alias(kept).as_deref(), Some("spent 5"), "better than nothing");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! The one place that decides status, type, code and message. Each client dialect then renders the
 //! resulting [`ErrorNote`] in its own shape.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use faregate_terms::{Fault, FaultClass};
@@ -81,6 +82,12 @@ pub enum Refusal {
     /// A budget or rate limit.
     #[error("{}", .0.message)]
     Limited(Box<Limited>),
+    /// What may be spent at the group's deployments, or at their providers, is spent.
+    #[error("{}", .0.message)]
+    CrossedBudget(Box<Limited>),
+    /// The client is at an address from which nobody may call.
+    #[error("Access forbidden: IP address {} not allowed.", .0.map_or("unknown".to_owned(), |it| it.to_string()))]
+    AddressDenied(Option<IpAddr>),
     /// The caller may not call this route.
     #[error("Only the master key may call this route")]
     AdminOnly,
@@ -309,8 +316,9 @@ impl Refusal {
             Self::BannedMember(_) | Self::AdminOnly | Self::NoDrainToken => 401,
             Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
             Self::StoreAway(_) | Self::CacheAway(_) => 503,
-            Self::RouteDenied { .. } | Self::ModelDenied { .. } | Self::CheckDenied(_) => 403,
-            Self::Limited(limited) => limited.status,
+            Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
+            Self::CheckDenied(_) | Self::AddressDenied(_) => 403,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.status,
             Self::NoDeployment(_) => 429,
             Self::NoTaggedDeployment { .. } => 401,
             Self::NoStore
@@ -348,6 +356,7 @@ impl Refusal {
             | Self::RouteDenied { .. }
             | Self::NoTaggedDeployment { .. }
             | Self::CheckDenied(_)
+            | Self::AddressDenied(_)
             | Self::NoDrainToken
             | Self::AdminOnly => "auth_error",
             Self::NoDeployment(nowhere) if nowhere.all_rest => "all_deployments_in_cooldown",
@@ -355,7 +364,7 @@ impl Refusal {
             Self::Expired { .. } => "expired_key",
             Self::NoStore | Self::StoreAway(_) => "no_db_connection",
             Self::ModelDenied { whose, .. } => denied_kind(*whose),
-            Self::Limited(limited) => limited.kind,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.kind,
             Self::ClientGone => "client_disconnect",
             Self::Upstream { fault, .. } => kind_of(fault.class),
             Self::Internal => "internal_server_error",
@@ -383,7 +392,7 @@ impl Refusal {
         match self {
             Self::Upstream { fault, .. } => fault.class.name(),
             Self::UnsupportedParams { .. } => "UnsupportedParamsError",
-            Self::Limited(limited) => limited.class,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.class,
             Self::NoDeployment(_) => "RouterRateLimitError",
             _ => "ProxyException",
         }
@@ -393,7 +402,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream { fault, .. } => fault.retry_after,
-            Self::Limited(limited) => limited.retry_after,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => limited.retry_after,
             Self::NoDeployment(nowhere) => Some(nowhere.retry_after),
             _ => None,
         }
@@ -402,7 +411,7 @@ impl Refusal {
     /// Further headers of the answer.
     pub fn headers(&self) -> &[(&'static str, String)] {
         match self {
-            Self::Limited(limited) => &limited.headers,
+            Self::Limited(limited) | Self::CrossedBudget(limited) => &limited.headers,
             _ => &[],
         }
     }

@@ -47,6 +47,10 @@ pub enum Operation {
     ModelInfoPaged,
     /// Model groups with merged facts.
     ModelGroupInfo,
+    /// Groups that are public, for everybody.
+    ModelHub,
+    /// What is shown beside them.
+    ModelHubInfo,
     /// Token counting for any model.
     TokenCounter,
     /// The OpenAI parameters a model takes.
@@ -189,6 +193,18 @@ pub const ROUTES: &[Row] = &[
         paths: &["/model_group/info"],
         operation: Operation::ModelGroupInfo,
         doc: "Model groups with merged facts",
+    },
+    Row {
+        method: "GET",
+        paths: &["/public/model_hub"],
+        operation: Operation::ModelHub,
+        doc: "Model groups that were made public, with merged facts",
+    },
+    Row {
+        method: "GET",
+        paths: &["/public/model_hub/info"],
+        operation: Operation::ModelHubInfo,
+        doc: "Title and links of the public list of models",
     },
     Row {
         method: "POST",

@@ -16,6 +16,7 @@ use crate::destination::Via;
 use crate::gate::{Deployment, Table, token_kind};
 use crate::health::{Care, Memory};
 use crate::stage::kinship::Bonding;
+use crate::stage::places::Budgeted;
 use crate::steering::Book;
 use groups::Own;
 
@@ -61,6 +62,8 @@ pub struct Routing {
     pub mirrors: bool,
     /// Configured fallbacks are for those who may use their group.
     pub checks_fallbacks: bool,
+    /// Providers and deployments that have a budget.
+    pub budgets: Budgeted,
 }
 
 impl Routing {
@@ -93,6 +96,7 @@ impl Routing {
                 groups: router.mid_stream_fallback_groups.iter().map(ToString::to_string).collect(),
             },
             checks_fallbacks: snapshot.general.enforce_fallback_model_access,
+            budgets: Budgeted::of(snapshot),
         }
     }
 

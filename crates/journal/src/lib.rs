@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use faregate_terms::{Account, CallId, PicoUsd, Receipt, UtcMillis};
+use faregate_terms::{Account, CallId, DeploymentId, PicoUsd, ProviderName, Receipt, UtcMillis};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,12 @@ pub struct Admission {
     pub account: Account,
     /// What it is expected to cost.
     pub expected_cost: PicoUsd,
+    /// The provider it goes to first, if that has a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderName>,
+    /// The deployment it goes to first, if that has a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentId>,
 }
 
 /// What an earlier process left behind.

@@ -8,6 +8,8 @@ pub trait Facts {
     fn is_on_trial(&self, deployment: usize) -> bool;
     /// True if its own rates admit no further request in this minute.
     fn is_full(&self, deployment: usize) -> bool;
+    /// True if its budget, or its provider's, is spent.
+    fn is_spent(&self, deployment: usize) -> bool;
     /// True if it serves as many requests as it may: it is worth waiting for.
     fn is_busy(&self, deployment: usize) -> bool;
     /// Requests it is serving.
@@ -37,6 +39,10 @@ impl Facts for Unknown {
     }
 
     fn is_full(&self, _: usize) -> bool {
+        false
+    }
+
+    fn is_spent(&self, _: usize) -> bool {
         false
     }
 

@@ -42,6 +42,8 @@ pub enum Excluded {
     Window,
     /// It failed and rests.
     Rests,
+    /// Its budget, or its provider's, is spent.
+    Budget,
     /// Its own limits admit no more.
     Full,
 }
@@ -55,6 +57,7 @@ impl Excluded {
             Self::Region => "region",
             Self::Window => "context_window",
             Self::Rests => "cooldown",
+            Self::Budget => "budget",
             Self::Full => "limits",
         }
     }
@@ -145,6 +148,9 @@ impl Router {
         }
         if facts.rests(index) {
             return Some(Excluded::Rests);
+        }
+        if facts.is_spent(index) {
+            return Some(Excluded::Budget);
         }
         facts.is_full(index).then_some(Excluded::Full)
     }

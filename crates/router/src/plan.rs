@@ -60,6 +60,7 @@ impl Plan {
         let members = self.rest.as_deref().map_or(self.level(0), |members| members);
         let index = *members.iter().find(is_it)?;
         let is_out = facts.rests(index)
+            || facts.is_spent(index)
             || facts.is_full(index)
             || facts.is_busy(index)
             || facts.is_on_trial(index)
@@ -156,6 +157,7 @@ impl Router {
         let is_pressed = facts.is_pressed();
         let is_fit = |index: usize| {
             !(facts.rests(index)
+                || facts.is_spent(index)
                 || facts.is_full(index)
                 || facts.is_busy(index)
                 || facts.is_on_trial(index)

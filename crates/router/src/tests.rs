@@ -173,6 +173,10 @@ impl Facts for Resting {
         false
     }
 
+    fn is_spent(&self, _: usize) -> bool {
+        false
+    }
+
     fn is_busy(&self, _: usize) -> bool {
         false
     }

@@ -123,6 +123,7 @@ impl<'a> Walk<'a> {
                 && !self.called.contains(index)
                 && !self.out.contains(index)
                 && !facts.rests(*index)
+                && !facts.is_spent(*index)
                 && !facts.is_full(*index)
         };
         self.rest?.iter().copied().find(fresh)

@@ -42,6 +42,67 @@ const STATUS: Shape = Object(&[has("message", Text), has("status", Text)]);
 
 /// Route, and the form of its answer.
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
+    // Models and routes.
+    (
+        "POST /reload/model_cost_map",
+        Object(&[
+            has("message", Text),
+            has("status", Text),
+            has("models_count", Int),
+            has("timestamp", Text),
+        ]),
+    ),
+    (
+        "GET /model/cost_map/source",
+        Object(&[
+            has("source", Text),
+            has("url", Maybe(&Text)),
+            has("is_env_forced", Flag),
+            has("fallback_reason", Maybe(&Text)),
+            has("loaded_at", Maybe(&Text)),
+            has("source_revision", Maybe(&Text)),
+            has("etag", Maybe(&Text)),
+            has("model_count", Int),
+        ]),
+    ),
+    (
+        "POST /model_group/make_public",
+        Object(&[
+            has("message", Text),
+            has("public_model_groups", List(&Text)),
+            has("updated_by", Maybe(&Text)),
+        ]),
+    ),
+    (
+        "GET /model/settings",
+        List(&Object(&[
+            has("name", Text),
+            has(
+                "fields",
+                List(&Object(&[
+                    has("field_name", Text),
+                    has("field_type", Text),
+                    has("field_description", Text),
+                    has("field_value", Text),
+                ])),
+            ),
+        ])),
+    ),
+    (
+        "GET /utils/model_info",
+        Object(&[has("model", Text), has("custom_llm_provider", Maybe(&Text)), has("model_info", Map(&Any))]),
+    ),
+    (
+        "GET /routes",
+        Object(&[has(
+            "routes",
+            List(&Object(&[has("path", Text), has("methods", List(&Text)), has("name", Text)])),
+        )]),
+    ),
+    // Who may call.
+    ("GET /get/allowed_ips", Object(&[has("data", Maybe(&List(&Text)))])),
+    ("POST /add/allowed_ip", STATUS),
+    ("POST /delete/allowed_ip", STATUS),
     // Many at once.
     (
         "POST /team/bulk_member_add",

@@ -2,6 +2,44 @@
 
 use super::*;
 
+const ESTIMATE: Shape = Object(&[
+    has("model", Text),
+    has("input_tokens", Int),
+    has("output_tokens", Int),
+    has("cache_read_input_tokens", Int),
+    has("cache_creation_input_tokens", Int),
+    has("reasoning_tokens", Int),
+    has("num_requests_per_day", Maybe(&Int)),
+    has("num_requests_per_month", Maybe(&Int)),
+    has("cost_per_request", Number),
+    has("input_cost_per_request", Number),
+    has("output_cost_per_request", Number),
+    has("margin_cost_per_request", Number),
+    has("cache_read_cost_per_request", Number),
+    has("cache_creation_cost_per_request", Number),
+    has("reasoning_cost_per_request", Number),
+    has("daily_cost", Maybe(&Number)),
+    has("daily_input_cost", Maybe(&Number)),
+    has("daily_output_cost", Maybe(&Number)),
+    has("daily_margin_cost", Maybe(&Number)),
+    has("daily_cache_read_cost", Maybe(&Number)),
+    has("daily_cache_creation_cost", Maybe(&Number)),
+    has("daily_reasoning_cost", Maybe(&Number)),
+    has("monthly_cost", Maybe(&Number)),
+    has("monthly_input_cost", Maybe(&Number)),
+    has("monthly_output_cost", Maybe(&Number)),
+    has("monthly_margin_cost", Maybe(&Number)),
+    has("monthly_cache_read_cost", Maybe(&Number)),
+    has("monthly_cache_creation_cost", Maybe(&Number)),
+    has("monthly_reasoning_cost", Maybe(&Number)),
+    has("input_cost_per_token", Maybe(&Number)),
+    has("output_cost_per_token", Maybe(&Number)),
+    has("cache_read_input_token_cost", Maybe(&Number)),
+    has("cache_creation_input_token_cost", Maybe(&Number)),
+    has("output_cost_per_reasoning_token", Maybe(&Number)),
+    has("provider", Maybe(&Text)),
+]);
+
 /// Route, and the form of its answer.
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("GET /openapi.json", Object(&[has("openapi", Text), has("info", Map(&Any)), has("paths", Map(&Any))])),
@@ -265,6 +303,31 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("GET /spend/tags", TAG_SPEND),
     ("POST /spend/calculate", Object(&[has("cost", Number)])),
     ("GET /global/spend", Object(&[has("spend", Number), has("max_budget", Number)])),
+    ("POST /cost/estimate", ESTIMATE),
+    (
+        "GET /team/{team_id}/members/me",
+        Both(
+            &TEAM_MEMBERSHIP,
+            &Object(&[
+                has("role", Text),
+                has("user_email", Maybe(&Text)),
+                has("team_alias", Maybe(&Text)),
+                has("litellm_budget_table", Maybe(&BUDGET)),
+            ]),
+        ),
+    ),
+    (
+        "GET /provider/budgets",
+        Object(&[has(
+            "providers",
+            Map(&Object(&[
+                has("budget_limit", Maybe(&Number)),
+                has("time_period", Maybe(&Text)),
+                has("spend", Number),
+                has("budget_reset_at", Maybe(&Text)),
+            ])),
+        )]),
+    ),
     ("GET /global/spend/logs", List(&Object(&[has("date", Text), has("spend", Number)]))),
     (
         "GET /global/spend/keys",

@@ -5,6 +5,7 @@
 mod bulk;
 mod list;
 mod members;
+mod own;
 pub(crate) mod rules;
 
 use faregate_state::invalidate::Subject;
@@ -175,6 +176,15 @@ pub(crate) const ROUTES: &[Route] = &[
         &[],
         "Add members; users that are not known are made",
         members::member_add
+    ),
+    route!(
+        "GET",
+        &["/team/{team_id}/members/me"],
+        Key,
+        &[],
+        &[],
+        "The caller's own membership of a team",
+        own::me
     ),
     route!(
         "POST",

@@ -185,3 +185,103 @@ async fn anybody_sees_prices_providers_and_the_logo_and_no_file_of_the_machine()
     set(json!({"logo_url": "https://cdn.example/logo.png"})).await.ok();
     assert_eq!(world.get("nobody", "/get_image", "").await.status, 307);
 }
+
+#[tokio::test]
+async fn a_volume_of_requests_is_priced_by_list_or_by_the_deployments_own_prices() {
+    let world = World::new().await;
+    let model = json!({
+        "model_name": "house",
+        "litellm_params": {
+            "model": "openai/own-model", "api_key": "k", "input_cost_per_token": 0.000002,
+            "output_cost_per_token": 0.00001, "cache_read_input_token_cost": 0.0000005,
+        },
+    });
+    world.post("master", "/model/new", model).await.ok();
+    let volume = json!({
+        "model": "house", "input_tokens": 1000, "cache_read_input_tokens": 400, "output_tokens": 100,
+        "num_requests_per_day": 10,
+    });
+    let told = world.post("member", "/cost/estimate", volume).await.ok();
+    // 600 fresh tokens at 2, 400 at 0.5 and 100 at 10 millionths of a dollar.
+    assert_eq!(told["cost_per_request"], 0.0024, "{told}");
+    assert_eq!(
+        (&told["input_cost_per_request"], &told["cache_read_cost_per_request"]),
+        (&json!(0.0014), &json!(0.0002))
+    );
+    assert_eq!((&told["daily_cost"], &told["monthly_cost"]), (&json!(0.024), &Value::Null));
+    assert_eq!((&told["input_cost_per_token"], &told["provider"]), (&json!(0.000002), &json!("openai")));
+    let listed = json!({"model": "gpt-4o", "input_tokens": 1_000_000, "output_tokens": 0});
+    assert_eq!(world.post("member", "/cost/estimate", listed).await.ok()["cost_per_request"], 2.5);
+
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"model": "house", "input_tokens": 1, "output_tokens": 1});
+        body[name] = value;
+        world.post("member", "/cost/estimate", body)
+    };
+    with("model", json!("nobody-knows-it")).await.refused(404, "nobody-knows-it");
+    with("input_tokens", json!(-1)).await.refused(422, "input_tokens");
+    with("cache_read_input_tokens", json!(2)).await.refused(422, "cannot exceed input_tokens");
+    with("reasoning_tokens", json!(2)).await.refused(422, "cannot exceed output_tokens");
+}
+
+#[tokio::test]
+async fn addresses_that_may_call_are_added_and_removed_and_serve() {
+    let world = World::new().await;
+    let post = |path: &'static str, ip: &str| world.post("master", path, json!({"ip": ip}));
+    assert_eq!(world.get("master", "/get/allowed_ips", "").await.ok()["data"], Value::Null);
+    post("/add/allowed_ip", "192.0.2.1").await.ok();
+    post("/add/allowed_ip", "2001:db8::1").await.ok();
+    assert_eq!(
+        world.get("master", "/get/allowed_ips", "").await.ok()["data"],
+        json!(["192.0.2.1", "2001:db8::1"])
+    );
+    assert_eq!(world.admin.snapshot.load().general.allowed_ips.len(), 2, "they serve");
+    post("/add/allowed_ip", "192.0.2.1").await.refused(400, "already exists");
+    post("/add/allowed_ip", "192.0.2.0/24").await.refused(400, "`192.0.2.0/24` is no IP address");
+    post("/delete/allowed_ip", "192.0.2.9").await.refused(404, "not found");
+    for ip in ["192.0.2.1", "2001:db8::1"] {
+        post("/delete/allowed_ip", ip).await.ok();
+    }
+    assert_eq!(world.get("master", "/get/allowed_ips", "").await.ok()["data"], Value::Null);
+    let settings = json!({"general_settings": {"allowed_ips": ["here"]}});
+    world.post("master", "/config/update", settings).await.refused(400, "general_settings.allowed_ips");
+}
+
+#[tokio::test]
+async fn members_read_their_own_membership_and_nobody_elses() {
+    let world = World::new().await;
+    let of_mine = |who: &'static str| world.get(who, "/team/mine/members/me", "");
+    let own = of_mine("member").await.ok();
+    assert_eq!(
+        (&own["user_id"], &own["role"], &own["spend"]),
+        (&json!("member"), &json!("user"), &json!(0.0))
+    );
+    assert_eq!(own["user_email"], "member@example.com");
+    assert_eq!(of_mine("lead").await.ok()["role"], "admin");
+    of_mine("root").await.refused(404, "user_id=root is not a member of team_id=mine");
+    of_mine("stranger").await.refused(404, "is not a member");
+    world.get("member", "/team/nowhere/members/me", "").await.refused(404, "is not a member");
+}
+
+#[tokio::test]
+async fn the_price_list_forms_and_routes_can_be_read() {
+    let world = World::new().await;
+    let info = |query: &'static str| world.get("member", "/utils/model_info", query);
+    let found = info("model=gpt-4o").await.ok();
+    assert_eq!(
+        (&found["custom_llm_provider"], &found["model_info"]["key"]),
+        (&json!("openai"), &json!("gpt-4o"))
+    );
+    assert!(found["model_info"]["input_cost_per_token"].as_f64().unwrap() > 0.0);
+    assert_eq!(info("model=openai/gpt-4o").await.ok()["model_info"]["key"], "gpt-4o");
+    info("model=gpt-4o&custom_llm_provider=anthropic").await.refused(404, "not in the model cost map");
+    info("").await.refused(422, "model");
+
+    let forms = world.get("master", "/model/settings", "").await.ok();
+    let azure = forms.as_array().unwrap().iter().find(|form| form["name"] == "azure").unwrap();
+    assert!(azure["fields"].as_array().unwrap().iter().any(|field| field["field_name"] == "api_version"));
+    let routes = world.get("nobody", "/routes", "").await.ok();
+    let routes = routes["routes"].as_array().unwrap();
+    let made = json!({"path": "/key/generate", "methods": ["POST"], "name": "Create a virtual key"});
+    assert!(routes.contains(&made), "{} routes", routes.len());
+}

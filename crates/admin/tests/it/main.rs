@@ -22,7 +22,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use faregate_admin::roles::{Gate, Role};
-use faregate_admin::{Admin, document, routes};
+use faregate_admin::{Admin, PriceList, document, routes};
 use faregate_catalog::Catalog;
 use faregate_config::Snapshot;
 use faregate_state::clock::{Clock, SystemClock};
@@ -86,7 +86,7 @@ impl Plane {
             store,
             Invalidations::alone(Arc::clone(&clock)),
             Arc::new(ArcSwap::from_pointee(Snapshot::default())),
-            Arc::new(Catalog::built_in()),
+            Arc::new(PriceList::new(Arc::new(Catalog::built_in()), None, false)),
             Some(Secret::from(MASTER)),
             clock,
         );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use faregate_admin::{Admin, Apply, Web, answers, stored};
+use faregate_admin::{Admin, Apply, PriceList, Web, answers, stored};
 use faregate_catalog::Catalog;
 use faregate_config::{Env, Snapshot, Strictness, read_over};
 use faregate_state::clock::{Clock, SystemClock};
@@ -132,7 +132,7 @@ impl World {
             store.clone(),
             Invalidations::alone(Arc::clone(&clock)),
             Arc::clone(&snapshot),
-            Arc::new(Catalog::built_in()),
+            Arc::new(PriceList::new(Arc::new(Catalog::built_in()), None, false)),
             Some(Secret::from(MASTER)),
             clock,
         );

@@ -1,5 +1,7 @@
 //! `general_settings`: the server itself.
 
+use std::net::IpAddr;
+
 use faregate_terms::Secret;
 
 use super::alerting::AlertSettings;
@@ -29,6 +31,10 @@ pub struct GeneralSettings {
     pub enforce_fallback_model_access: bool,
     /// Largest request body taken, in MiB; may be a fraction.
     pub max_request_size_mb: Option<f64>,
+    /// The only addresses that may call; empty for everybody.
+    pub allowed_ips: Vec<IpAddr>,
+    /// The client's address is the first of `x-forwarded-for`, where a request has that.
+    pub use_x_forwarded_for: bool,
     /// Budgets and rates.
     pub limits: GeneralLimits,
     /// `coordination_redis`.
@@ -77,6 +83,8 @@ impl GeneralSettings {
             always_include_stream_usage: fields.flag("always_include_stream_usage").unwrap_or_default(),
             enforce_fallback_model_access: fields.flag("enforce_fallback_model_access").unwrap_or_default(),
             max_request_size_mb: fields.amount("max_request_size_mb"),
+            allowed_ips: addresses(fields, "allowed_ips"),
+            use_x_forwarded_for: fields.flag("use_x_forwarded_for").unwrap_or_default(),
             limits: GeneralLimits::read(fields),
             database: DatabaseSettings::read(fields),
             people: PeopleRules::read(fields),
@@ -88,6 +96,23 @@ impl GeneralSettings {
                 .unwrap_or_default(),
         }
     }
+}
+
+fn addresses(fields: &mut Fields<'_>, key: &str) -> Vec<IpAddr> {
+    let texts = fields.texts(key).unwrap_or_default();
+    let mut found = Vec::new();
+    for text in &texts {
+        match text.trim().parse::<IpAddr>() {
+            Ok(address) => found.push(address.to_canonical()),
+            Err(_) => {
+                if let Some(node) = fields.get(key) {
+                    let problem = format!("`{text}` is no IP address; write single ones, such as 192.0.2.1");
+                    fields.error(key, node, &problem);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// A header's name. Source: RFC 9110 section 5.6.2, `token`.

@@ -96,39 +96,55 @@ impl SpendSettings {
             timezone: fields.filled("timezone"),
             reset_time: fields.filled("budget_reset_time"),
             audit: fields.flag("store_audit_logs").unwrap_or_default(),
-            tag_budgets: tag_budgets(fields),
+            tag_budgets: named_budgets(fields, "tag_budget_config"),
         }
     }
 }
 
 /// Limits of `router_settings`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouterLimits {
     /// Requests per minute of the whole installation.
     pub rpm: Option<u64>,
     /// Tokens per minute of the whole installation.
     pub tpm: Option<u64>,
+    /// Of what is spent at a provider.
+    pub provider_budgets: BTreeMap<String, BudgetSettings>,
 }
 
 impl RouterLimits {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        Self { rpm: fields.count("rpm_limit"), tpm: fields.count("tpm_limit") }
+        Self {
+            rpm: fields.count("rpm_limit"),
+            tpm: fields.count("tpm_limit"),
+            provider_budgets: named_budgets(fields, "provider_budget_config"),
+        }
     }
 }
 
-fn budget(fields: &mut Fields<'_>) -> BudgetSettings {
+/// `max_budget`, where 0 is none, and `budget_duration`.
+pub(super) fn budget(fields: &mut Fields<'_>) -> BudgetSettings {
     BudgetSettings {
         max_budget: fields.money("max_budget").filter(|budget| *budget > PicoUsd::ZERO),
         duration: fields.filled("budget_duration"),
     }
 }
 
-fn tag_budgets(fields: &mut Fields<'_>) -> BTreeMap<String, BudgetSettings> {
-    let Some(mut tags) = fields.child("tag_budget_config") else { return BTreeMap::new() };
-    let entries = tags.entries();
+/// Budgets by the name they are for, with the words of keys or with those of LiteLLM's `BudgetConfig`.
+fn named_budgets(fields: &mut Fields<'_>, key: &str) -> BTreeMap<String, BudgetSettings> {
+    let Some(mut named) = fields.child(key) else { return BTreeMap::new() };
+    let entries = named.entries();
+    let read = |fields: &mut Fields<'_>| {
+        let own = budget(fields);
+        let limit = fields.money("budget_limit").filter(|budget| *budget > PicoUsd::ZERO);
+        BudgetSettings {
+            max_budget: own.max_budget.or(limit),
+            duration: own.duration.or_else(|| fields.filled("time_period")),
+        }
+    };
     entries
         .iter()
-        .filter_map(|entry| Some((entry.key.clone(), budget(&mut tags.child(&entry.key)?))))
+        .filter_map(|entry| Some((entry.key.clone(), read(&mut named.child(&entry.key)?))))
         .collect()
 }
 

@@ -55,6 +55,10 @@ pub struct LitellmSettings {
     pub cache: CacheSettings,
     /// Prompts and answers are not written down.
     pub turn_off_message_logging: bool,
+    /// Groups that anybody may know of.
+    pub public_model_groups: Vec<String>,
+    /// Links that are shown beside them, by title.
+    pub public_links: OpenMap,
     /// Budgets.
     pub spend: SpendSettings,
     /// `upperbound_key_generate_params`, `default_key_generate_params` and `key_generation_settings`, as written.
@@ -119,6 +123,8 @@ impl LitellmSettings {
             expose_router_debug_in_errors: fields.flag("expose_router_debug_in_errors"),
             cache: CacheSettings::read(fields),
             turn_off_message_logging: fields.flag("turn_off_message_logging").unwrap_or_default(),
+            public_model_groups: fields.texts("public_model_groups").unwrap_or_default(),
+            public_links: fields.open("public_model_groups_links").unwrap_or_default(),
             spend: SpendSettings::read(fields),
             key_rules: key_rules(fields),
             people: PeopleDefaults::read(fields),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use faregate_terms::Secret;
 use serde_json::Value as Json;
 
+use super::limits::{BudgetSettings, budget};
 use crate::fields::{Fields, flag_of};
 use crate::node::Value;
 use crate::open_map::{Headers, OpenMap};
@@ -51,6 +52,8 @@ pub struct LitellmParams {
     pub cooldown_time: Option<Duration>,
     /// Tags for tag routing.
     pub tags: Vec<String>,
+    /// What may be spent at this deployment.
+    pub budget: BudgetSettings,
     /// Drop parameters the provider does not take; the module-wide setting when absent.
     pub drop_params: Option<bool>,
     /// Parameters to drop in any case; paths such as `tools[*].function.strict` reach inside.
@@ -171,6 +174,7 @@ impl LitellmParams {
             max_retries: fields.count("max_retries"),
             cooldown_time: fields.seconds("cooldown_time"),
             tags: fields.texts("tags").unwrap_or_default(),
+            budget: budget(fields),
             drop_params: fields.flag("drop_params"),
             additional_drop_params: fields.texts("additional_drop_params").unwrap_or_default(),
             allowed_openai_params: fields.texts("allowed_openai_params").unwrap_or_default(),
@@ -234,6 +238,8 @@ const TYPED: &[&str] = &[
     "max_retries",
     "cooldown_time",
     "tags",
+    "max_budget",
+    "budget_duration",
     "drop_params",
     "additional_drop_params",
     "allowed_openai_params",

@@ -3,5 +3,6 @@
 mod access_groups;
 mod budget_windows;
 pub mod known_keys;
+pub mod places;
 pub mod principal;
 pub mod shared_sql;

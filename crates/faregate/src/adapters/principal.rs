@@ -12,7 +12,7 @@ use faregate_gateway::ports::{Outcome, PrincipalSource, Then, Unavailable, Which
 use faregate_gateway::steering::Preferences;
 use faregate_state::clock::Clock;
 use faregate_state::limits::{BudgetDuration, Limit, Rule, Schedule, Scope, ScopeKey, TokenKind, Window};
-use faregate_store::ledger::{EVERYBODY, Subject as Booked, SubjectKind};
+use faregate_store::ledger::{EVERYBODY, PlaceKind, Subject as Booked, SubjectKind};
 use faregate_store::{
     AccessGroupBudget, Budget, EndUserRecord, KeyRecord, Store, StoreError, Tag, Usd, User, VirtualKey,
 };
@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use crate::adapters::access_groups::GroupModels;
 use crate::adapters::budget_windows::WindowSpend;
 use crate::adapters::known_keys::KnownKeys;
+use crate::adapters::places::Places;
 
 /// Asks the database, on the runtime of the jobs, so that its connections have one home.
 pub struct StoreSource {
@@ -48,6 +49,7 @@ pub struct Rules {
     end_user: Option<PicoUsd>,
     end_user_budget: Option<String>,
     tags: BTreeMap<String, BudgetSettings>,
+    pub(crate) places: Places,
 }
 
 impl Rules {
@@ -64,6 +66,7 @@ impl Rules {
             end_user: spend.end_user_budget,
             end_user_budget: spend.end_user_budget_id.clone(),
             tags: spend.tag_budgets.clone(),
+            places: Places::of(snapshot),
         }
     }
 
@@ -408,8 +411,23 @@ impl Build<'_> {
             Which::EndUser(id) => self.end_user(store, id).await,
             Which::Tag(name) => self.tag(store, name).await,
             Which::AccessGroup(name) => self.access_group(store, name).await,
-            Which::Provider(_) => Ok(None),
+            Which::Provider(name) => self.place(store, PlaceKind::Provider, name).await,
+            Which::Deployment(id) => self.place(store, PlaceKind::Deployment, id).await,
         }
+    }
+
+    /// A provider or a deployment with a budget.
+    async fn place(&self, store: &Store, kind: PlaceKind, id: &str) -> Result<Option<Subject>, StoreError> {
+        let Some((max, place)) = self.rules.places.budget(self.rules, kind, id, self.now) else {
+            return Ok(None);
+        };
+        let spent = store.spent_at(&place.period).await?;
+        let scope = match kind {
+            PlaceKind::Provider => Scope::Provider,
+            PlaceKind::Deployment => Scope::Deployment,
+        };
+        let limit = self.rules.budget(ScopeKey::of(scope, id), max, spent, place.window);
+        Ok(Some(Subject { limits: vec![limit], ..Subject::default() }))
     }
 
     async fn global(&self, store: &Store) -> Result<Subject, StoreError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use faregate_integrations::alerts::budget::{Event, Group, Names, Standing};
 use faregate_integrations::alerts::{Alert, deliver};
 use faregate_store::ledger::{EVERYBODY, Subject, SubjectKind};
-use faregate_store::{Budget, EndUserRecord, KeyRecord, StoreError, User};
+use faregate_store::{AccessGroupBudget, Budget, EndUserRecord, KeyRecord, StoreError, Tag, Usd, User};
 use faregate_terms::{PicoUsd, Receipt, UtcMillis};
 use tokio::sync::mpsc;
 
@@ -45,6 +45,32 @@ enum Work {
 struct Spenders {
     keys: BTreeSet<String>,
     end_users: BTreeSet<String>,
+    tags: BTreeSet<String>,
+    groups: BTreeSet<String>,
+}
+
+impl Spenders {
+    fn of(receipts: &[Receipt]) -> Self {
+        let mut spenders = Self::default();
+        for account in receipts.iter().map(|receipt| &receipt.account) {
+            spenders.keys.insert(account.api_key.clone());
+            spenders.end_users.extend(account.end_user.clone());
+            spenders.tags.extend(account.tags.iter().cloned());
+            spenders.groups.extend(account.access_groups.iter().cloned());
+        }
+        spenders
+    }
+
+    fn count(&self) -> usize {
+        self.keys.len() + self.end_users.len() + self.tags.len() + self.groups.len()
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.keys.extend(more.keys);
+        self.end_users.extend(more.end_users);
+        self.tags.extend(more.tags);
+        self.groups.extend(more.groups);
+    }
 }
 
 /// A bell and what hears it.
@@ -56,13 +82,8 @@ pub fn bell() -> (Bell, Heard) {
 impl Bell {
     /// Something was booked: budgets may have run low.
     pub fn spent(&self, receipts: &[Receipt]) {
-        let mut spenders = Spenders::default();
-        for account in receipts.iter().map(|receipt| &receipt.account) {
-            spenders.keys.insert(account.api_key.clone());
-            spenders.end_users.extend(account.end_user.clone());
-        }
         // A full queue means that looks are under way; the next booking asks again.
-        let _ = self.0.try_send(Work::Spent(spenders));
+        let _ = self.0.try_send(Work::Spent(Spenders::of(receipts)));
     }
 
     /// Something happened that somebody should hear of.
@@ -84,15 +105,12 @@ pub async fn run(desk: Desk, mut heard: Heard) {
         // Cancel-safe: a message that is not taken stays, and so does a tick.
         tokio::select! {
             work = heard.0.recv() => match work {
-                Some(Work::Spent(more)) if waiting.keys.len() + waiting.end_users.len() < MOST => {
-                    waiting.keys.extend(more.keys);
-                    waiting.end_users.extend(more.end_users);
-                }
+                Some(Work::Spent(more)) if waiting.count() < MOST => waiting.extend(more),
                 Some(Work::Spent(_)) => {}
                 Some(Work::Say(alert)) => drop(send(&desk, &alert).await),
                 None => return,
             },
-            _ = ticks.tick(), if !(waiting.keys.is_empty() && waiting.end_users.is_empty()) => {
+            _ = ticks.tick(), if waiting.count() > 0 => {
                 let now = now();
                 told.retain(|_, until| *until > now);
                 let spenders = std::mem::take(&mut waiting);
@@ -138,6 +156,12 @@ async fn look(
         if let Some(record) = desk.store.end_user_record(id).await? {
             add(of_end_user(&record));
         }
+    }
+    for name in &spenders.tags {
+        add(of_tag(desk, name).await?.into_iter().collect());
+    }
+    for name in &spenders.groups {
+        add(of_access_group(desk, name).await?.into_iter().collect());
     }
     add(of_everybody(desk).await?);
     for (standing, ends) in found.into_values() {
@@ -204,7 +228,7 @@ fn of_key(record: &KeyRecord) -> Vec<Found> {
         team_id: key.team_id.clone(),
         team_alias: team.as_ref().and_then(|team| team.team_alias.clone()),
         organization_id: organization.as_ref().map(|it| it.organization_id.clone()),
-        customer_id: None,
+        ..Names::default()
     };
     let mut own = record.key_budget.clone().unwrap_or_default();
     if key.max_budget.is_some() {
@@ -256,16 +280,46 @@ fn of_end_user(record: &EndUserRecord) -> Vec<Found> {
     record.budget.iter().map(|budget| of_budget(Group::EndUser, id, record.spent, budget, &names)).collect()
 }
 
+/// A tag's budget object, else what the configuration says.
+async fn of_tag(desk: &Desk, name: &str) -> Result<Option<Found>, StoreError> {
+    let id = desk.store.get::<Tag>(&[name]).await?.and_then(|tag| tag.budget_id);
+    let budget = match id {
+        Some(id) => desk.store.get::<Budget>(&[&id]).await?,
+        None => None,
+    };
+    let snapshot = desk.snapshot.load_full();
+    let configured = snapshot.litellm.spend.tag_budgets.get(name);
+    let configured =
+        || configured.map(|it| Budget { max_budget: it.max_budget.map(Usd), ..Budget::default() });
+    let Some(budget) = budget.or_else(configured) else { return Ok(None) };
+    let spent = spent(desk, SubjectKind::Tag, name).await?;
+    let names = Names { tag: Some(name.to_owned()), ..Names::default() };
+    Ok(Some(of_budget(Group::Tag, name, spent, &budget, &names)))
+}
+
+async fn of_access_group(desk: &Desk, name: &str) -> Result<Option<Found>, StoreError> {
+    let row = desk.store.get::<AccessGroupBudget>(&[name]).await?;
+    let Some(id) = row.and_then(|row| row.budget_id) else { return Ok(None) };
+    let Some(budget) = desk.store.get::<Budget>(&[&id]).await? else { return Ok(None) };
+    let spent = spent(desk, SubjectKind::AccessGroup, name).await?;
+    let names = Names { model_access_group: Some(name.to_owned()), ..Names::default() };
+    Ok(Some(of_budget(Group::ModelAccessGroup, name, spent, &budget, &names)))
+}
+
+async fn spent(desk: &Desk, kind: SubjectKind, id: &str) -> Result<PicoUsd, StoreError> {
+    let subject = Subject::of(kind, id);
+    let found = desk.store.spent(std::slice::from_ref(&subject)).await?;
+    Ok(found.get(&subject).map_or(PicoUsd::ZERO, |spent| spent.spend))
+}
+
 /// The budget of the whole installation.
 async fn of_everybody(desk: &Desk) -> Result<Vec<Found>, StoreError> {
     let Some(max) = desk.snapshot.load().global_budget().max_budget else { return Ok(Vec::new()) };
     let ends = desk.store.get::<User>(&[EVERYBODY]).await?.and_then(|row| row.budget_reset_at);
-    let subject = Subject::of(SubjectKind::User, EVERYBODY);
-    let spent = desk.store.spent(std::slice::from_ref(&subject)).await?;
     let standing = Standing {
         group: Group::Proxy,
         id: String::new(),
-        spend: spent.get(&subject).map_or(PicoUsd::ZERO, |spent| spent.spend),
+        spend: spent(desk, SubjectKind::User, EVERYBODY).await?,
         max_budget: Some(max),
         soft_budget: None,
         names: Names::default(),

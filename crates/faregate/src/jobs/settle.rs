@@ -90,7 +90,12 @@ async fn drain(desk: &Desk, reader: &mut Reader) -> Option<()> {
 
 /// True if the batch is settled: booked, booked before, or refused for good.
 async fn book(desk: &Desk, batch: &[Receipt]) -> bool {
-    let options = SettleOptions { request_log: !desk.snapshot.load().general.database.no_request_log };
+    let rules = desk.rules.load_full();
+    let periods = |receipt: &Receipt| rules.places.periods(&rules, receipt);
+    let options = SettleOptions {
+        request_log: !desk.snapshot.load().general.database.no_request_log,
+        places: rules.places.any().then_some(&periods),
+    };
     match desk.store.settle(batch, options, now()).await {
         Ok(settlement) => {
             for (call, why) in &settlement.rejected {

@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use faregate_fake_provider::{FakeProvider, Options};
+use faregate_store::{AccessGroupBudget, Budget, Settings, Store, Usd};
+use faregate_terms::UtcMillis;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -139,6 +141,46 @@ async fn a_soft_budget_is_told_of_once_and_again_for_nobody_after_a_restart() {
     assert_eq!(running.chat("m", &other).status, 200);
     let next = ear.hears("/hook", "soft_budget_crossed");
     assert_eq!(next["key_alias"], "other", "the first was told of before the restart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn soft_budgets_of_tags_and_access_groups_are_told_of_with_their_names() {
+    let (folder, provider, ear) = (tempdir().unwrap(), provider().await, Ear::start());
+    let settings =
+        "  alerting: [webhook, slack]\n  alert_types: [budget_alerts]\n  store_model_in_db: true\n";
+    let running = start(folder.path(), &provider, settings, &ear.url);
+    let model = json!({
+        "model_name": "grouped",
+        "litellm_params": {
+            "model": "openai/fake-one", "api_key": "k", "api_base": format!("{}/v1", provider.url()),
+            "input_cost_per_token": 0.001, "output_cost_per_token": 0.001,
+        },
+        "model_info": {"access_groups": ["beta"]},
+    });
+    done(&running, "/model/new", &model);
+    done(&running, "/tag/new", &json!({"name": "nightly", "soft_budget": 0.000001}));
+    // As LiteLLM stores it.
+    let store = Store::connect(&Settings::sqlite(folder.path().join("data/faregate.db"))).await.unwrap();
+    let now = UtcMillis::from_millis(0);
+    let budget =
+        Budget { budget_id: "few".to_owned(), soft_budget: Usd::from_f64(0.000001), ..Budget::default() };
+    store.insert(&budget, now).await.unwrap();
+    let row = AccessGroupBudget {
+        access_group_name: "beta".to_owned(),
+        budget_id: Some("few".to_owned()),
+        ..AccessGroupBudget::default()
+    };
+    store.insert(&row, now).await.unwrap();
+    store.close().await;
+    let key = done(&running, "/key/generate", &json!({"metadata": {"tags": ["nightly"]}}));
+    assert_eq!(running.chat("grouped", key["key"].as_str().unwrap()).status, 200);
+    let told = ear.hears("/slack", "*tag:* `nightly`");
+    assert!(told.to_string().contains("Soft Budget Crossed"), "{told}");
+    let group = ear.hears("/hook", "model_access_group");
+    assert_eq!(
+        (&group["event"], &group["model_access_group"]),
+        (&json!("soft_budget_crossed"), &json!("beta"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,9 +23,9 @@ use tokio::net::TcpStream;
 use crate::outage::{line, outage};
 use crate::process::{Answer as Reply, Running, faregate};
 
-const MASTER: &str = "sk-cluster-master-key-0123456789";
+pub const MASTER: &str = "sk-cluster-master-key-0123456789";
 /// A store that has only begun gives no leases for two seconds.
-const BEGUN: Duration = Duration::from_millis(2_500);
+pub const BEGUN: Duration = Duration::from_millis(2_500);
 
 fn replica(folder: &Path, config: &Value, database: &str, redis: Option<&str>) -> Running {
     fs::write(folder.join("config.yaml"), config.to_string()).unwrap();
@@ -37,7 +37,12 @@ fn replica(folder: &Path, config: &Value, database: &str, redis: Option<&str>) -
     Running::of(command)
 }
 
-fn replicas(count: usize, config: &Value, database: &str, redis: Option<&str>) -> Vec<(TempDir, Running)> {
+pub fn replicas(
+    count: usize,
+    config: &Value,
+    database: &str,
+    redis: Option<&str>,
+) -> Vec<(TempDir, Running)> {
     let one = |_| {
         let folder = tempdir().unwrap();
         let running = replica(folder.path(), config, database, redis);
@@ -194,7 +199,7 @@ async fn a_redis_that_stops_or_answers_after_two_seconds_is_nobodys_trouble() {
 }
 
 /// A chat as SDKs make it: a store that does not answer in time is worth another try.
-async fn settled(address: &str, key: &str, more: &Value) -> (u16, String) {
+pub async fn settled(address: &str, key: &str, more: &Value) -> (u16, String) {
     let mut tries = 0;
     loop {
         let (status, body, _) = chat(address, key, more).await;
@@ -209,8 +214,8 @@ async fn settled(address: &str, key: &str, more: &Value) -> (u16, String) {
 /// What the team's budget pays: a hundred answers of three cents.
 const BUDGET: f64 = 3.0;
 
-/// A thousand requests at once, of fifty keys of one team, over these replicas: answers given, and the sum of the rows.
-async fn thousand(all: &[(TempDir, Running)], database: &Database, more: &Value) {
+/// A thousand requests at once, of twenty keys of one team, over these replicas: answers given, and the sum of the rows.
+async fn thousand(all: &[(TempDir, Running)], settings: &Settings, more: &Value) {
     let team = post(&all[0].1, "/team/new", &json!({"team_alias": "crowd", "max_budget": BUDGET}));
     let team = team["team_id"].as_str().unwrap().to_owned();
     let keys: Vec<String> = (0..20)
@@ -231,7 +236,7 @@ async fn thousand(all: &[(TempDir, Running)], database: &Database, more: &Value)
     }
     assert!(answered >= 97, "{answered} answers of the hundred that could be paid");
     // A true cost of three cents: nobody is refused while that is left.
-    let store = Store::connect(&Settings::from_url("TEST", &database.url()).unwrap()).await.unwrap();
+    let store = Store::connect(settings).await.unwrap();
     let since = Instant::now();
     let spent = loop {
         let every = ListQuery::new().page(1, 100_000).uncounted();
@@ -258,8 +263,22 @@ async fn thousand(all: &[(TempDir, Running)], database: &Database, more: &Value)
     store.close().await;
 }
 
-async fn exact(count: usize, with_redis: bool, slow: Option<Duration>, more: &Value) {
-    let (database, provider) = (Database::create().await, FakeProvider::start().await);
+/// What replicas share, and what keeps receipts.
+#[derive(Clone, Copy, PartialEq)]
+enum Over {
+    Redis,
+    Postgres,
+    /// Counters in memory, receipts in the file of the data directory.
+    Sqlite,
+}
+
+/// Longer answers than anybody gives: holds must not be made for them.
+fn coding() -> Value {
+    json!({"max_tokens": 64_000})
+}
+
+async fn exact(count: usize, over: Over, slow: Option<Duration>, more: &Value) {
+    let provider = FakeProvider::start().await;
     // Every answer has three tokens, at a cent each.
     provider.always(Matcher::any(), Answer::text("one two three"));
     let prices = json!({"input_cost_per_token": 0, "output_cost_per_token": 0.01});
@@ -267,7 +286,17 @@ async fn exact(count: usize, with_redis: bool, slow: Option<Duration>, more: &Va
         "model_list": [entry(&provider, "a", "gpt-4o-fake-text", &prices)],
         "general_settings": {"strict_budgets": true},
     });
-    let redis = with_redis.then(RedisServer::start);
+    if over == Over::Sqlite {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("config.yaml"), config.to_string()).unwrap();
+        let mut command = faregate(folder.path(), &["--config", "config.yaml"]);
+        command.env("LITELLM_MASTER_KEY", MASTER);
+        let running = Running::of(command);
+        let settings = Settings::sqlite(folder.path().join("data/faregate.db"));
+        return thousand(&[(folder, running)], &settings, more).await;
+    }
+    let database = Database::create().await;
+    let redis = (over == Over::Redis).then(RedisServer::start);
     let lines = match &redis {
         Some(redis) => Some(line(&redis.url()).await),
         None => None,
@@ -278,25 +307,35 @@ async fn exact(count: usize, with_redis: bool, slow: Option<Duration>, more: &Va
     if let (Some(time), Some((line, _))) = (slow, &lines) {
         line.set(State::Slow(time));
     }
-    thousand(&all, &database, more).await;
+    thousand(&all, &Settings::from_url("TEST", &database.url()).unwrap(), more).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_gateway_uses_a_strict_budget_for_a_hundred_exactly() {
-    exact(1, true, None, &json!({"max_tokens": 64_000})).await;
+async fn one_gateway_over_redis_uses_a_strict_budget_for_a_hundred_exactly() {
+    exact(1, Over::Redis, None, &coding()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_gateway_over_postgres_uses_a_strict_budget_for_a_hundred_exactly() {
+    exact(1, Over::Postgres, None, &coding()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_gateway_of_its_own_uses_a_strict_budget_for_a_hundred_exactly() {
+    exact(1, Over::Sqlite, None, &coding()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_gateways_over_redis_use_a_strict_budget_for_a_hundred_exactly() {
-    exact(3, true, None, &json!({"max_tokens": 64_000})).await;
+    exact(3, Over::Redis, None, &coding()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_gateways_over_postgres_use_a_strict_budget_for_a_hundred_exactly() {
-    exact(3, false, None, &json!({})).await;
+    exact(3, Over::Postgres, None, &coding()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_gateways_over_a_redis_of_two_seconds_use_a_strict_budget_for_a_hundred_exactly() {
-    exact(3, true, Some(Duration::from_secs(2)), &json!({})).await;
+    exact(3, Over::Redis, Some(Duration::from_secs(2)), &coding()).await;
 }

@@ -114,6 +114,10 @@ async fn one_replica_checks_and_all_know_what_it_found() {
         let rows = logs.as_array().map(Vec::as_slice).unwrap_or_default();
         rows.iter().filter(|row| row["api_key"] == "litellm-internal-health-check").count() == 2
     });
+    for path in ["/spend/logs/v2", "/spend/logs/ui"] {
+        let rows = |more: &str| get(&a, &format!("{path}?page_size=100{more}"))["total"].clone();
+        assert_eq!((rows(""), rows("&exclude_internal_health_checks=true")), (json!(2), json!(0)), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails the test")]
 
+mod addresses;
 mod alerts;
 mod cluster;
 mod control;
@@ -12,6 +13,8 @@ mod health;
 mod in_flight;
 mod login;
 mod outage;
+mod place_budgets;
+mod price_list;
 mod process;
 mod reconcile;
 mod replicas;

@@ -278,3 +278,25 @@ async fn an_access_group_opens_its_models_to_keys_that_name_it() {
     assert_eq!(open("dear"), 403);
     assert_eq!(done(&running, "GET", "/access_group/list", &json!({}))["access_groups"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anybody_may_know_of_the_models_that_were_made_public_and_of_nothing_else() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let links = "litellm_settings: {public_model_groups_links: {Handbook: 'https://handbook.example'}}\n";
+    let running = start(folder.path(), &format!("{STORES}{links}"), &[]);
+    for name in ["shown", "hidden"] {
+        done(&running, "POST", "/model/new", &model(name, &provider));
+    }
+    let hub = || running.call("GET", "/public/model_hub", "", b"").json();
+    assert_eq!(hub(), json!([]));
+    done(&running, "POST", "/model_group/make_public", &json!({"model_groups": ["shown"]}));
+    let told = hub();
+    assert_eq!((told[0]["model_group"].as_str(), told.as_array().unwrap().len()), (Some("shown"), 1));
+    assert_eq!(told[0]["is_public_model_group"], true);
+    assert!(!told.to_string().contains(&provider.url()), "nothing of how it is reached: {told}");
+    let info = running.call("GET", "/public/model_hub/info", "", b"").json();
+    assert_eq!(info["useful_links"], json!({"Handbook": "https://handbook.example"}));
+    let unknown = json!({"model_groups": ["nowhere"]});
+    let refused = call(&running, "POST", "/model_group/make_public", &unknown);
+    assert!(refused.status == 400 && refused.body.contains("`nowhere`"), "{}", refused.body);
+}

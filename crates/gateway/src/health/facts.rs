@@ -6,12 +6,14 @@ use faregate_state::limits::Meter;
 
 use super::{Health, Vitals};
 use crate::gate::{Deployment, Table};
+use crate::stage::places::Budgets;
 
 /// How the deployments of a configuration are right now.
 pub struct Now<'a> {
     health: &'a Health,
     deployments: &'a [Deployment],
     vitals: &'a [Arc<Vitals>],
+    budgets: &'a Budgets,
     /// Tokens the request is expected to use.
     tokens: u64,
     steady: Duration,
@@ -22,13 +24,20 @@ pub struct Now<'a> {
 
 impl<'a> Now<'a> {
     /// Looks at the clocks once; `tokens` are what a request to `members` is expected to use.
-    pub fn of(health: &'a Health, table: &'a Table, members: &Members, tokens: u64) -> Self {
+    pub fn of(
+        health: &'a Health,
+        table: &'a Table,
+        members: &Members,
+        budgets: &'a Budgets,
+        tokens: u64,
+    ) -> Self {
         let steady = health.clock.steady();
         let is_pressed = || table.groups(health)[members.group].retries.is_pressed(steady);
         Self {
             health,
             deployments: &table.deployments,
             vitals: table.vitals(health),
+            budgets,
             tokens,
             steady,
             minute: health.minute(),
@@ -73,8 +82,13 @@ impl Facts for Now<'_> {
         })
     }
 
+    fn is_spent(&self, deployment: usize) -> bool {
+        self.budgets.is_spent(deployment, &self.health.limits)
+    }
+
     fn is_busy(&self, deployment: usize) -> bool {
         self.is_at(deployment, |meter| (meter == Meter::Parallel).then_some(1))
+            || self.budgets.is_held(deployment, &self.health.limits)
     }
 
     fn in_flight(&self, deployment: usize) -> u64 {

@@ -89,6 +89,7 @@ pub(super) struct Families {
     copies: Family<Labels, Counter>,
     kept: Family<Labels, Counter>,
     saved: Family<Labels, Counter<f64, AtomicU64>>,
+    provider_budget: Family<Labels, Gauge<f64, AtomicU64>>,
 }
 
 impl Families {
@@ -121,6 +122,11 @@ impl Families {
             "faregate_affinity_saved_usd",
             "US dollars that prompt caches saved on such requests",
             families.saved.clone(),
+        );
+        registry.register(
+            "litellm_provider_remaining_budget_metric",
+            "US dollars left of a provider's budget",
+            families.provider_budget.clone(),
         );
         families
     }
@@ -176,6 +182,12 @@ impl Metrics {
     pub fn retried(&self, group: &ModelGroup, granted: bool) {
         let family = if granted { &self.routing.retries } else { &self.routing.retries_refused };
         family.get_or_create(&vec![("model_group", group.to_string())]).inc();
+    }
+
+    /// What is left of a provider's budget.
+    pub fn provider_budget(&self, provider: &str, left: PicoUsd) {
+        let pairs = vec![("api_provider", provider.to_owned())];
+        self.routing.provider_budget.get_or_create(&pairs).set(left.to_f64());
     }
 
     /// A request has tried another group. `key` tells of the request and why its own group failed.

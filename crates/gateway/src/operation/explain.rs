@@ -180,7 +180,7 @@ async fn candidates(
     let resolved = &planned.resolved;
     let wanted = Wanted::of(gate, table, call, resolved, asker).await?;
     let expected = Expected::of(gate, table, call, resolved, asker);
-    let now = Now::of(&gate.health, table, &resolved.members, expected.total());
+    let now = Now::of(&gate.health, table, &resolved.members, &planned.budgets, expected.total());
     let wish = wanted.wish(call, asker);
     let judged = table.router.judged(resolved, &wish, &now);
     let row = |(index, excluded): (usize, Option<Excluded>)| {

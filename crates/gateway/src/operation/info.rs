@@ -145,6 +145,8 @@ fn visible_params(deployment: &Deployment) -> Map<String, Value> {
     put("weight", params.weight.map(|weight| json!(weight)));
     put("rpm", params.rpm.map(|rpm| json!(rpm)));
     put("tpm", params.tpm.map(|tpm| json!(tpm)));
+    put("max_budget", params.budget.max_budget.map(|most| json!(most.to_f64())));
+    put("budget_duration", params.budget.duration.as_ref().map(|duration| json!(duration)));
     put("tags", (!params.tags.is_empty()).then(|| json!(params.tags)));
     put("vertex_project", params.vertex.project.as_ref().map(|project| json!(project)));
     put("vertex_location", params.vertex.location.as_ref().map(|location| json!(location)));
@@ -172,6 +174,23 @@ pub fn groups(gate: &Gate, table: &Table, principal: &Principal, arrival: &Arriv
         .map(|name| group(gate, table, name.as_str()))
         .collect();
     answer_json(&json!({ "data": data }))
+}
+
+/// `/public/model_hub`: the groups that an operator made public. Nothing of how they are reached is in it.
+pub fn hub(gate: &Gate, table: &Table) -> Response<Body> {
+    let served = |name: &&String| !table.router.members(name).is_empty();
+    let public = table.settings.public_groups.iter().filter(served);
+    answer_json(&public.map(|name| group(gate, table, name)).collect::<Value>())
+}
+
+/// `/public/model_hub/info`. Source: LiteLLM's `PublicModelHubInfo`.
+pub fn hub_info(table: &Table) -> Response<Body> {
+    answer_json(&json!({
+        "docs_title": "Faregate",
+        "custom_docs_description": null,
+        "litellm_version": env!("CARGO_PKG_VERSION"),
+        "useful_links": table.settings.public_links,
+    }))
 }
 
 /// Numbers are maxima over the group; a capability is there if any deployment has it.
@@ -229,7 +248,7 @@ fn group(gate: &Gate, table: &Table, name: &str) -> Value {
         "health_checked_at": checked.as_ref().and_then(|it| jiff::Timestamp::from_millisecond(it.at).ok())
             .map(|at| at.to_string()),
         "configurable_clientside_auth_params": null,
-        "is_public_model_group": false,
+        "is_public_model_group": table.settings.public_groups.iter().any(|public| public == name),
     })
 }
 

@@ -57,6 +57,8 @@ where
         Operation::Liveliness => return Ok(health::liveliness(gate)),
         Operation::Readiness => return Ok(health::readiness(gate, table)),
         Operation::ProbeOptions => return Ok(health::options()),
+        Operation::ModelHub => return Ok(info::hub(gate, table)),
+        Operation::ModelHubInfo => return Ok(info::hub_info(table)),
         Operation::Drain => return health::drain(gate, table, &arrival.headers).await,
         Operation::Metrics => return health::metrics(gate, table, &arrival).await,
         _ => {}

@@ -27,6 +27,7 @@ use crate::stage::hedge::Leg;
 use crate::stage::identify::Principal;
 use crate::stage::kinship::Ties;
 use crate::stage::lookup::{Keep, Looked};
+use crate::stage::places;
 use crate::stage::plan::Asker;
 use crate::stage::relay::Relay;
 use crate::stage::reserve::Forecast;
@@ -71,6 +72,8 @@ pub struct Held {
     pub hold: Hold,
     /// What it was made for.
     pub forecast: Forecast,
+    /// Budgets of the deployment, and of its provider, that it was made for.
+    pub places: Vec<Limit>,
     /// The longest answer a budget that must hold can pay, in tokens, if it is shorter than asked for.
     pub longest: Option<u64>,
     /// True if the answer may outgrow what is held, and must be ended then.
@@ -113,7 +116,7 @@ pub enum How<'a> {
 impl Held {
     /// A hold that bounds nothing yet.
     pub fn new(hold: Hold, forecast: Forecast) -> Self {
-        Self { hold, forecast, longest: None, is_watched: false, exhausted: false }
+        Self { hold, forecast, places: Vec::new(), longest: None, is_watched: false, exhausted: false }
     }
 
     /// Makes the hold follow an answer that has grown to `output` tokens: what is held stays a slice ahead.
@@ -253,7 +256,13 @@ impl Admitted {
     /// Notes in the journal that a provider is about to be called.
     pub fn open(&mut self) {
         let expected = self.held.as_ref().map_or(PicoUsd::ZERO, |held| held.hold.cost());
-        self.slot = self.settler.open(&self.meter, expected);
+        let places = self.held.as_ref().map_or(&[][..], |held| &held.places);
+        self.slot = self.settler.open(&self.meter, expected, places);
+    }
+
+    /// True if these budgets of a deployment are those that count what it spends.
+    pub(crate) fn is_held_at(&self, places: &[Limit]) -> bool {
+        places::same(self.held.as_ref().map_or(&[], |held| &held.places), places)
     }
 
     /// Settles now instead of when dropped. What comes back tells when the receipt is on record.

@@ -76,7 +76,9 @@ pub(super) async fn group(
         retried,
         failed_over: 0,
         last: None,
-        fitted: planned.first().filter(|_| level == 0),
+        fitted: planned
+            .first()
+            .filter(|first| level == 0 && admitted.is_held_at(planned.budgets.of_deployment(*first))),
         since_asked: Instant::now(),
     };
     loop {
@@ -121,7 +123,7 @@ impl Round<'_, '_> {
     async fn next(&mut self, admitted: &mut Admitted) -> Result<(Leg, Option<Hold>), Refusal> {
         let Self { tour, call, planned, .. } = *self;
         let (gate, table) = (tour.gate, tour.table);
-        let mut is_busy = false;
+        let (mut is_busy, mut is_spent) = (false, false);
         loop {
             let Some(index) = self.walk.step(&tour.now(planned)) else {
                 if is_busy && self.last.is_none() && tour.place(call, self.since_asked, admitted).await {
@@ -129,8 +131,11 @@ impl Round<'_, '_> {
                     is_busy = false;
                     continue;
                 }
-                let resting = self.plan.level(self.level).iter().copied();
-                let nobody = || nowhere(gate, table, &call.model, resting, false);
+                let tried = self.plan.level(self.level).iter().copied();
+                let nobody = || match is_spent {
+                    true => planned.budgets.crossed(table, tried, &gate.services.limits),
+                    false => nowhere(gate, table, &call.model, tried, false),
+                };
                 return Err(self.last.take().unwrap_or_else(nobody));
             };
             let deployment = &table.deployments[index];
@@ -145,9 +150,14 @@ impl Round<'_, '_> {
                 }
             };
             if self.fitted != Some(index) {
-                let refitted = reserve::refit(gate, table, call, planned, &destination, admitted).await;
-                refitted.map_err(|refused| self.last.take().unwrap_or(refused))?;
-                self.fitted = Some(index);
+                let refitted = reserve::refit(gate, table, call, planned, (index, &destination), admitted).await;
+                let fits = refitted.map_err(|refused| self.last.take().unwrap_or(refused))?;
+                self.fitted = fits.then_some(index);
+                if !fits {
+                    is_spent = true;
+                    self.walk.leave_out(index);
+                    continue;
+                }
             }
             let (retried, reason) = (self.retried, self.plan.reason);
             tracing::debug!(deployment = %destination.deployment, reason, retried, "attempt");

@@ -25,6 +25,7 @@ pub(super) fn helps(failed: &Refusal) -> bool {
         failed,
         Refusal::Upstream { .. }
             | Refusal::NoDeployment(_)
+            | Refusal::CrossedBudget(_)
             | Refusal::NoTaggedDeployment { .. }
             | Refusal::NoRegion { .. }
             | Refusal::UnsupportedParams { .. }

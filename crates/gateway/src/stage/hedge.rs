@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::stage::admit::{Admitted, Held, How, Meter, Parts};
 use crate::stage::identify::Principal;
 use crate::stage::mock;
+use crate::stage::places::same;
 use crate::stage::plan::Planned;
 use crate::stage::send::{Answer, send, via};
 use crate::stage::tour::Tour;
@@ -221,7 +222,10 @@ async fn second(
     };
     let extra = prompt(&destination).max(prompt(&first.destination));
     let pico = extra.map(|cost| u64::try_from(cost.pico()).unwrap_or(u64::MAX));
-    if held.as_ref().is_some_and(|held| !held.covers(&destination))
+    // What is held counts in the budgets of the first one's provider, and of no other.
+    let places = held.as_ref().map_or(&[][..], |held| &held.places);
+    if !same(places, planned.budgets.of_deployment(index))
+        || held.as_ref().is_some_and(|held| !held.covers(&destination))
         || !hedging.hedges.may(hedging.rule, now.steady(), pico)
         || !tour.may_retry(planned, walk, &now)
     {

@@ -1,5 +1,6 @@
 //! Credential → who calls.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -68,6 +69,32 @@ pub struct Credentials {
     pub master_key: Option<Secret>,
     /// When set, only this header is read.
     pub only_header: Option<OnlyHeader>,
+    /// The only addresses that may call; empty for everybody.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Credentials {
+    /// Refuses clients at other addresses than those that may call.
+    ///
+    /// # Errors
+    /// 403 naming the address.
+    pub fn admit(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let may = |address: IpAddr| self.addresses.contains(&address.to_canonical());
+        if self.addresses.is_empty() || address.is_some_and(may) {
+            return Ok(());
+        }
+        Err(Refusal::AddressDenied(address))
+    }
+}
+
+/// Where a request comes from: with `forwarded`, what the proxy in front says of it.
+pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, forwarded: bool) -> Option<IpAddr> {
+    if !forwarded {
+        return peer;
+    }
+    let told = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    let first = told.and_then(|list| list.split(',').next()?.trim().parse().ok());
+    first.or(peer)
 }
 
 /// The one header that may carry a key.
@@ -98,6 +125,7 @@ enum Shown {
 /// # Errors
 /// The 401, 400 and 503 shapes of compat, behaviour §3.1.
 pub async fn identify(gate: &Gate, table: &Table, arrival: &Arrival) -> Result<Principal, Refusal> {
+    table.credentials.admit(arrival.client_ip)?;
     let operation = arrival.found.operation;
     let key = match shown(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)? {
         Shown::Master => return Ok(Principal::Master),
@@ -238,7 +266,7 @@ mod tests {
     const KEY: &str = "sk-a-strong-master-key-1";
 
     fn who(headers: &[(&str, &str)], query: Option<&str>) -> Result<Shown, Refusal> {
-        let credentials = Credentials { master_key: Some(KEY.into()), only_header: None };
+        let credentials = Credentials { master_key: Some(KEY.into()), ..Credentials::default() };
         shown(&credentials, &map(headers), query, Operation::Gemini)
     }
 
@@ -321,6 +349,7 @@ mod tests {
         let credentials = Credentials {
             master_key: Some(KEY.into()),
             only_header: Some(OnlyHeader { name: "x-corp-key".into(), bearer_required: true }),
+            ..Credentials::default()
         };
         let ask =
             |headers: &[(&str, &str)]| shown(&credentials, &map(headers), None, Operation::ChatCompletions);

@@ -18,6 +18,7 @@ pub(crate) mod mirror;
 mod mock;
 pub mod params;
 pub(crate) mod paths;
+pub mod places;
 pub mod plan;
 pub mod pump;
 pub(crate) mod relay;

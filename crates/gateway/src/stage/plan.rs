@@ -15,6 +15,7 @@ use crate::refusal::{Nowhere, Refusal};
 use crate::stage::admit::BYTES_PER_TOKEN;
 use crate::stage::identify::Principal;
 use crate::stage::kinship::Bonds;
+use crate::stage::places::Budgets;
 use crate::stage::reserve;
 
 /// What a request may try.
@@ -27,6 +28,8 @@ pub struct Planned {
     pub expected: Expected,
     /// What it shares with other requests, where somebody minds.
     pub bonds: Bonds,
+    /// What may be spent at its deployments, where that has an end.
+    pub budgets: Budgets,
     /// Why it goes to the deployment that served one of those, if it does.
     pub kinship: Option<Kinship>,
 }
@@ -130,13 +133,14 @@ pub async fn plan(
     let expected = Expected::of(gate, table, call, &resolved, asker);
     let wanted = Wanted::of(gate, table, call, &resolved, asker).await?;
     let wish = wanted.wish(call, asker);
-    let now = Now::of(&gate.health, table, &resolved.members, expected.total());
+    let budgets = Budgets::of(gate, table, call, &resolved).await;
+    let now = Now::of(&gate.health, table, &resolved.members, &budgets, expected.total());
     let mut plan = match table.router.plan(&resolved, &wish, &now, dice) {
         Ok(plan) => Ok(plan),
         Err(nobody) if nobody.all(Excluded::Team) => {
             return Err(unknown(table, call.arrival.found.route, &call.model));
         }
-        Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody)),
+        Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody, &budgets)),
     };
     let bonding = &table.routing.bonding;
     let (mut bonds, mut kinship) = (Bonds::new(), None);
@@ -149,7 +153,7 @@ pub async fn plan(
             Some(kinship)
         });
     }
-    Ok(Planned { resolved, plan, expected, bonds, kinship })
+    Ok(Planned { resolved, plan, expected, bonds, budgets, kinship })
 }
 
 /// The only region the request may be served in: the end user's, else what the request asks for.
@@ -206,12 +210,22 @@ async fn prompt(table: &Table, call: &Call, resolved: &Resolved, asker: Asker<'_
 }
 
 /// What the client is told when nobody can be asked. Source: compat, behaviour §3.1.
-fn refusal(gate: &Gate, table: &Table, model: &str, wish: &Wish<'_>, nobody: &Nobody) -> Refusal {
+fn refusal(
+    gate: &Gate,
+    table: &Table,
+    model: &str,
+    wish: &Wish<'_>,
+    nobody: &Nobody,
+    budgets: &Budgets,
+) -> Refusal {
     let is = |reason| nobody.by(reason).next().is_some();
     if nobody.all(Excluded::Tags) {
         return Refusal::NoTaggedDeployment { model: model.to_owned(), tags: wish.tags.to_vec() };
     }
     if !is(Excluded::Rests) && !is(Excluded::Full) {
+        if is(Excluded::Budget) {
+            return budgets.crossed(table, nobody.by(Excluded::Budget), &gate.services.limits);
+        }
         if is(Excluded::Window) {
             let deployments = table.router.deployments();
             let most = nobody.by(Excluded::Window).map(|index| deployments[index].window()).max();

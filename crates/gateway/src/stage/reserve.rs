@@ -14,6 +14,7 @@ use crate::ports::Which;
 use crate::refusal::{Limited, Refusal};
 use crate::stage::admit::{Admitted, Held};
 use crate::stage::identify::Principal;
+use crate::stage::places::is_place;
 use crate::stage::plan::{Asker, Expected, Planned};
 use crate::stage::send::via;
 
@@ -78,7 +79,7 @@ pub async fn reserve(
     admitted: &mut Admitted,
 ) -> Result<(), Refusal> {
     let destination = first_destination(table, call, planned);
-    hold(gate, table, call, planned, destination.as_deref(), admitted).await
+    hold_for(gate, table, call, planned, planned.first(), destination.as_deref(), admitted).await.map(drop)
 }
 
 /// Reserves for another group in place of the client's own. The request itself counts once in each rate.
@@ -94,10 +95,11 @@ pub(super) async fn again(
 ) -> Result<(), Refusal> {
     let destination = first_destination(table, call, planned);
     let_go(admitted);
-    hold(gate, table, call, planned, destination.as_deref(), admitted).await
+    hold_for(gate, table, call, planned, planned.first(), destination.as_deref(), admitted).await.map(drop)
 }
 
-/// Makes the hold fit another deployment of the same group, which may cost more.
+/// Makes the hold fit another deployment of the same group, which may cost more, or have a budget of its own.
+/// False if that has no room.
 ///
 /// # Errors
 /// As [`reserve`].
@@ -106,16 +108,47 @@ pub(super) async fn refit(
     table: &Table,
     call: &Call,
     planned: &Planned,
-    destination: &Destination,
+    leg: (usize, &Destination),
     admitted: &mut Admitted,
-) -> Result<(), Refusal> {
-    let Some(held) = &admitted.held else { return Ok(()) };
-    let next = forecast(gate, call, planned, admitted, Some(destination));
-    if next.input_cost <= held.forecast.input_cost && next.per_token <= held.forecast.per_token {
-        return Ok(());
+) -> Result<bool, Refusal> {
+    let (index, destination) = leg;
+    if admitted.is_held_at(planned.budgets.of_deployment(index)) {
+        let Some(held) = &admitted.held else { return Ok(true) };
+        let next = forecast(gate, call, planned, admitted, Some(destination));
+        if next.input_cost <= held.forecast.input_cost && next.per_token <= held.forecast.per_token {
+            return Ok(true);
+        }
     }
     let_go(admitted);
-    hold(gate, table, call, planned, Some(destination), admitted).await
+    hold_for(gate, table, call, planned, Some(index), Some(destination), admitted).await
+}
+
+/// Holds for a deployment. Where its budget, or its provider's, has no room, that is false, and only the caller's
+/// limits are held: another deployment may still have.
+async fn hold_for(
+    gate: &Gate,
+    table: &Table,
+    call: &Call,
+    planned: &Planned,
+    index: Option<usize>,
+    destination: Option<&Destination>,
+    admitted: &mut Admitted,
+) -> Result<bool, Refusal> {
+    let groups = table.access_groups(planned.resolved.group.as_str());
+    if admitted.meter.account.access_groups != groups {
+        // It is booked on those whose budgets it is held in.
+        admitted.meter.account.access_groups = groups.to_vec();
+    }
+    let places = index.map_or(&[][..], |index| planned.budgets.of_deployment(index));
+    let mut denied = hold(gate, table, call, planned, places, destination, admitted).await?;
+    let has_room = !denied.as_ref().is_some_and(|denied| is_place(denied.standing.limit.scope().scope));
+    if !has_room {
+        denied = hold(gate, table, call, planned, &[], destination, admitted).await?;
+    }
+    match denied {
+        None => Ok(has_room),
+        Some(denied) => Err(Refusal::Limited(Box::new(limited(&denied, &admitted.principal, table)))),
+    }
 }
 
 /// Lets go of what is held, but for rates of requests, which have counted it.
@@ -125,23 +158,25 @@ fn let_go(admitted: &mut Admitted) {
     admitted.counted.extend(rates);
 }
 
-/// Holds all limits but those that have counted the request already.
+/// Holds all limits but those that have counted the request already; tells which denies it.
 async fn hold(
     gate: &Gate,
     table: &Table,
     call: &Call,
     planned: &Planned,
+    places: &[Limit],
     destination: Option<&Destination>,
     admitted: &mut Admitted,
-) -> Result<(), Refusal> {
+) -> Result<Option<Box<Denied>>, Refusal> {
     let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
+    limits.extend_from_slice(places);
     limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
     if admitted.meter.copy_of.is_some() {
         // Rates are for what clients ask; what a copy costs they pay.
         limits.retain(|limit| limit.meter() == Meter::Budget);
     }
     if limits.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let forecast = forecast(gate, call, planned, admitted, destination);
     if forecast.per_token <= PicoUsd::ZERO && forecast.input_cost <= PicoUsd::ZERO {
@@ -159,12 +194,12 @@ async fn hold(
     }
     match held {
         Ok(hold) => {
-            let mut held = Held::new(hold, forecast);
+            let mut held = Held { places: places.to_vec(), ..Held::new(hold, forecast) };
             held.bound(call.stream);
             admitted.held = Some(held);
-            Ok(())
+            Ok(None)
         }
-        Err(denied) => Err(Refusal::Limited(Box::new(limited(&denied, &admitted.principal, table)))),
+        Err(denied) => Ok(Some(denied)),
     }
 }
 

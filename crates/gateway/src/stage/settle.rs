@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use faregate_catalog::tokens;
 use faregate_journal::{Admission, Journal, Slot, Ticket};
 use faregate_state::clock::Clock;
-use faregate_state::limits::{Actual, OutputEstimates};
+use faregate_state::limits::{Actual, Limit, OutputEstimates, Scope};
 use faregate_terms::{AttemptNote, Ending, FaultClass, PicoUsd, Receipt, UtcMillis};
 use http::header::USER_AGENT;
 use tokio::sync::broadcast;
@@ -79,8 +79,10 @@ impl Settler {
 
     /// Notes in the journal that a call is under way. Without a place in it the call goes on, and its receipt
     /// is only as safe as this process.
-    pub(crate) fn open(&self, meter: &Meter, expected_cost: PicoUsd) -> Option<Slot> {
+    /// `places` are budgets of the deployment that is called first, and of its provider.
+    pub(crate) fn open(&self, meter: &Meter, expected_cost: PicoUsd, places: &[Limit]) -> Option<Slot> {
         let arrival = &meter.arrival;
+        let place = |scope| places.iter().map(Limit::scope).find(|key| key.scope == scope);
         let admission = Admission {
             call_id: Some(arrival.id.clone()),
             receipt_id: arrival.own_id.clone(),
@@ -89,6 +91,8 @@ impl Settler {
             requested_model: meter.requested_model.clone(),
             account: meter.account.clone(),
             expected_cost,
+            provider: place(Scope::Provider).map(|key| (*key.id).into()),
+            deployment: place(Scope::Deployment).map(|key| (*key.id).into()),
         };
         self.journal.as_ref()?.admit(admission).ok()
     }
@@ -166,7 +170,7 @@ impl Settler {
             let _ = self.watchers.send(Arc::new(receipt.clone()));
         }
         // A refusal before the journal had been told of the call is on record all the same.
-        let slot = slot.take().or_else(|| self.open(meter, PicoUsd::ZERO));
+        let slot = slot.take().or_else(|| self.open(meter, PicoUsd::ZERO, &[]));
         Recorded(slot.map(|slot| slot.settle(receipt)))
     }
 }

@@ -50,8 +50,12 @@ impl<'a> Tour<'a> {
     }
 
     /// How the group's deployments are right now.
-    pub(super) fn now(&self, planned: &Planned) -> Now<'a> {
-        Now::of(&self.gate.health, self.table, &planned.resolved.members, planned.expected.total())
+    pub(super) fn now<'p>(&self, planned: &'p Planned) -> Now<'p>
+    where
+        'a: 'p,
+    {
+        let (members, tokens) = (&planned.resolved.members, planned.expected.total());
+        Now::of(&self.gate.health, self.table, members, &planned.budgets, tokens)
     }
 
     /// The group has one more request to serve, which pays for a part of a retry.

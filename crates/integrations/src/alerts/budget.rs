@@ -25,6 +25,10 @@ pub enum Group {
     Project,
     /// An end user.
     EndUser,
+    /// A tag.
+    Tag,
+    /// A model access group.
+    ModelAccessGroup,
     /// The whole installation.
     Proxy,
 }
@@ -39,6 +43,8 @@ impl Group {
             Self::Organization => "Organization Budget: ",
             Self::Project => "Project Budget: ",
             Self::EndUser => "Customer Budget: ",
+            Self::Tag => "Tag Budget: ",
+            Self::ModelAccessGroup => "Model Access Group Budget: ",
             Self::Proxy => "Proxy Budget: ",
         }
     }
@@ -57,6 +63,12 @@ pub struct Names {
     pub organization_id: Option<String>,
     /// The end user.
     pub customer_id: Option<String>,
+    /// The tag; not in LiteLLM's event, which does not say which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The model access group; not in LiteLLM's event either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_access_group: Option<String>,
 }
 
 /// How somebody stands to their budget.

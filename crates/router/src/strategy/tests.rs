@@ -29,6 +29,10 @@ impl Facts for Figures {
         false
     }
 
+    fn is_spent(&self, _: usize) -> bool {
+        false
+    }
+
     fn is_busy(&self, _: usize) -> bool {
         false
     }

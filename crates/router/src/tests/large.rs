@@ -11,6 +11,7 @@ use super::*;
 struct State {
     resting: HashSet<usize>,
     full: HashSet<usize>,
+    spent: HashSet<usize>,
     shaky: HashSet<usize>,
     pressed: bool,
     in_flight: Vec<u64>,
@@ -27,6 +28,10 @@ impl Facts for State {
 
     fn is_full(&self, deployment: usize) -> bool {
         self.full.contains(&deployment)
+    }
+
+    fn is_spent(&self, deployment: usize) -> bool {
+        self.spent.contains(&deployment)
     }
 
     fn is_busy(&self, _: usize) -> bool {
@@ -121,6 +126,19 @@ fn one_that_is_left_of_a_large_group_is_found_and_the_others_after_the_best() {
         }
         assert_eq!(seen.len(), 500, "{}", strategy.name);
         assert_eq!(walk.step(&all), None);
+    }
+}
+
+#[test]
+fn whose_budget_is_spent_is_left_out_of_small_groups_and_large_ones_and_the_reason_is_told() {
+    for count in [3, 500] {
+        let of = table("simple-shuffle", count, |_, _| {});
+        let facts = State { spent: (0..count - 1).collect(), ..State::default() };
+        assert_eq!(plan(&of, &facts, 3).all(), [count - 1], "of {count}");
+        let all = State { spent: (0..count).collect(), ..State::default() };
+        let nobody = of.0.plan(&of.1, &Wish::default(), &all, &mut Seeded::new(1)).unwrap_err();
+        assert!(nobody.all(Excluded::Budget), "of {count}");
+        assert_eq!(of.0.judged(&of.1, &Wish::default(), &facts)[0].1.map(Excluded::word), Some("budget"));
     }
 }
 

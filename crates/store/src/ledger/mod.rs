@@ -3,6 +3,7 @@
 mod daily;
 mod log;
 mod metadata;
+mod places;
 mod reset;
 mod retention;
 mod settle;
@@ -11,6 +12,7 @@ pub(crate) mod totals;
 pub(crate) mod windows;
 
 pub use log::SpendLog;
+pub use places::{PeriodsOf, PlaceKind, PlacePeriod};
 pub use reset::NextReset;
 pub use retention::{ANONYMOUS, Erasure, UserExport};
 pub use settle::{SettleOptions, Settlement};

@@ -6,6 +6,7 @@ use faregate_terms::{CallId, PicoUsd, Receipt, UtcMillis};
 
 use super::daily::Days;
 use super::log::{self, clip};
+use super::places::{self, PeriodsOf};
 use super::subject::EVERYBODY;
 use super::{Subject, SubjectKind, totals, windows};
 use crate::db::{Cell, Tx, add_rows};
@@ -20,15 +21,17 @@ const CHUNK: usize = 1000;
 const ATTEMPTS: u32 = 4;
 
 /// Which parts of a settlement are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SettleOptions {
+#[derive(Clone, Copy)]
+pub struct SettleOptions<'a> {
     /// Writes rows of the request log; off by `general_settings.disable_spend_logs`.
     pub request_log: bool,
+    /// Budget periods of providers and deployments that a receipt adds to; `None` where none has a budget.
+    pub places: Option<PeriodsOf<'a>>,
 }
 
-impl Default for SettleOptions {
+impl Default for SettleOptions<'_> {
     fn default() -> Self {
-        Self { request_log: true }
+        Self { request_log: true, places: None }
     }
 }
 
@@ -57,7 +60,7 @@ impl Store {
     pub async fn settle(
         &self,
         receipts: &[Receipt],
-        options: SettleOptions,
+        options: SettleOptions<'_>,
         now: UtcMillis,
     ) -> Result<Settlement, StoreError> {
         let mut outcome = Settlement::default();
@@ -94,7 +97,7 @@ impl Store {
     async fn settle_part(
         &self,
         receipts: &[Receipt],
-        options: SettleOptions,
+        options: SettleOptions<'_>,
         now: UtcMillis,
     ) -> Result<Settlement, StoreError> {
         let mut attempt = 1;
@@ -109,7 +112,7 @@ impl Store {
     async fn settle_once(
         &self,
         receipts: &[Receipt],
-        options: SettleOptions,
+        options: SettleOptions<'_>,
         now: UtcMillis,
     ) -> Result<Settlement, StoreError> {
         if receipts.is_empty() {
@@ -142,6 +145,9 @@ impl Store {
         let by_key: Vec<(&Receipt, String)> =
             rows.iter().map(|(receipt, _)| (*receipt, booked_key(receipt, &heirs).to_owned())).collect();
         windows::add(&mut tx, &by_key, now).await?;
+        if let Some(periods_of) = options.places {
+            places::add(&mut tx, &rows, periods_of, now).await?;
+        }
         let daily = days.write(&mut tx, now).await?;
         totals::add(&mut tx, &daily, now).await?;
         mark_active(&mut tx, &rows, &heirs).await?;

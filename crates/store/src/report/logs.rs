@@ -59,6 +59,8 @@ pub struct LogQuery {
     pub error_code: Option<String>,
     /// Part of the request's, session's or call's id, of the model's name, or of the key's hash.
     pub search: Option<String>,
+    /// Not booked on these.
+    pub not_keys: Vec<&'static str>,
 }
 
 impl LogQuery {
@@ -96,6 +98,7 @@ impl LogQuery {
         }));
         let alias = self.key_alias.clone();
         filters.extend(alias.map(|alias| Filter::Member("metadata", &["user_api_key_alias"], alias)));
+        filters.extend(self.not_keys.iter().map(|key| Filter::Not("api_key", json!(key))));
         let code = self.error_code.clone();
         filters
             .extend(code.map(|code| Filter::Member("metadata", &["error_information", "error_code"], code)));

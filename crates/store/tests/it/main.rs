@@ -5,6 +5,7 @@
 mod adoption;
 mod ledger;
 mod lifecycle;
+mod places;
 mod records;
 mod reports;
 mod schema;

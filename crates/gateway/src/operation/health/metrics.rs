@@ -9,6 +9,7 @@ use crate::gate::{Gate, Table};
 use crate::pipeline::authorised;
 use crate::refusal::Refusal;
 use crate::stage::deliver::respond;
+use crate::stage::places;
 
 /// Prometheus exposition. LiteLLM mounts it at `/metrics/` and redirects there; we answer both.
 ///
@@ -27,6 +28,7 @@ pub async fn metrics(gate: &Gate, table: &Table, arrival: &Arrival) -> Result<Re
     if let Some(journal) = &gate.services.journal {
         gate.metrics.observe(&journal.health());
     }
+    places::observe(gate, table).await;
     let rendered = gate.metrics.render();
     let (kind, text) = if accepted.contains("application/openmetrics-text") {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", rendered)

@@ -134,6 +134,10 @@ impl Facts for Now<'_> {
         false
     }
 
+    fn is_spent(&self, _: usize) -> bool {
+        false
+    }
+
     fn is_full(&self, deployment: usize) -> bool {
         let (state, deployment) = (&self.states[deployment], &self.scripts[deployment].deployment);
         self.minds_rates

@@ -1,0 +1,78 @@
+//! Budgets of providers and of deployments, as the configuration says them.
+
+use std::collections::BTreeMap;
+
+use faregate_config::{BudgetSettings, Snapshot};
+use faregate_state::limits::Window;
+use faregate_store::ledger::{PlaceKind, PlacePeriod};
+use faregate_terms::{PicoUsd, Receipt, UtcMillis};
+
+use super::principal::Rules;
+
+/// Who has such a budget.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    providers: BTreeMap<String, BudgetSettings>,
+    deployments: BTreeMap<String, BudgetSettings>,
+}
+
+/// The period that is running.
+pub struct Running {
+    /// Under which it is booked.
+    pub period: PlacePeriod,
+    /// The same for counters.
+    pub window: Window,
+}
+
+impl Places {
+    /// Reads them.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let budgeted = |budget: &BudgetSettings| budget.max_budget.is_some();
+        let providers = snapshot.router.limits.provider_budgets.iter();
+        let deployments = snapshot.deployments.iter();
+        Self {
+            providers: providers
+                .filter(|(_, budget)| budgeted(budget))
+                .map(|(name, budget)| (name.clone(), budget.clone()))
+                .collect(),
+            deployments: deployments
+                .filter(|deployment| budgeted(&deployment.params.budget))
+                .map(|deployment| (deployment.id.to_string(), deployment.params.budget.clone()))
+                .collect(),
+        }
+    }
+
+    /// True if anybody has one.
+    pub fn any(&self) -> bool {
+        !self.providers.is_empty() || !self.deployments.is_empty()
+    }
+
+    /// The budget of a provider or deployment, and its period at `now`.
+    pub fn budget(
+        &self,
+        rules: &Rules,
+        kind: PlaceKind,
+        id: &str,
+        now: UtcMillis,
+    ) -> Option<(PicoUsd, Running)> {
+        let of = match kind {
+            PlaceKind::Provider => &self.providers,
+            PlaceKind::Deployment => &self.deployments,
+        };
+        let budget = of.get(id)?;
+        let duration = budget.duration.as_deref();
+        let ends = duration.and_then(|duration| Some((rules.next_reset(duration, now)?, duration)));
+        let window = rules.window(duration, ends.map(|(ends, _)| ends), now);
+        Some((budget.max_budget?, Running { period: PlacePeriod::new(kind, id, ends), window }))
+    }
+
+    /// The periods that a receipt adds to.
+    pub fn periods(&self, rules: &Rules, receipt: &Receipt) -> Vec<PlacePeriod> {
+        let provider = receipt.provider.as_ref().map(|name| (PlaceKind::Provider, name.as_str()));
+        let deployment = receipt.deployment.as_ref().map(|id| (PlaceKind::Deployment, id.as_str()));
+        let named = provider.into_iter().chain(deployment);
+        named
+            .filter_map(|(kind, id)| Some(self.budget(rules, kind, id, receipt.wall.ended)?.1.period))
+            .collect()
+    }
+}
