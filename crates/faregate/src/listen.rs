@@ -202,11 +202,16 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         match acceptor {
             None => self.http(stream).await,
-            Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream).await,
-                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                Err(_) => tracing::debug!("TLS handshake took too long"),
-            },
+            // Boxed, so that a plain connection does not carry the room of an encrypted one.
+            Some(acceptor) => Box::pin(self.tls(stream, acceptor)).await,
+        }
+    }
+
+    async fn tls(self, stream: TcpStream, acceptor: TlsAcceptor) {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.http(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
         }
     }
 
@@ -224,13 +229,14 @@ impl Connection {
             first.now();
             let (gate, front) = (Arc::clone(&gate), Arc::clone(&front));
             let full = front.limit.is_some_and(|limit| all.len() > limit);
-            async move {
+            // Boxed, so that its room is given back when the head of a stream is out: the connection would keep it.
+            Box::pin(async move {
                 Ok::<_, Infallible>(if full {
                     busy(&gate)
                 } else {
                     answer(&gate, &front, peer, request).await
                 })
-            }
+            })
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -72,9 +73,9 @@ pub struct Metrics {
     ledger: Ledger,
     /// Whose tasks are counted.
     runtimes: RwLock<Vec<Handle>>,
-    handles: RwLock<HashMap<SeriesKey, Arc<Handles>>>,
+    handles: RwLock<HashMap<SeriesKey, Arc<Handles>, RandomState>>,
     /// Counters of failed calls.
-    failed_calls: RwLock<HashMap<SeriesKey, Vec<Counter>>>,
+    failed_calls: RwLock<HashMap<SeriesKey, Vec<Counter>, RandomState>>,
     /// Cooldowns and fallbacks.
     routing: routing::Families,
 }

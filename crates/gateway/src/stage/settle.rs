@@ -205,7 +205,7 @@ fn series(
         },
         class,
         cache_hit: looked.map(|looked| looked.hit.is_some()),
-        client_ip: arrival.client_ip.map_or_else(|| "None".to_owned(), |ip| ip.to_string()),
+        client_ip: meter.account.ip.clone().unwrap_or_else(|| "None".to_owned()),
         user_agent: user_agent.unwrap_or("None").to_owned(),
     }
 }
