@@ -115,6 +115,47 @@ async fn a_rest_on_one_of_three_is_honoured_by_all_within_a_second() {
     assert!(called[before..].iter().all(|it| String::from_utf8_lossy(&it.body).contains("well")));
 }
 
+/// Asks again until it holds. The promise is a second; a busy test machine gets some more.
+fn soon(what: &str, holds: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < Duration::from_secs(5), "{what} has not been heard of");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_and_a_dead_key_of_one_are_known_to_the_other() {
+    let (database, redis, provider) =
+        (Database::create().await, RedisServer::start(), FakeProvider::start().await);
+    let keys = json!({"api_keys": ["sk-up-2"]});
+    let list = ["one", "two", "three", "four"].map(|model| entry(&provider, "a", model, &json!({})));
+    let list = [&list[..], &[entry(&provider, "b", "keys", &keys)]].concat();
+    let router = json!({"optional_pre_call_checks": ["session_affinity"], "num_retries": 0});
+    let config = json!({"model_list": list, "router_settings": router});
+    let all = replicas(2, &config, &database.url(), Some(&redis.url()));
+    let (here, there) = (&all[0].1, &all[1].1);
+    let body = |model: &str, more: Value| {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    for session in 0..4 {
+        let body = body("a", json!({"litellm_session_id": format!("s{session}")}));
+        post(here, "/v1/chat/completions", &body);
+        let home = post(here, "/route/explain", &body);
+        assert_eq!(home["strategy"], "session_affinity", "{home}");
+        soon("a session", || {
+            let says = post(there, "/route/explain", &body);
+            says["strategy"] == "session_affinity" && says["plan"][0][0] == home["plan"][0][0]
+        });
+    }
+    provider.script(Matcher::model("keys"), [Answer::status(401)]);
+    post(here, "/v1/chat/completions", &body("b", json!({})));
+    soon("a dead key", || {
+        post(there, "/route/explain", &body("b", json!({})))["candidates"][0]["keys_out"] == 1
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployments_rate_holds_over_the_sum_of_three() {
     let (database, redis, provider) =
