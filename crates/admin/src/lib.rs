@@ -82,7 +82,7 @@ pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use notice::Tell;
 pub use openapi::{Other, document};
 pub use page::reference;
-pub use price_list::{PriceList, REREAD, Reread};
+pub use price_list::{PriceList, REREAD, Reread, scheduled};
 use roles::{Caller, Gate};
 use routes::{Answer, Call, Found, Router};
 

@@ -53,6 +53,25 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
         ]),
     ),
     (
+        "POST /schedule/model_cost_map_reload",
+        Object(&[
+            has("message", Text),
+            has("status", Text),
+            has("interval_hours", Int),
+            has("timestamp", Text),
+        ]),
+    ),
+    ("DELETE /schedule/model_cost_map_reload", Both(&STATUS, &Object(&[has("timestamp", Text)]))),
+    (
+        "GET /schedule/model_cost_map_reload/status",
+        Object(&[
+            has("scheduled", Flag),
+            has("interval_hours", Maybe(&Int)),
+            has("last_run", Maybe(&Text)),
+            has("next_run", Maybe(&Text)),
+        ]),
+    ),
+    (
         "GET /model/cost_map/source",
         Object(&[
             has("source", Text),
