@@ -29,6 +29,7 @@ mod health;
 mod keys;
 mod login;
 mod model_hub;
+mod model_metrics;
 mod models;
 mod notice;
 mod openapi;

@@ -84,6 +84,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::estimate::ROUTES,
         crate::price_list::ROUTES,
         crate::model_hub::ROUTES,
+        crate::model_metrics::ROUTES,
         crate::addresses::ROUTES,
         crate::audit::ROUTES,
         crate::health::ROUTES,

@@ -43,6 +43,7 @@ const STATUS: Shape = Object(&[has("message", Text), has("status", Text)]);
 /// Route, and the form of its answer.
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
     // Models and routes.
+    ("GET /model/metrics", Object(&[has("data", List(&Map(&Any))), has("all_api_bases", List(&Text))])),
     (
         "POST /reload/model_cost_map",
         Object(&[
