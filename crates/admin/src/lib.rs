@@ -10,6 +10,7 @@
 //! [`access`]. Handlers that change something call [`Admin::changed`] (replicas) and [`Admin::audit`].
 
 pub mod access;
+mod access_group_budgets;
 mod access_groups;
 mod activity;
 mod addresses;

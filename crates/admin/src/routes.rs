@@ -65,6 +65,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::tags::ROUTES,
         crate::models::ROUTES,
         crate::access_groups::ROUTES,
+        crate::access_group_budgets::ROUTES,
         crate::unified_groups::ROUTES,
         crate::credentials::ROUTES,
         crate::settings::ROUTES,
