@@ -8,6 +8,7 @@ use faregate_store::{ListQuery, Patch, ProxyModel};
 use serde_json::{Value, json};
 
 use crate::Outcome;
+use crate::access_group_budgets::of_group;
 use crate::error::AdminError;
 use crate::fields::{Field, Holds, field, required};
 use crate::routes::{Answer, Call, Route, route};
@@ -72,13 +73,18 @@ fn groups(call: &Call) -> BTreeMap<String, (BTreeSet<String>, usize)> {
     groups
 }
 
-fn shown(name: &str, names: &BTreeSet<String>, count: usize) -> Value {
-    json!({
-        "access_group": name, "model_names": names, "deployment_count": count, "spend": null, "budget": null,
-    })
+async fn shown(call: &Call, name: &str, names: &BTreeSet<String>, count: usize) -> Result<Value, AdminError> {
+    let (spend, budget) = of_group(call, name).await?;
+    Ok(json!({
+        "access_group": name, "model_names": names, "deployment_count": count, "spend": spend, "budget": budget,
+    }))
 }
 
-fn named(call: &Call) -> Result<(String, BTreeSet<String>, usize), AdminError> {
+/// The group of the path: its name, public names of models, and number of deployments.
+///
+/// # Errors
+/// 404.
+pub(crate) fn named(call: &Call) -> Result<(String, BTreeSet<String>, usize), AdminError> {
     let name = call.path.get("access_group").cloned().unwrap_or_default();
     match groups(call).remove(&name) {
         Some((names, count)) => Ok((name, names, count)),
@@ -184,14 +190,16 @@ async fn new(call: Call) -> Outcome {
 }
 
 async fn list(call: Call) -> Outcome {
-    let all: Vec<Value> =
-        groups(&call).iter().map(|(name, (names, count))| shown(name, names, *count)).collect();
+    let mut all = Vec::new();
+    for (name, (names, count)) in groups(&call) {
+        all.push(shown(&call, &name, &names, count).await?);
+    }
     Ok(Answer::json(&json!({ "access_groups": all })))
 }
 
 async fn info(call: Call) -> Outcome {
     let (name, names, count) = named(&call)?;
-    Ok(Answer::json(&shown(&name, &names, count)))
+    Ok(Answer::json(&shown(&call, &name, &names, count).await?))
 }
 
 async fn update(call: Call) -> Outcome {

@@ -10,6 +10,7 @@
 //! [`access`]. Handlers that change something call [`Admin::changed`] (replicas) and [`Admin::audit`].
 
 pub mod access;
+mod access_group_budgets;
 mod access_groups;
 mod activity;
 mod addresses;
@@ -29,6 +30,7 @@ mod health;
 mod keys;
 mod login;
 mod model_hub;
+mod model_metrics;
 mod models;
 mod notice;
 mod openapi;
@@ -82,7 +84,7 @@ pub use keys::policy::{KeyGeneration, KeyPolicy, PersonalKeys, TeamKeys};
 pub use notice::Tell;
 pub use openapi::{Other, document};
 pub use page::reference;
-pub use price_list::{PriceList, REREAD, Reread};
+pub use price_list::{PriceList, REREAD, Reread, scheduled};
 use roles::{Caller, Gate};
 use routes::{Answer, Call, Found, Router};
 

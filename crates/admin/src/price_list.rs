@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use faregate_catalog::Catalog;
 use faregate_state::invalidate::Subject;
+use faregate_store::{ConfigRow, Store, StoreError};
 use faregate_terms::UtcMillis;
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::error::AdminError;
+use crate::fields::{Field, Holds, required};
 use crate::routes::{Answer, Call, Route, route};
 
 pub(crate) const ROUTES: &[Route] = &[
@@ -25,8 +27,40 @@ pub(crate) const ROUTES: &[Route] = &[
         "Read the price list again, everywhere",
         reload
     ),
+    route!(
+        "POST",
+        &["/schedule/model_cost_map_reload"],
+        Admin,
+        &[],
+        HOURS,
+        "Read the price list again every so many hours",
+        schedule
+    ),
+    route!(
+        "DELETE",
+        &["/schedule/model_cost_map_reload"],
+        Admin,
+        &[],
+        &[],
+        "Read the price list by that schedule no more",
+        cancel
+    ),
+    route!(
+        "GET",
+        &["/schedule/model_cost_map_reload/status"],
+        Viewer,
+        &[],
+        &[],
+        "When the price list is read again",
+        status
+    ),
     route!("GET", &["/model/cost_map/source"], Viewer, &[], &[], "Where the price list came from", source),
 ];
+
+const HOURS: &[Field] = &[required("hours", Holds::Int, "1 or more")];
+
+/// LiteLLM's row for the schedule: `{"interval_hours": 6}`.
+const SCHEDULE: &str = "model_cost_map_reload_config";
 
 /// What replicas are told of when one has read its list again.
 pub const REREAD: &str = "model_cost_map";
@@ -60,6 +94,11 @@ impl PriceList {
     /// The list.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// True if a schedule of so many hours asks for it to be read again.
+    pub fn is_due(&self, hours: u64, now: UtcMillis) -> bool {
+        self.read_at().is_none_or(|read| after(read, hours) <= now)
     }
 
     fn read_at(&self) -> Option<UtcMillis> {
@@ -104,4 +143,76 @@ async fn source(call: Call) -> Outcome {
         "etag": null,
         "model_count": list.catalog().len(),
     })))
+}
+
+/// The hours between two readings that an operator asked for.
+///
+/// # Errors
+/// When the database is away.
+pub async fn scheduled(store: &Store) -> Result<Option<u64>, StoreError> {
+    let row = store.get::<ConfigRow>(&[SCHEDULE]).await?;
+    Ok(row.and_then(|row| row.param_value["interval_hours"].as_u64()).filter(|hours| *hours > 0))
+}
+
+fn after(time: UtcMillis, hours: u64) -> UtcMillis {
+    time.plus_millis(i64::try_from(hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX / 2))
+}
+
+async fn keep(call: &Call, hours: Option<u64>) -> Result<(), AdminError> {
+    let row = ConfigRow {
+        param_name: SCHEDULE.to_owned(),
+        param_value: json!({ "interval_hours": hours }),
+        ..ConfigRow::default()
+    };
+    Ok(call.admin.store.put(&row, call.admin.now()).await?)
+}
+
+async fn schedule(call: Call) -> Outcome {
+    let hours = call.query.get("hours").and_then(Value::as_u64).filter(|hours| (1..=87_600).contains(hours));
+    let Some(hours) = hours else {
+        return Err(AdminError::invalid("hours", "Hours must be greater than 0, and ten years at most"));
+    };
+    if call.admin.prices.place.is_none() {
+        let text = "hours: only the list of the release is in use; set LITELLM_MODEL_COST_MAP_URL first";
+        return Err(AdminError::invalid("hours", text));
+    }
+    keep(&call, Some(hours)).await?;
+    Ok(Answer::json(&json!({
+        "message": format!("Model cost map reload scheduled for every {hours} hours"),
+        "status": "success",
+        "interval_hours": hours,
+        "timestamp": call.admin.now(),
+    })))
+}
+
+async fn cancel(call: Call) -> Outcome {
+    keep(&call, None).await?;
+    Ok(Answer::json(&json!({
+        "message": "Model cost map reload schedule cancelled", "status": "success", "timestamp": call.admin.now(),
+    })))
+}
+
+/// As this replica stands: each reads the list for itself.
+async fn status(call: Call) -> Outcome {
+    let hours = scheduled(&call.admin.store).await?;
+    let last = call.admin.prices.read_at();
+    let next = hours.map(|hours| last.map_or_else(|| call.admin.now(), |read| after(read, hours)));
+    Ok(Answer::json(&json!({
+        "scheduled": hours.is_some(), "interval_hours": hours, "last_run": last, "next_run": next,
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_due_when_its_hours_are_over_or_it_was_never_read() {
+        let list = PriceList::new(Arc::new(Catalog::built_in()), None, false);
+        let now = UtcMillis::from_millis(1_700_000_000_000);
+        assert!(list.is_due(6, now));
+        list.put(list.catalog(), now);
+        assert!(!list.is_due(6, now.plus_millis(6 * 3_600_000 - 1)));
+        assert!(list.is_due(6, now.plus_millis(6 * 3_600_000)));
+    }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use faregate_admin::{PriceList, REREAD, stored};
+use faregate_admin::{PriceList, REREAD, scheduled, stored};
 use faregate_catalog::Catalog;
 use faregate_config::{Env, Snapshot, Stored, Strictness, read_over};
 use faregate_gateway::answers::Answers;
@@ -33,6 +34,11 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often what others stored is looked for, when the file says nothing.
 const POLL: Duration = Duration::from_secs(30);
+
+/// Between two looks at the schedule of prices.
+const SCHEDULE_CHECK: Duration = Duration::from_secs(60);
+/// The same after it asked for them.
+const PRICES_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// True for changes of stored models, credentials and settings.
 fn concerns_configuration(change: &Change) -> bool {
@@ -95,6 +101,10 @@ impl Reloader {
         let (mut watch, mut changes) = Watch::start(self.snapshot.sources.iter().chain(self.prices.file()));
         let mut fetched = Fetched::start(&self.prices, &self.upstream, stop.clone());
         let mut news = self.desk.invalidations.subscribe();
+        let mut schedule = tokio::time::interval(SCHEDULE_CHECK);
+        schedule.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Prices are read at the start anyway.
+        schedule.reset();
         let (bring, mut brought) = mpsc::channel::<(Arc<Catalog>, Waiting)>(16);
         Ok(async move {
             loop {
@@ -105,6 +115,14 @@ impl Reloader {
                         self.take_stored().await;
                         // Who asked may have gone meanwhile.
                         let _ = told.send(());
+                        continue;
+                    }
+                    _ = schedule.tick() => {
+                        if self.are_prices_due().await {
+                            // A place that fails is not asked every minute.
+                            schedule.reset_after(PRICES_AGAIN);
+                            self.read_prices_again(oneshot::channel().0, bring.clone());
+                        }
                         continue;
                     }
                     Some(told) = self.again_asked.recv() => {
@@ -183,6 +201,16 @@ impl Reloader {
                 }
             }
         });
+    }
+
+    /// True if an operator's schedule asks for prices now.
+    async fn are_prices_due(&self) -> bool {
+        if self.list.place.is_none() {
+            return false;
+        }
+        // What cannot be asked now is asked in a minute.
+        let hours = scheduled(&self.desk.store).await.ok().flatten();
+        hours.is_some_and(|hours| self.list.is_due(hours, now()))
     }
 
     fn serve_prices(&mut self, catalog: Arc<Catalog>) {

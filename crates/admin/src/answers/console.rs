@@ -43,6 +43,7 @@ const STATUS: Shape = Object(&[has("message", Text), has("status", Text)]);
 /// Route, and the form of its answer.
 pub(super) const ANSWERS: &[(&str, Shape)] = &[
     // Models and routes.
+    ("GET /model/metrics", Object(&[has("data", List(&Map(&Any))), has("all_api_bases", List(&Text))])),
     (
         "POST /reload/model_cost_map",
         Object(&[
@@ -50,6 +51,25 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
             has("status", Text),
             has("models_count", Int),
             has("timestamp", Text),
+        ]),
+    ),
+    (
+        "POST /schedule/model_cost_map_reload",
+        Object(&[
+            has("message", Text),
+            has("status", Text),
+            has("interval_hours", Int),
+            has("timestamp", Text),
+        ]),
+    ),
+    ("DELETE /schedule/model_cost_map_reload", Both(&STATUS, &Object(&[has("timestamp", Text)]))),
+    (
+        "GET /schedule/model_cost_map_reload/status",
+        Object(&[
+            has("scheduled", Flag),
+            has("interval_hours", Maybe(&Int)),
+            has("last_run", Maybe(&Text)),
+            has("next_run", Maybe(&Text)),
         ]),
     ),
     (

@@ -2,6 +2,20 @@
 
 use super::*;
 
+const ACCESS_GROUP_BUDGET: Shape = Object(&[
+    has("access_group", Text),
+    has("spend", Number),
+    has(
+        "budget",
+        Maybe(&Object(&[
+            has("budget_id", Text),
+            has("max_budget", Maybe(&Number)),
+            has("soft_budget", Maybe(&Number)),
+            has("budget_duration", Maybe(&Text)),
+            has("budget_reset_at", Maybe(&Text)),
+        ])),
+    ),
+]);
 const ESTIMATE: Shape = Object(&[
     has("model", Text),
     has("input_tokens", Int),
@@ -239,6 +253,12 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("POST /access_group/new", ACCESS_GROUP_CHANGED),
     ("GET /access_group/list", Object(&[has("access_groups", List(&ACCESS_GROUP))])),
     ("GET /access_group/{access_group}/info", ACCESS_GROUP),
+    ("GET /access_group/{access_group}/budget", ACCESS_GROUP_BUDGET),
+    ("PUT /access_group/{access_group}/budget", ACCESS_GROUP_BUDGET),
+    (
+        "DELETE /access_group/{access_group}/budget",
+        Object(&[has("access_group", Text), has("budget_deleted", Flag), has("message", Text)]),
+    ),
     ("PUT /access_group/{access_group}/update", ACCESS_GROUP_CHANGED),
     ("DELETE /access_group/{access_group}/delete", ACCESS_GROUP_CHANGED),
     ("POST /credentials", DONE_OR_NOT),

@@ -285,3 +285,33 @@ async fn the_price_list_forms_and_routes_can_be_read() {
     let made = json!({"path": "/key/generate", "methods": ["POST"], "name": "Create a virtual key"});
     assert!(routes.contains(&made), "{} routes", routes.len());
 }
+
+#[tokio::test]
+async fn an_access_group_gets_a_budget_of_its_own_or_one_that_there_is_and_loses_it() {
+    for world in [World::new().await, World::postgres().await] {
+        let model = json!({
+            "model_name": "m", "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"},
+            "model_info": {"access_groups": ["beta"]},
+        });
+        world.post("master", "/model/new", model).await.ok();
+        let path = "/access_group/beta/budget";
+        let put = |body: Value| world.call("PUT", "master", path, None, Some(body));
+        assert_eq!(world.get("master", path, "").await.ok()["budget"], Value::Null);
+        let set = put(json!({"max_budget": 5, "soft_budget": 3, "budget_duration": "30d"})).await.ok();
+        assert_eq!((&set["spend"], &set["budget"]["max_budget"]), (&json!(0.0), &json!(5.0)), "{set}");
+        assert!(set["budget"]["budget_reset_at"].is_string(), "{set}");
+        let listed = world.get("master", "/access_group/list", "").await.ok();
+        assert_eq!(listed["access_groups"][0]["budget"], set["budget"]);
+
+        world.post("master", "/budget/new", json!({"budget_id": "shared", "max_budget": 9})).await.ok();
+        assert_eq!(put(json!({"budget_id": "shared"})).await.ok()["budget"]["max_budget"], 9.0);
+        put(json!({"budget_id": "nowhere"})).await.refused(404, "nowhere");
+        put(json!({"budget_id": "shared", "max_budget": 1})).await.refused(400, "no other field");
+        put(json!({})).await.refused(400, "is required");
+        put(json!({"max_budget": -1})).await.refused(400, "max_budget");
+        world.get("master", "/access_group/other/budget", "").await.refused(404, "other");
+        let remove = || world.call("DELETE", "master", path, None, None);
+        assert_eq!(remove().await.ok()["budget_deleted"], true);
+        assert_eq!(remove().await.ok()["budget_deleted"], false);
+    }
+}

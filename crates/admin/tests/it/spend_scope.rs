@@ -144,3 +144,22 @@ async fn sums_over_all_days_and_reports_for_bills_show_each_their_own() {
         );
     }
 }
+
+#[tokio::test]
+async fn latencies_per_token_are_told_by_day_for_a_group_and_a_key() {
+    let world = World::new().await;
+    let key = world.key(json!({"user_id": "lead"})).await;
+    let mut slow = receipt(&key, "lead", "1");
+    slow.wall.ended = slow.wall.started.plus_millis(2_000);
+    let settled = world.admin.store.settle(&[slow], SettleOptions::default(), world.admin.now()).await;
+    assert_eq!(settled.unwrap().booked, 1);
+    let days = "startTime=2026-02-01&endTime=2026-02-28";
+    let told = async |more: &str| world.get("master", "/model/metrics", &format!("{days}{more}")).await.ok();
+    let all = told("&_selected_model_group=a&api_key=undefined").await;
+    assert_eq!((&all["data"][0]["date"], &all["all_api_bases"]), (&json!("2026-02-02"), &json!(["gpt-4o"])));
+    assert!((all["data"][0]["gpt-4o"].as_f64().unwrap() - 2.0).abs() < 1e-3, "{all}");
+    assert_eq!(told(&format!("&api_key={key}")).await, all);
+    assert_eq!(told("&_selected_model_group=b").await["data"], json!([]));
+    assert_eq!(told("&customer=somebody").await["data"], json!([]));
+    world.get("master", "/model/metrics", "startTime=soon").await.refused(400, "startTime");
+}

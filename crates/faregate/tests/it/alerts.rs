@@ -8,8 +8,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use faregate_fake_provider::{FakeProvider, Options};
-use faregate_store::{AccessGroupBudget, Budget, Settings, Store, Usd};
-use faregate_terms::UtcMillis;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -159,19 +157,9 @@ async fn soft_budgets_of_tags_and_access_groups_are_told_of_with_their_names() {
     });
     done(&running, "/model/new", &model);
     done(&running, "/tag/new", &json!({"name": "nightly", "soft_budget": 0.000001}));
-    // As LiteLLM stores it.
-    let store = Store::connect(&Settings::sqlite(folder.path().join("data/faregate.db"))).await.unwrap();
-    let now = UtcMillis::from_millis(0);
-    let budget =
-        Budget { budget_id: "few".to_owned(), soft_budget: Usd::from_f64(0.000001), ..Budget::default() };
-    store.insert(&budget, now).await.unwrap();
-    let row = AccessGroupBudget {
-        access_group_name: "beta".to_owned(),
-        budget_id: Some("few".to_owned()),
-        ..AccessGroupBudget::default()
-    };
-    store.insert(&row, now).await.unwrap();
-    store.close().await;
+    let soft = json!({"soft_budget": 0.000001}).to_string();
+    let set = running.call("PUT", "/access_group/beta/budget", MASTER, soft.as_bytes());
+    assert_eq!(set.status, 200, "{}", set.body);
     let key = done(&running, "/key/generate", &json!({"metadata": {"tags": ["nightly"]}}));
     assert_eq!(running.chat("grouped", key["key"].as_str().unwrap()).status, 200);
     let told = ear.hears("/slack", "*tag:* `nightly`");
@@ -181,6 +169,8 @@ async fn soft_budgets_of_tags_and_access_groups_are_told_of_with_their_names() {
         (&group["event"], &group["model_access_group"]),
         (&json!("soft_budget_crossed"), &json!("beta"))
     );
+    let shown = running.call("GET", "/access_group/beta/budget", MASTER, b"").json();
+    assert!(shown["spend"].as_f64().unwrap() > 0.0, "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

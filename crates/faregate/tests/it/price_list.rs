@@ -44,6 +44,18 @@ fn prices_are_read_again_by_a_call_and_what_cannot_be_read_leaves_the_old_ones()
     assert_eq!(again.json()["models_count"], source["model_count"]);
     assert_eq!(cost(&running, "own-model").json()["cost_per_request"], 2.0);
 
+    let status = || call(&running, "GET", "/schedule/model_cost_map_reload/status").json();
+    assert_eq!((&status()["scheduled"], &status()["next_run"]), (&json!(false), &Value::Null));
+    assert_eq!(call(&running, "POST", "/schedule/model_cost_map_reload?hours=6").json()["interval_hours"], 6);
+    assert_eq!((&status()["scheduled"], &status()["interval_hours"]), (&json!(true), &json!(6)));
+    assert!(status()["last_run"].as_str() < status()["next_run"].as_str(), "{}", status());
+    for hours in ["0", "-1", "99999999"] {
+        let wrong = call(&running, "POST", &format!("/schedule/model_cost_map_reload?hours={hours}"));
+        assert!(wrong.status == 400 && wrong.body.contains("hours"), "{}", wrong.body);
+    }
+    assert_eq!(call(&running, "DELETE", "/schedule/model_cost_map_reload").status, 200);
+    assert_eq!(status()["scheduled"], false);
+
     fs::write(&file, "{broken").unwrap();
     let broken = call(&running, "POST", "/reload/model_cost_map");
     assert!(
@@ -62,6 +74,8 @@ fn the_list_of_the_release_is_not_read_again() {
     let running = Running::of(command);
     let source = call(&running, "GET", "/model/cost_map/source").json();
     assert_eq!((&source["source"], &source["url"]), (&json!("local"), &Value::Null));
+    let never = call(&running, "POST", "/schedule/model_cost_map_reload?hours=6");
+    assert!(never.status == 400 && never.body.contains("LITELLM_MODEL_COST_MAP_URL"), "{}", never.body);
     let refused = call(&running, "POST", "/reload/model_cost_map");
     assert!(refused.status == 502 && refused.body.contains("LITELLM_MODEL_COST_MAP_URL"), "{}", refused.body);
 }

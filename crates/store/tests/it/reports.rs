@@ -57,6 +57,31 @@ on_both! {
         assert_eq!(store.tag_names().await.unwrap(), ["blue", "red"]);
     }
 
+    async fn latencies_are_means_per_token_of_answers_that_were_made(store) {
+        people(&store).await;
+        let took = |call: &str, ms: i64, output: u64| {
+            let mut receipt = receipt(call, "0.1");
+            (receipt.wall.started, receipt.wall.ended) = (NOW, NOW.plus_millis(ms));
+            receipt.usage.output = output;
+            receipt.log.api_base = Some("https://one.example".to_owned());
+            receipt
+        };
+        let mut kept = took("kept", 90_000, 1);
+        kept.log.cache_hit = Some(true);
+        let mut earlier = took("earlier", 90_000, 1);
+        earlier.wall.started = NOW.plus_millis(-2 * DAY);
+        let batch = [took("a", 1_000, 10), took("b", 6_000, 20), took("none", 9_000, 0), kept, earlier];
+        store.settle(&batch, SettleOptions::default(), NOW).await.unwrap();
+        let rows = store.latencies(NOW.plus_millis(-DAY), &LogQuery::default(), 10).await.unwrap();
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_eq!((rows[0].day.as_str(), rows[0].model.as_str()), ("2026-03-01", "gpt-4o"));
+        assert_eq!(rows[0].api_base, "https://one.example");
+        // 0.1 and 0.3 seconds a token.
+        assert!((rows[0].seconds_per_token - 0.2).abs() < 1e-6, "{rows:?}");
+        let other = LogQuery { model_group: Some("nobody".to_owned()), ..LogQuery::default() };
+        assert!(store.latencies(NOW, &other, 10).await.unwrap().is_empty());
+    }
+
     async fn requests_are_found_by_any_of_their_marks(store) {
         fill(&store).await;
         let mut all = receipt("f", "0.5");
