@@ -150,7 +150,8 @@ impl Round<'_, '_> {
                 }
             };
             if self.fitted != Some(index) {
-                let refitted = reserve::refit(gate, table, call, planned, (index, &destination), admitted).await;
+                let refitted =
+                    reserve::refit(gate, table, call, planned, (index, &destination), admitted).await;
                 let fits = refitted.map_err(|refused| self.last.take().unwrap_or(refused))?;
                 self.fitted = fits.then_some(index);
                 if !fits {
