@@ -31,6 +31,10 @@ PACED = "[[fake: delay_ms=5]] Say something long, please."
 CHAT = "/v1/chat/completions"
 STREAM_END = "tok58 tok59"
 SLOW_END = "tok8 tok9"
+# With a virtual key, budgets, limits and the ledger, as in production.
+FULL = "faregate"
+# With the master key and nothing booked: what translating, routing, pricing and metrics cost by themselves.
+BARE = "faregate, no ledger"
 
 
 @dataclass
@@ -53,6 +57,8 @@ class Scenario:
     nginx_model: str | None = None
     # The gateway answers from its cache, nginx with a file of the same bytes.
     cached: bool = False
+    # Measured without keys and ledger too.
+    bare: bool = False
 
     def body(self, model: str) -> bytes:
         system = ""
@@ -70,10 +76,10 @@ def scenarios(streams: int) -> list[Scenario]:
     text = {"model": "bench-fake-text", "expect": SHORT}
     sixty = {"model": "bench-fake-stream-60", "expect": STREAM_END, "events": 60, "stream": True}
     return [
-        Scenario("small chat", **text, requests=20_000, target_ratio=2.0),
+        Scenario("small chat", **text, requests=20_000, target_ratio=2.0, bare=True),
         Scenario("small chat from the cache", **text, requests=40_000, target_ratio=2.0, cached=True),
         Scenario("small chat, 1000 per second", **text, requests=4_000, rate=1000, connections=256, rounds=1),
-        Scenario("stream of 60 events", **sixty, requests=4_000, target_ratio=2.0),
+        Scenario("stream of 60 events", **sixty, requests=4_000, target_ratio=2.0, bare=True),
         # Each event is a write of its own here, as from a model; above they come in bursts.
         Scenario(
             "stream of 60 events, 5 ms apart",
@@ -84,7 +90,15 @@ def scenarios(streams: int) -> list[Scenario]:
             rounds=1,
             target_ratio=2.0,
         ),
-        Scenario("300 KB prompt", **text, requests=3_000, connections=16, prompt_bytes=300_000, target_ratio=1.2),
+        Scenario(
+            "300 KB prompt",
+            **text,
+            requests=3_000,
+            connections=16,
+            prompt_bytes=300_000,
+            target_ratio=1.2,
+            bare=True,
+        ),
         Scenario(
             "OpenAI to Anthropic, plain",
             "translated-fake-text",
@@ -128,10 +142,15 @@ class Bench:
         host = fake.url.removeprefix("http://")
         self.targets["nginx"] = self.spawn_nginx(host)
         env = {"BENCH_UPSTREAM": fake.url, "BENCH_UPSTREAM_V1": f"{fake.url}/v1", "LITELLM_MASTER_KEY": KEY}
-        command = [binary("FAREGATE_BIN", "faregate"), "--config", str(HERE / "config.yaml")]
-        command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.folder / "data")]
-        self.targets["faregate"] = self.spawn("faregate", command, env)
-        self.key = self.virtual_key()
+        config = (HERE / "config.yaml").read_text()
+        bare = "\ngeneral_settings:\n  disable_spend_updates: true\n"
+        for number, (target, more) in enumerate([(FULL, ""), (BARE, bare)]):
+            path = self.folder / f"config-{number}.yaml"
+            path.write_text(config + more)
+            command = [binary("FAREGATE_BIN", "faregate"), "--config", str(path)]
+            command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.folder / f"data-{number}")]
+            self.targets[target] = self.spawn(f"faregate-{number}", command, env)
+        self.keys = {FULL: self.virtual_key(), BARE: KEY, "nginx": KEY}
 
     def virtual_key(self) -> str:
         """A key of a team, both with budgets and limits that the load never reaches: all of them are counted."""
@@ -142,7 +161,7 @@ class Bench:
 
     def manage(self, path: str, body: dict) -> dict:
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        url = self.targets["faregate"].url + path
+        url = self.targets[FULL].url + path
         request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
         return json.load(urllib.request.urlopen(request, timeout=10))
 
@@ -203,12 +222,12 @@ class Bench:
         if scenario.cached and target == "nginx":
             self.keep_answer(body)
         if scenario.rounds > 1:
-            self.load(scenario, server, body, min(500, count), scenario.connections, None)
+            self.load(scenario, target, body, min(500, count), scenario.connections, None)
         pids = family(server.pid)
         self.let_it_book()
         reset_peak(pids)
         resident, cpu, booked = memory(pids)["now"], cpu_seconds(pids), booking_seconds(pids)
-        result = self.load(scenario, server, body, count, min(scenario.connections, count), scenario.rate)
+        result = self.load(scenario, target, body, count, min(scenario.connections, count), scenario.rate)
         # The last bytes are out before the last accounting is done.
         time.sleep(0.1)
         booking = booking_seconds(pids) - booked
@@ -220,7 +239,7 @@ class Bench:
 
     def let_it_book(self):
         """Until the last round's requests are in the database, so that this does not run beside the next one."""
-        pids = family(self.targets["faregate"].pid)
+        pids = family(self.targets[FULL].pid)
         before = -1.0
         while (now := booking_seconds(pids)) - before > 0.002:
             before = now
@@ -228,22 +247,22 @@ class Bench:
 
     def keep_answer(self, body: Path):
         """The gateway's answer becomes the file that nginx serves."""
-        request = urllib.request.Request(f"{self.targets['faregate'].url}{CHAT}", body.read_bytes())
-        request.add_header("Authorization", f"Bearer {self.key}")
+        request = urllib.request.Request(f"{self.targets[FULL].url}{CHAT}", body.read_bytes())
+        request.add_header("Authorization", f"Bearer {self.keys[FULL]}")
         request.add_header("Content-Type", "application/json")
         # Workers of an nginx that root started are somebody else.
         self.folder.chmod(0o711)
         with urllib.request.urlopen(request, timeout=10) as answer:
             (self.folder / "nginx" / "answer.json").write_bytes(answer.read())
 
-    def load(self, scenario, server, body, requests, connections, rate) -> dict:
-        path = "/answer.json" if scenario.cached and server.name == "nginx" else CHAT
-        command = [binary("LOADGEN_BIN", "loadgen"), "--url", f"{server.url}{path}"]
-        command += ["--key", self.key, "--body", str(body), "--expect", scenario.expect]
+    def load(self, scenario, target, body, requests, connections, rate) -> dict:
+        path = "/answer.json" if scenario.cached and target == "nginx" else CHAT
+        command = [binary("LOADGEN_BIN", "loadgen"), "--url", f"{self.targets[target].url}{path}"]
+        command += ["--key", self.keys[target], "--body", str(body), "--expect", scenario.expect]
         command += ["--requests", str(requests), "--connections", str(connections)]
         if scenario.events:
             command += ["--events", str(scenario.events)]
-        if server.name == "faregate" and not scenario.stream and not scenario.cached:
+        if target != "nginx" and not scenario.stream and not scenario.cached:
             # As in config.yaml; the head of a stream leaves before its cost is known.
             command += ["--price", "3", "15"]
         if rate:
@@ -254,7 +273,7 @@ class Bench:
         return json.loads(done.stdout)
 
     def run(self, scenario: Scenario) -> dict[str, dict]:
-        rounds: dict[str, list[dict]] = {"nginx": [], "faregate": []}
+        rounds: dict[str, list[dict]] = {"nginx": [], FULL: []} | ({BARE: []} if scenario.bare else {})
         for number in range(1 if self.quick else scenario.rounds):
             # Every other round the other way round, so that neither always runs on a warm machine.
             for target in sorted(rounds, reverse=number % 2 == 0):
@@ -302,7 +321,7 @@ def row(scenario: Scenario, target: str, result: dict, ratio: str) -> list[str]:
         f"{result['p50'] / 1000:.2f}",
         f"{result['p99'] / 1000:.2f}",
         f"{result['cpu_us']:,.0f}",
-        f"{result['booking_us']:,.0f}" if target == "faregate" else "",
+        f"{result['booking_us']:,.0f}" if target == FULL else "",
         ratio,
         f"{result['rss_mb']:.0f}",
         f"{result['growth_mb']:.0f}",
@@ -316,13 +335,13 @@ HEADER = ["scenario", "server", "req/s", "p50 ms", "p99 ms", "CPU µs/req", "boo
 def table(results: list[tuple[Scenario, dict[str, dict]]]) -> str:
     lines = ["| " + " | ".join(HEADER) + " |", "|---|---|" + "--:|" * (len(HEADER) - 2)]
     for scenario, result in results:
-        for target in ("nginx", "faregate"):
+        for target, measured in result.items():
             ratio = ""
-            if target == "faregate":
-                ratio = f"{result['faregate']['cpu_us'] / max(result['nginx']['cpu_us'], 0.001):.2f}"
+            if target != "nginx":
+                ratio = f"{measured['cpu_us'] / max(result['nginx']['cpu_us'], 0.001):.2f}"
                 if scenario.target_ratio:
                     ratio += f" (goal {scenario.target_ratio:g})"
-            lines.append("| " + " | ".join(row(scenario, target, result[target], ratio)) + " |")
+            lines.append("| " + " | ".join(row(scenario, target, measured, ratio)) + " |")
     return "\n".join(lines)
 
 
@@ -347,10 +366,12 @@ def shortfalls(results) -> list[str]:
     """Goals that this run missed, in words."""
     missed = []
     for scenario, result in results:
-        own, other = result["faregate"], result["nginx"]
-        ratio = own["cpu_us"] / max(other["cpu_us"], 0.001)
-        if scenario.target_ratio and ratio > scenario.target_ratio:
-            missed.append(f"{scenario.name}: CPU {ratio:.2f}× nginx, goal {scenario.target_ratio:g}×")
+        own, other = result[FULL], result["nginx"]
+        for target in (name for name in result if name != "nginx"):
+            ratio = result[target]["cpu_us"] / max(other["cpu_us"], 0.001)
+            named = scenario.name if target == FULL else f"{scenario.name} ({target})"
+            if scenario.target_ratio and ratio > scenario.target_ratio:
+                missed.append(f"{named}: CPU {ratio:.2f}× nginx, goal {scenario.target_ratio:g}×")
         if "slow streams" in scenario.name and own["rss_mb"] > 400:
             missed.append(f"{scenario.name}: {own['rss_mb']:.0f} MB, goal 400 MB")
         if scenario.name == "20 MB prompt" and own["growth_mb"] > 25:
@@ -403,7 +424,7 @@ def main() -> int:
     print(f"\n{time.monotonic() - started:.0f} s", file=sys.stderr)
     if not (options.quick or options.only):
         record(text)
-    wrong = sum(result["faregate"]["failed"] for _, result in results)
+    wrong = sum(one["failed"] for _, result in results for target, one in result.items() if target != "nginx")
     return 1 if wrong else 0
 
 
