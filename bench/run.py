@@ -145,7 +145,9 @@ class Bench:
         config = (HERE / "config.yaml").read_text()
         bare = "\ngeneral_settings:\n  disable_spend_updates: true\n"
         for number, (target, more) in enumerate([(FULL, ""), (BARE, bare)]):
-            path = self.folder / f"config-{number}.yaml"
+            # A folder of its own: the gateway watches it, and logs are written beside.
+            path = self.folder / f"config-{number}" / "config.yaml"
+            path.parent.mkdir()
             path.write_text(config + more)
             command = [binary("FAREGATE_BIN", "faregate"), "--config", str(path)]
             command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.folder / f"data-{number}")]

@@ -89,12 +89,43 @@ pub(crate) enum Item {
     Void(u64),
 }
 
+/// How the writing thread waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Rest {
+    /// It does not: it looks at the queue before it rests again.
+    #[default]
+    Awake,
+    /// For a while, and only what somebody waits for wakes it. An admission nobody waits for: a gateway with
+    /// something to do is not woken twice for each request.
+    Light,
+    /// Until there is anything at all.
+    Deep,
+}
+
 #[derive(Default)]
 pub(crate) struct Queue {
     pub items: Vec<Item>,
-    /// True while the writing thread waits for nothing but a signal.
-    pub sleeps: bool,
+    /// True if there is more than admissions.
+    pub urgent: bool,
+    pub rest: Rest,
     pub closed: bool,
+}
+
+impl Queue {
+    /// Adds an item; true if the writing thread has to be woken for it.
+    fn add(&mut self, item: Item) -> bool {
+        self.urgent |= !matches!(item, Item::Admitted(..));
+        self.items.push(item);
+        let wakes = match self.rest {
+            Rest::Awake => false,
+            Rest::Light => self.urgent,
+            Rest::Deep => true,
+        };
+        if wakes {
+            self.rest = Rest::Awake;
+        }
+        wakes
+    }
 }
 
 /// A receipt for the reader; `None` if it is in no file.
@@ -162,13 +193,7 @@ impl Shared {
     }
 
     pub fn push(&self, item: Item) {
-        let mut queue = self.queue.lock();
-        // An admission can wait for the next thing to write; but it must not wait for ever.
-        let hurry = queue.sleeps;
-        queue.items.push(item);
-        queue.sleeps = false;
-        drop(queue);
-        if hurry {
+        if self.queue.lock().add(item) {
             self.wake.notify_one();
         }
     }

@@ -12,9 +12,9 @@ use faregate_terms::Receipt;
 
 use crate::format::{self, Kind};
 use crate::recover::{Found, path};
-use crate::shared::{Item, Position, Shared, Signal, State};
+use crate::shared::{Item, Position, Rest, Shared, Signal, State};
 
-/// How long an admission may wait while other calls are under way.
+/// How long an admission may wait for something more urgent to be written with.
 const PATIENCE: Duration = Duration::from_millis(10);
 /// A file that could not be written is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -78,18 +78,23 @@ impl Writer {
         }
     }
 
-    /// Waits for work. While calls are under way it looks up now and then, so that admissions need not wake it.
+    /// Waits for work. After some it rests lightly for a while, so that admissions need not wake it.
     fn wait(&self) -> (Vec<Item>, bool) {
         let mut queue = self.shared.queue.lock();
-        while queue.items.is_empty() && !queue.closed {
-            queue.sleeps = true;
+        while !queue.urgent && !queue.closed {
+            queue.rest = Rest::Light;
+            let waited = self.shared.wake.wait_for(&mut queue, PATIENCE);
+            if !waited.timed_out() {
+                continue;
+            }
+            if !queue.items.is_empty() {
+                break;
+            }
+            queue.rest = Rest::Deep;
             self.shared.wake.wait(&mut queue);
         }
-        if queue.items.iter().all(|item| matches!(item, Item::Admitted(..))) && !queue.closed {
-            queue.sleeps = true;
-            self.shared.wake.wait_for(&mut queue, PATIENCE);
-        }
-        queue.sleeps = false;
+        queue.rest = Rest::Awake;
+        queue.urgent = false;
         (std::mem::take(&mut queue.items), queue.closed)
     }
 

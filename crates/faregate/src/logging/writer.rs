@@ -34,6 +34,8 @@ struct Waiting {
     bytes: Vec<u8>,
     dropped: u64,
     closed: bool,
+    /// The writer has nothing to do and wants to be told of the next line.
+    idle: bool,
 }
 
 impl Writer {
@@ -70,10 +72,10 @@ impl Sink {
             waiting.dropped += 1;
             return;
         }
-        let was_empty = waiting.bytes.is_empty();
         waiting.bytes.extend_from_slice(line);
+        let is_awaited = mem::take(&mut waiting.idle);
         drop(waiting);
-        if was_empty {
+        if is_awaited {
             self.0.wake.notify_one();
         }
     }
@@ -85,8 +87,10 @@ impl Queue {
         loop {
             let mut waiting = self.waiting.lock();
             while waiting.bytes.is_empty() && !waiting.closed {
+                waiting.idle = true;
                 self.wake.wait(&mut waiting);
             }
+            waiting.idle = false;
             if waiting.bytes.is_empty() {
                 return;
             }
@@ -101,10 +105,8 @@ impl Queue {
             }
             let _ = out.flush();
             batch.clear();
-            let mut waiting = self.waiting.lock();
-            if !waiting.closed {
-                self.wake.wait_for(&mut waiting, GATHER);
-            }
+            // Lines that come meanwhile do not end this wait, only the end does.
+            self.wake.wait_while_for(&mut self.waiting.lock(), |waiting| !waiting.closed, GATHER);
         }
     }
 }
