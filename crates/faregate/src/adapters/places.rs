@@ -3,11 +3,31 @@
 use std::collections::BTreeMap;
 
 use faregate_config::{BudgetSettings, Snapshot};
-use faregate_state::limits::Window;
+use faregate_gateway::caller::Subject;
+use faregate_state::limits::{Scope, ScopeKey, Window};
 use faregate_store::ledger::{PlaceKind, PlacePeriod};
+use faregate_store::{Store, StoreError};
 use faregate_terms::{PicoUsd, Receipt, UtcMillis};
 
 use super::principal::Rules;
+
+/// The budget of a provider or deployment, with what is booked on its period.
+pub(super) async fn subject(
+    rules: &Rules,
+    store: &Store,
+    kind: PlaceKind,
+    id: &str,
+    now: UtcMillis,
+) -> Result<Option<Subject>, StoreError> {
+    let Some((max, running)) = rules.places.budget(rules, kind, id, now) else { return Ok(None) };
+    let spent = store.spent_at(&running.period).await?;
+    let scope = match kind {
+        PlaceKind::Provider => Scope::Provider,
+        PlaceKind::Deployment => Scope::Deployment,
+    };
+    let limit = rules.budget(ScopeKey::of(scope, id), max, spent, running.window);
+    Ok(Some(Subject { limits: vec![limit], ..Subject::default() }))
+}
 
 /// Who has such a budget.
 #[derive(Debug, Clone, Default)]

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use crate::adapters::access_groups::GroupModels;
 use crate::adapters::budget_windows::WindowSpend;
 use crate::adapters::known_keys::KnownKeys;
-use crate::adapters::places::Places;
+use crate::adapters::places::{self, Places};
 
 /// Asks the database, on the runtime of the jobs, so that its connections have one home.
 pub struct StoreSource {
@@ -411,23 +411,13 @@ impl Build<'_> {
             Which::EndUser(id) => self.end_user(store, id).await,
             Which::Tag(name) => self.tag(store, name).await,
             Which::AccessGroup(name) => self.access_group(store, name).await,
-            Which::Provider(name) => self.place(store, PlaceKind::Provider, name).await,
-            Which::Deployment(id) => self.place(store, PlaceKind::Deployment, id).await,
+            Which::Provider(name) => {
+                places::subject(self.rules, store, PlaceKind::Provider, name, self.now).await
+            }
+            Which::Deployment(id) => {
+                places::subject(self.rules, store, PlaceKind::Deployment, id, self.now).await
+            }
         }
-    }
-
-    /// A provider or a deployment with a budget.
-    async fn place(&self, store: &Store, kind: PlaceKind, id: &str) -> Result<Option<Subject>, StoreError> {
-        let Some((max, place)) = self.rules.places.budget(self.rules, kind, id, self.now) else {
-            return Ok(None);
-        };
-        let spent = store.spent_at(&place.period).await?;
-        let scope = match kind {
-            PlaceKind::Provider => Scope::Provider,
-            PlaceKind::Deployment => Scope::Deployment,
-        };
-        let limit = self.rules.budget(ScopeKey::of(scope, id), max, spent, place.window);
-        Ok(Some(Subject { limits: vec![limit], ..Subject::default() }))
     }
 
     async fn global(&self, store: &Store) -> Result<Subject, StoreError> {
