@@ -41,7 +41,7 @@ pub struct Cost {
     pub discount: PicoUsd,
     /// Added by the margin.
     pub margin: PicoUsd,
-    /// Names a tool that was used, has no known price and is therefore not in the total.
+    /// Names what was used, has no known price and is therefore not in the total.
     pub unpriced: Option<&'static str>,
 }
 
@@ -77,7 +77,8 @@ impl Sums {
 
 /// The exact cost of `usage` at `prices`; `None` when something was used whose price is unknown.
 ///
-/// Built-in tools without a price do not make the rest unknown: they are named in [`Cost::unpriced`].
+/// What has no price does not make the rest unknown: a deployment that states only a price of output is billed
+/// for output, as LiteLLM does, and tools without a price are free. Both are named in [`Cost::unpriced`].
 pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option<Cost> {
     if prices.is_empty() {
         return None;
@@ -93,7 +94,8 @@ pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option
 
     let other = units::charge(&units::UnitPrices { prices, tier }, usage, &context.units, sums.charged);
     let tools = units::tools(prices, usage, context);
-    if (sums.missing && !other.charged) || (other.missing && !other.charged && !sums.charged) {
+    let charged = sums.charged || other.charged;
+    if (sums.missing || other.missing) && !charged {
         return None;
     }
     // A model billed by units, of which none were counted: that is not the same as free.
@@ -103,7 +105,7 @@ pub fn cost(prices: &Prices, usage: &Usage, context: &CostContext<'_>) -> Option
     sums.input += other.input;
     sums.output += other.output;
     sums.tool = tools.amount;
-    let unpriced = tools.unpriced;
+    let unpriced = tools.unpriced.or(sums.missing.then_some("tokens of one kind"));
     Some(conclude(sums, unpriced, context))
 }
 

@@ -102,8 +102,15 @@ fn an_unknown_price_is_none_and_an_explicit_zero_is_zero() {
     let used = Usage { input: 10, output: 5, ..Usage::default() };
     let context = CostContext::default();
     assert_eq!(cost(&Prices::default(), &used, &context), None);
-    assert_eq!(cost(&prices(r#"{"input_cost_per_token": 1e-6}"#), &used, &context), None);
-    assert_eq!(cost(&prices(r#"{"output_cost_per_token": 1e-6}"#), &used, &context), None);
+    let nothing_known = Usage { output: 0, ..used.clone() };
+    assert_eq!(cost(&prices(r#"{"output_cost_per_token": 1e-6}"#), &nothing_known, &context), None);
+    for (json, total) in [
+        (r#"{"input_cost_per_token": 1e-6}"#, "0.00001"),
+        (r#"{"output_cost_per_token": 1e-6}"#, "0.000005"),
+    ] {
+        let partly = cost(&prices(json), &used, &context).unwrap();
+        assert_eq!((partly.total.to_string().as_str(), partly.unpriced), (total, Some("tokens of one kind")));
+    }
     let free = prices(r#"{"input_cost_per_token": 0, "output_cost_per_token": 0.0}"#);
     assert_eq!(cost(&free, &used, &context).map(|cost| cost.total), Some(PicoUsd::ZERO));
     // Billed by something that was not counted: unknown, not free.
