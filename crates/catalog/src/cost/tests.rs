@@ -104,10 +104,9 @@ fn an_unknown_price_is_none_and_an_explicit_zero_is_zero() {
     assert_eq!(cost(&Prices::default(), &used, &context), None);
     let nothing_known = Usage { output: 0, ..used.clone() };
     assert_eq!(cost(&prices(r#"{"output_cost_per_token": 1e-6}"#), &nothing_known, &context), None);
-    for (json, total) in [
-        (r#"{"input_cost_per_token": 1e-6}"#, "0.00001"),
-        (r#"{"output_cost_per_token": 1e-6}"#, "0.000005"),
-    ] {
+    for (json, total) in
+        [(r#"{"input_cost_per_token": 1e-6}"#, "0.00001"), (r#"{"output_cost_per_token": 1e-6}"#, "0.000005")]
+    {
         let partly = cost(&prices(json), &used, &context).unwrap();
         assert_eq!((partly.total.to_string().as_str(), partly.unpriced), (total, Some("tokens of one kind")));
     }
