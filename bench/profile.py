@@ -12,23 +12,39 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
 from processes import Server
-from run import HERE, KEY, binary, scenarios
+from run import HERE, KEY, binary, scenarios, virtual_key
 
 STANDARD = {"core", "alloc", "std", "hashbrown"}
 
 
 def part_of(function: str) -> str:
     """The crate whose function it is; what was inlined into it counts as its own."""
-    name = function.split(" [")[0].split(":", 1)[1]
+    source, name = function.split(" [")[0].split(":", 1)
+    for mark, part in {"sqlite3.c": "SQLite", "mimalloc": "malloc and free"}.items():
+        if mark in source:
+            return part
     found = re.search(r"(?<![A-Za-z_0-9])([a-z_][a-z_0-9]*)::", name)
     if not found:
         return "malloc and free" if re.match(r"_?mi_", name) else "libc: copying and comparing"
     crate = found.group(1).replace("_", "-")
     return "standard library" if found.group(1) in STANDARD else crate
+
+
+def all_booked(url: str):
+    """Waits until every receipt is in the database, so that the whole of it is counted."""
+    request = urllib.request.Request(f"{url}/metrics", headers={"Authorization": f"Bearer {KEY}"})
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        text = urllib.request.urlopen(request, timeout=60).read().decode()
+        if re.search(r"^faregate_journal_receipts 0$", text, re.MULTILINE):
+            return
+        time.sleep(0.5)
+    raise TimeoutError("receipts are still waiting to be booked")
 
 
 def counted(command: list[str], env: dict, folder: Path, scenario, requests: int) -> Counter:
@@ -38,15 +54,17 @@ def counted(command: list[str], env: dict, folder: Path, scenario, requests: int
     server = Server("faregate", valgrind + command, folder, env, None)
     try:
         server.wait()
+        key = virtual_key(server.url)
         body = folder / "body.json"
         body.write_bytes(scenario.body(scenario.model))
-        load = [binary("LOADGEN_BIN", "loadgen"), "--url", f"{server.url}/v1/chat/completions", "--key", KEY]
+        load = [binary("LOADGEN_BIN", "loadgen"), "--url", f"{server.url}/v1/chat/completions", "--key", key]
         load += ["--body", str(body), "--expect", scenario.expect, "--connections", "8", "--timeout", "120"]
         if scenario.events:
             load += ["--events", str(scenario.events)]
         subprocess.run([*load, "--requests", "50"], check=True, capture_output=True)
         subprocess.run(["callgrind_control", "-i", "on", str(server.pid)], check=True, capture_output=True)
         subprocess.run([*load, "--requests", str(requests)], check=True, capture_output=True)
+        all_booked(server.url)
         subprocess.run(["callgrind_control", "-i", "off", str(server.pid)], check=True, capture_output=True)
     finally:
         server.stop()

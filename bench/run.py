@@ -152,20 +152,7 @@ class Bench:
             command = [binary("FAREGATE_BIN", "faregate"), "--config", str(path)]
             command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.folder / f"data-{number}")]
             self.targets[target] = self.spawn(f"faregate-{number}", command, env)
-        self.keys = {FULL: self.virtual_key(), BARE: KEY, "nginx": KEY}
-
-    def virtual_key(self) -> str:
-        """A key of a team, both with budgets and limits that the load never reaches: all of them are counted."""
-        limits = {"max_budget": 1e9, "budget_duration": "30d", "rpm_limit": 10**9, "tpm_limit": 10**12}
-        self.manage("/team/new", {"team_id": "bench", **limits})
-        key = {"team_id": "bench", "max_parallel_requests": 10**6, **limits}
-        return self.manage("/key/generate", key)["key"]
-
-    def manage(self, path: str, body: dict) -> dict:
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        url = self.targets[FULL].url + path
-        request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
-        return json.load(urllib.request.urlopen(request, timeout=10))
+        self.keys = {FULL: virtual_key(self.targets[FULL].url), BARE: KEY, "nginx": KEY}
 
     def spawn(self, name: str, command: list[str], env: dict[str, str] | None = None, url: str | None = None):
         server = Server(name, command, self.folder, env or {}, url)
@@ -281,6 +268,19 @@ class Bench:
             for target in sorted(rounds, reverse=number % 2 == 0):
                 rounds[target].append(self.measure(scenario, target))
         return {target: middle(results) for target, results in rounds.items()}
+
+
+def virtual_key(url: str) -> str:
+    """A key of a team, both with budgets and limits that the load never reaches: all of them are counted."""
+
+    def manage(path: str, body: dict) -> dict:
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        request = urllib.request.Request(url + path, data=json.dumps(body).encode(), headers=headers)
+        return json.load(urllib.request.urlopen(request, timeout=60))
+
+    limits = {"max_budget": 1e9, "budget_duration": "30d", "rpm_limit": 10**9, "tpm_limit": 10**12}
+    manage("/team/new", {"team_id": "bench", **limits})
+    return manage("/key/generate", {"team_id": "bench", "max_parallel_requests": 10**6, **limits})["key"]
 
 
 def middle(results: list[dict]) -> dict:
