@@ -107,6 +107,10 @@ impl PriceList {
     }
 }
 
+/// Why a list is not read again where none was named.
+const NOTHING_TO_READ: &str =
+    "Only the price list of the release is in use; set LITELLM_MODEL_COST_MAP_URL first";
+
 async fn reload(call: Call) -> Outcome {
     let kept = |reason: &str| {
         let text = format!("Failed to reload model cost map: {reason}. Current pricing data was kept.");
@@ -115,6 +119,9 @@ async fn reload(call: Call) -> Outcome {
     let Some(reread) = &call.admin.reread else {
         return Err(AdminError::not_found("This control plane has no price list to read again"));
     };
+    if call.admin.prices.place.is_none() {
+        return Err(AdminError::new(400, "invalid_request_error", NOTHING_TO_READ));
+    }
     reread().await.map_err(|reason| kept(&reason))?;
     call.admin.changed(Subject::Settings, REREAD);
     let count = call.admin.prices.catalog().len();
@@ -173,8 +180,7 @@ async fn schedule(call: Call) -> Outcome {
         return Err(AdminError::invalid("hours", "Hours must be greater than 0, and ten years at most"));
     };
     if call.admin.prices.place.is_none() {
-        let text = "hours: only the list of the release is in use; set LITELLM_MODEL_COST_MAP_URL first";
-        return Err(AdminError::invalid("hours", text));
+        return Err(AdminError::new(400, "invalid_request_error", NOTHING_TO_READ));
     }
     keep(&call, Some(hours)).await?;
     Ok(Answer::json(&json!({
