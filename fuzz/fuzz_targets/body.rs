@@ -9,25 +9,12 @@ use faregate_wire::dialect::{
 use faregate_wire::envelope::{Envelope, join};
 use libfuzzer_sys::fuzz_target;
 
-const CLIENTS: [Dialect; 5] =
-    [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock];
-const PROVIDERS: [Dialect; 8] = [
-    Dialect::OpenAiChat,
-    Dialect::OpenAiResponses,
-    Dialect::Anthropic,
-    Dialect::Gemini,
-    Dialect::Bedrock,
-    Dialect::Cohere,
-    Dialect::Ollama,
-    Dialect::Replicate,
-];
-
 fuzz_target!(|body: &[u8]| {
     let call = ClientCall { path_model: Some("m"), ..ClientCall::default() };
     let quirks = Quirks::default();
-    for client in CLIENTS.into_iter().filter_map(Dialect::client) {
+    for client in Dialect::ALL.into_iter().filter_map(Dialect::client) {
         let Ok(request) = client.decode(body, &call) else { continue };
-        for provider in PROVIDERS.into_iter().filter_map(Dialect::provider) {
+        for provider in Dialect::ALL.into_iter().filter_map(Dialect::provider) {
             let mut target = Target {
                 provider: "fuzz",
                 model: "anthropic.claude",

@@ -10,21 +10,9 @@ use faregate_wire::dialect::{Abilities, Dialect, Flavor, Quirks, Reply, Target};
 use faregate_wire::frame::Frame;
 use libfuzzer_sys::fuzz_target;
 
-const CLIENTS: [Dialect; 5] =
-    [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock];
-const PROVIDERS: [Dialect; 8] = [
-    Dialect::OpenAiChat,
-    Dialect::OpenAiResponses,
-    Dialect::Anthropic,
-    Dialect::Gemini,
-    Dialect::Bedrock,
-    Dialect::Cohere,
-    Dialect::Ollama,
-    Dialect::Replicate,
-];
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else { return };
-    let Some(provider) = PROVIDERS[usize::from(*first) % PROVIDERS.len()].provider() else { return };
+    let Some(provider) = Dialect::ALL[usize::from(*first) % Dialect::ALL.len()].provider() else { return };
     let quirks = Quirks::default();
     let target = Target {
         provider: "fuzz",
@@ -45,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     decoder.end(&mut events);
-    for client in CLIENTS.into_iter().filter_map(Dialect::client) {
+    for client in Dialect::ALL.into_iter().filter_map(Dialect::client) {
         let mut encoder = client.encoder(Reply {
             id: "call".to_owned(),
             model: "m".to_owned(),

@@ -52,17 +52,7 @@ pub(crate) fn folders(path: &Path) -> Vec<PathBuf> {
 
 /// The dialect whose fixtures are in the folder of this name.
 pub(crate) fn dialect(name: &str) -> Option<Dialect> {
-    let all = [
-        Dialect::OpenAiChat,
-        Dialect::OpenAiResponses,
-        Dialect::Anthropic,
-        Dialect::Gemini,
-        Dialect::Bedrock,
-        Dialect::Cohere,
-        Dialect::Ollama,
-        Dialect::Replicate,
-    ];
-    all.into_iter().find(|dialect| dialect.name() == name)
+    Dialect::ALL.into_iter().find(|dialect| dialect.name() == name)
 }
 
 fn framing(path: &Path) -> Framing {

@@ -52,6 +52,18 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 8] = [
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Bedrock,
+        Self::Cohere,
+        Self::Ollama,
+        Self::Replicate,
+    ];
+
     /// The name used in logs, docs and tests.
     pub fn name(self) -> &'static str {
         match self {
