@@ -82,7 +82,14 @@ impl Operation {
     pub fn is_served(self) -> bool {
         matches!(
             self,
-            Self::Chat | Self::Responses | Self::Messages | Self::GenerateContent | Self::CountTokens
+            Self::Chat
+                | Self::Responses
+                | Self::Messages
+                | Self::GenerateContent
+                | Self::CountTokens
+                | Self::Embedding
+                | Self::Rerank
+                | Self::Transcription
         )
     }
 

@@ -158,7 +158,16 @@ pub struct Subject {
 const ROUTE_GROUPS: &[(&str, &[&str])] = &[
     (
         "openai_routes",
-        &["/v1/chat/completions", "/v1/responses", "/v1/models", "/utils/token_counter", "/utils/supported"],
+        &[
+            "/v1/chat/completions",
+            "/v1/responses",
+            "/v1/embeddings",
+            "/v1/rerank",
+            "/v1/audio/transcriptions",
+            "/v1/models",
+            "/utils/token_counter",
+            "/utils/supported",
+        ],
     ),
     ("anthropic_routes", &["/v1/messages"]),
     ("google_routes", &["/v1beta/models"]),

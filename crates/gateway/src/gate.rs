@@ -302,6 +302,16 @@ impl Deployment {
         self.labels.get_or_init(|| Arc::new(DeploymentLabels::of(destination)))
     }
 
+    /// The destination for what a model is there for: chat if it can, else what it can.
+    ///
+    /// # Errors
+    /// As [`Deployment::destination`].
+    pub fn main_destination(&self, model: &str, table: &Table) -> Result<Arc<Destination>, Refusal> {
+        let chat = self.destination(model, Via::Chat, table);
+        let beside = || Via::BESIDE_CHAT.into_iter().find_map(|via| self.destination(model, via, table).ok());
+        chat.or_else(|refusal| beside().ok_or(refusal))
+    }
+
     /// The destination for one upstream model string.
     ///
     /// # Errors
@@ -393,11 +403,8 @@ impl Table {
         for config in &snapshot.deployments {
             let deployment = Deployment::new(config, &care);
             let fixed = !config.params.model.contains('*');
-            let outcome = if fixed {
-                table.builder().destination(config, &config.params.model, Via::Chat).map(|_| ())
-            } else {
-                Ok(())
-            };
+            let outcome =
+                if fixed { table.builder().main(config, &config.params.model).map(drop) } else { Ok(()) };
             match outcome {
                 Ok(()) => table.deployments.push(deployment),
                 Err(reason) => {

@@ -16,7 +16,7 @@ use crate::gate::{Gate, Table};
 use crate::operation;
 use crate::operation::explain::Explained;
 use crate::refusal::Refusal;
-use crate::routes::Found;
+use crate::routes::{Found, Operation};
 use crate::stage::admit::Admitted;
 use crate::stage::attempt::attempt;
 use crate::stage::decode::{self, decode};
@@ -28,7 +28,7 @@ use crate::stage::relay::{self, Relay};
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
 use crate::stage::transcript::Transcript;
-use crate::stage::{access, account, fallback, mirror};
+use crate::stage::{access, account, fallback, items, mirror};
 
 /// The longest `x-litellm-call-id` taken over from a client.
 const MAX_CALL_ID: usize = 128;
@@ -57,22 +57,22 @@ where
 {
     let table = gate.table.load_full();
     let operation = found.operation;
-    let is_chat = operation::is_chat(&found);
+    let is_for_models = operation::goes_to_models(&found);
     let Incoming { query, headers, client_ip, body, .. } = incoming;
     let client_ip = client_address(client_ip, &headers, table.settings.forwarded_for);
     let arrival = arrival(found, query, headers, client_ip);
     let call_id = arrival.id.clone();
-    let served = if is_chat {
-        chat(gate, &table, Arc::new(arrival), body).await
+    let served = if is_for_models {
+        model(gate, &table, Arc::new(arrival), body).await
     } else {
-        // Boxed, so that a chat does not carry the room of every other operation.
+        // Boxed, so that a model's call does not carry the room of every other operation.
         Box::pin(operation::serve(gate, &table, arrival, body)).await
     };
     served.unwrap_or_else(|refusal| refuse(operation, &refusal, call_id.as_str()))
 }
 
-/// Serves one chat request of any dialect, from first byte to receipt.
-async fn chat<B>(
+/// Serves one request to a model, a chat of any dialect or a task, from first byte to receipt.
+async fn model<B>(
     gate: &Arc<Gate>,
     table: &Table,
     arrival: Arc<Arrival>,
@@ -130,7 +130,14 @@ where
 {
     let bytes = read(body, table).await?;
     admitted.meter.input_bytes = bytes.len() as u64;
-    let mut call = decode(arrival, bytes, false)?;
+    let mut call = match arrival.found.operation {
+        Operation::Transcriptions => Box::pin(decode::upload(arrival, bytes)).await?,
+        _ => decode(arrival, bytes, false)?,
+    };
+    if call.task.is_some() {
+        // Sound is no text.
+        admitted.meter.input_bytes = call.envelope.body().len() as u64;
+    }
     call.options.preferred_timeout = admitted.principal.preferences().and_then(|it| it.timeout);
     let call = Arc::new(call);
     admitted.meter.requested_model.clone_from(&call.model);
@@ -148,6 +155,7 @@ where
             return Ok((call, Answer::Cached(kept)));
         }
     }
+    let call = items::narrowed(call, admitted)?;
     let mut dice = gate.dice();
     let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
@@ -161,6 +169,7 @@ where
         mirror::send(gate, table, &call, &planned, admitted);
     }
     let (call, answer) = attempt(gate, table, call, &planned, admitted, &mut dice).await?;
+    let answer = items::completed(&call, answer, admitted);
     if admitted.meter.said.is_some() {
         admitted.relay = Some(Relay::new(gate, &call));
     }

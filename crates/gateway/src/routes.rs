@@ -38,6 +38,12 @@ pub enum Operation {
     Invoke,
     /// Bedrock InvokeModelWithResponseStream.
     InvokeStream,
+    /// OpenAI embeddings.
+    Embeddings,
+    /// Cohere's reranking.
+    Rerank,
+    /// OpenAI speech to text.
+    Transcriptions,
     /// The models a caller may use.
     Models,
     /// One model.
@@ -163,6 +169,24 @@ pub const ROUTES: &[Row] = &[
         ],
         operation: Operation::MessagesCountTokens,
         doc: "Anthropic token counting",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/embeddings", "/embeddings"],
+        operation: Operation::Embeddings,
+        doc: "OpenAI embeddings; also `/engines/{model}/embeddings` and `/openai/deployments/{model}/embeddings`",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/rerank", "/rerank", "/v2/rerank"],
+        operation: Operation::Rerank,
+        doc: "Documents by relevance to a query, in Cohere's shape",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/audio/transcriptions", "/audio/transcriptions"],
+        operation: Operation::Transcriptions,
+        doc: "Speech to text, as a form; also `/openai/deployments/{model}/audio/transcriptions`",
     },
     Row {
         method: "GET",
@@ -332,6 +356,8 @@ pub const ROUTES: &[Row] = &[
 /// Gemini's are found by the verb behind the last colon.
 const SUFFIX_ROUTES: &[(&[&str], &str, Operation)] = &[
     (&["/engines/", "/openai/deployments/"], "/chat/completions", Operation::ChatCompletions),
+    (&["/engines/", "/openai/deployments/"], "/embeddings", Operation::Embeddings),
+    (&["/openai/deployments/"], "/audio/transcriptions", Operation::Transcriptions),
     (&["/model/", "/bedrock/model/"], "/converse", Operation::Converse),
     (&["/model/", "/bedrock/model/"], "/converse-stream", Operation::ConverseStream),
     (&["/model/", "/bedrock/model/"], "/invoke", Operation::Invoke),
@@ -345,6 +371,18 @@ pub const SPANNING: &[Row] = &[
         paths: &["/engines/{model}/chat/completions", "/openai/deployments/{model}/chat/completions"],
         operation: Operation::ChatCompletions,
         doc: "OpenAI chat completions of the model that the path names",
+    },
+    Row {
+        method: "POST",
+        paths: &["/engines/{model}/embeddings", "/openai/deployments/{model}/embeddings"],
+        operation: Operation::Embeddings,
+        doc: "OpenAI embeddings of the model that the path names",
+    },
+    Row {
+        method: "POST",
+        paths: &["/openai/deployments/{model}/audio/transcriptions"],
+        operation: Operation::Transcriptions,
+        doc: "Speech to text with the model that the path names",
     },
     Row {
         method: "POST",

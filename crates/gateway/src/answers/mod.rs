@@ -44,6 +44,9 @@ fn names_of(operation: Operation) -> &'static [&'static str] {
         Operation::ChatCompletions => &["acompletion", "completion"],
         Operation::Responses => &["aresponses", "responses"],
         Operation::Messages => &["anthropic_messages", "aanthropic_messages"],
+        Operation::Embeddings => &["aembedding", "embedding"],
+        Operation::Rerank => &["arerank", "rerank"],
+        Operation::Transcriptions => &["atranscription", "transcription"],
         Operation::Gemini => {
             &["agenerate_content", "generate_content", "agenerate_content_stream", "generate_content_stream"]
         }

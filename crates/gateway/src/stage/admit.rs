@@ -25,6 +25,7 @@ use crate::stage::account;
 use crate::stage::cut::Cut;
 use crate::stage::hedge::Leg;
 use crate::stage::identify::Principal;
+use crate::stage::items::Items;
 use crate::stage::kinship::Ties;
 use crate::stage::lookup::{Keep, Looked};
 use crate::stage::places;
@@ -50,6 +51,8 @@ pub struct Admitted {
     pub slot: Option<Slot>,
     /// What keeps its answer for the next one who asks the same.
     pub keep: Option<Box<Keep>>,
+    /// What is known of its inputs, if it embeds and the cache is on.
+    pub(crate) items: Option<Box<Items>>,
     /// What it was asked to tell of its routing.
     pub explained: Option<Box<Explained>>,
     /// The call under way.
@@ -236,6 +239,7 @@ impl Admitted {
             counted: Vec::new(),
             slot: None,
             keep: None,
+            items: None,
             explained: None,
             ticket: None,
             under_way: UnderWay::new(),

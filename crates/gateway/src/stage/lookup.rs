@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use faregate_router::{Resolved, Team};
 use faregate_terms::{Ending, ModelGroup, PicoUsd};
@@ -20,10 +21,13 @@ use crate::gate::{Gate, Table};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
+use crate::stage::items::{Items, Wanted};
 use crate::stage::plan;
 use crate::stage::render::{render, reply};
 use crate::stage::reserve::count;
+use crate::stage::send::JSON;
 use crate::stage::settle::estimate;
+use crate::task::Task;
 
 /// The longest wait for another request's answer; beyond it a request asks for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +48,8 @@ pub struct Looked {
 pub struct Cached {
     /// Its bytes.
     pub body: Bytes,
+    /// Their media type, if it is not the usual one of its shape.
+    pub kind: Option<HeaderValue>,
 }
 
 impl Cached {
@@ -88,6 +94,16 @@ pub async fn lookup(
         forwards_headers: table.settings.forward_client_headers,
     };
     let key = key::of(call, &around);
+    if call.task == Some(Task::Embedding) {
+        let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
+        let wanted = Wanted {
+            asks: (!controls.no_cache).then_some(controls.max_age),
+            ttl: (!controls.no_store && !ttl.is_zero()).then_some(ttl),
+        };
+        let items = Items::of(gate, answers, call, group.clone(), &around, &wanted).await;
+        admitted.meter.looked = Some(Box::new(Looked { key, asked: wanted.asks.is_some(), hit: None }));
+        return embeddings(gate, table, call, group, items, admitted).await;
+    }
     let asks = !controls.no_cache;
     admitted.meter.looked = Some(Box::new(Looked { key: key.clone(), asked: asks, hit: None }));
     let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
@@ -109,17 +125,46 @@ pub async fn lookup(
             && let Some(body) = in_form(call, shape, &entry)
         {
             count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
+            let kind = entry.facts.kind.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
             hit(admitted, group, entry.facts);
-            return Ok(Some(Box::new(Cached { body })));
+            return Ok(Some(Box::new(Cached { body, kind })));
         }
     }
     if keeps {
         let (answers, metrics) = (Arc::clone(answers), Arc::clone(&gate.metrics));
         let room = Room { pieces: Vec::new(), size: 0 };
-        admitted.keep =
-            Some(Box::new(Keep { answers, metrics, key, ttl, group, shape, lead, room: Some(room) }));
+        admitted.keep = Some(Box::new(Keep {
+            answers,
+            metrics,
+            key,
+            ttl,
+            group,
+            shape,
+            kind: None,
+            lead,
+            room: Some(room),
+        }));
     }
     Ok(None)
+}
+
+/// The answer to a request all of whose inputs are known; else what is known of them stays with it.
+async fn embeddings(
+    gate: &Arc<Gate>,
+    table: &Table,
+    call: &Arc<Call>,
+    group: ModelGroup,
+    items: Option<Items>,
+    admitted: &mut Admitted,
+) -> Result<Option<Box<Cached>>, Refusal> {
+    let Some(items) = items else { return Ok(None) };
+    let Some((kept, facts)) = items.complete(call) else {
+        admitted.items = Some(Box::new(items));
+        return Ok(None);
+    };
+    count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
+    hit(admitted, group, facts);
+    Ok(Some(Box::new(kept)))
 }
 
 /// Notes what a kept answer used, that it cost nothing, and what it would have cost.
@@ -232,6 +277,7 @@ pub struct Keep {
     ttl: Duration,
     group: ModelGroup,
     shape: Shape,
+    kind: Option<String>,
     lead: Option<Lead>,
     /// The bytes so far; `None` once they are too many.
     room: Option<Room>,
@@ -250,6 +296,11 @@ impl Keep {
             room.pieces.push(piece.clone());
             (room.size <= MOST_BYTES).then_some(room)
         });
+    }
+
+    /// Remembers an unusual media type.
+    pub fn kind(&mut self, kind: &HeaderValue) {
+        self.kind = kind.to_str().ok().filter(|_| *kind != JSON).map(str::to_owned);
     }
 
     /// There will be no answer to keep: those that wait ask for themselves.
@@ -282,6 +333,7 @@ impl Keep {
             provider: destination.map(|it| it.provider.name.to_owned()),
             model: destination.map(|it| it.model.clone()),
             losses: meter.losses.clone(),
+            kind: self.kind.clone(),
         };
         match Entry::encode(&facts, &room.pieces) {
             Some(answer) => self.answers.keep(self.key, answer, self.ttl, self.lead, &self.metrics),

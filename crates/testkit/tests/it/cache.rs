@@ -2,6 +2,7 @@
 
 mod away;
 mod forms;
+mod items;
 mod shared;
 
 use std::sync::Arc;

@@ -20,6 +20,8 @@ mod types;
 pub use client::Client;
 pub use provider::Provider;
 
+pub(crate) use provider::place;
+
 pub(in crate::dialect) use fault::{fault, fault_of};
 
 /// The tool that stands in for structured output where a provider has no other way; its arguments are the
