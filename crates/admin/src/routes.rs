@@ -57,6 +57,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::page::ROUTES,
         crate::keys::ROUTES,
         crate::teams::ROUTES,
+        crate::teams::callbacks::ROUTES,
         crate::users::ROUTES,
         crate::organizations::ROUTES,
         crate::projects::ROUTES,

@@ -69,6 +69,18 @@ const ORGANIZATION_DETAILS: Shape = Both(
     ]),
 );
 const DONE: Shape = Object(&[has("message", Text)]);
+const LOGGING_LEFT: Shape = Object(&[
+    has("status", Text),
+    has("message", Text),
+    has(
+        "data",
+        Object(&[
+            has("team_id", Text),
+            has("success_callbacks", List(&Text)),
+            has("failure_callbacks", List(&Text)),
+        ]),
+    ),
+]);
 const DONE_OR_NOT: Shape = Object(&[has("success", Flag), has("message", Text)]);
 const CHANGED_TEAM: Shape = Object(&[has("team_id", Text), has("data", TEAM)]);
 const CHANGED_USER: Shape = Object(&[has("user_id", Text), has("data", USER)]);
