@@ -13,6 +13,7 @@ pub mod access;
 mod access_group_budgets;
 mod access_groups;
 mod activity;
+mod activity_lines;
 mod addresses;
 pub mod answers;
 mod audit;

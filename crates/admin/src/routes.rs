@@ -81,6 +81,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::spend::ROUTES,
         crate::spend_reports::ROUTES,
         crate::activity::ROUTES,
+        crate::activity_lines::ROUTES,
         crate::cache_activity::ROUTES,
         crate::provider_budgets::ROUTES,
         crate::estimate::ROUTES,

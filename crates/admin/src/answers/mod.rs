@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::routes::{Found, Router};
 use crate::shape::Shape::{
     Any, Both, Created, Either, Flag, Int, List, Map, Maybe, Nothing, Null, Number, Object, Page, Picture,
-    Row, Text,
+    Row, Sheet, Text,
 };
 use crate::shape::{self, Shape, has, may};
 
@@ -146,6 +146,30 @@ const ACTIVITY: Shape = Object(&[
     ),
     has("metadata", Map(&Any)),
 ]);
+
+const KEY_LINES: Shape = List(&Object(&[
+    has("api_key", Text),
+    has("metrics", METRICS),
+    has(
+        "metadata",
+        Object(&[
+            has("key_alias", Maybe(&Text)),
+            has("team_id", Maybe(&Text)),
+            has("user_id", Maybe(&Text)),
+            has("user_email", Maybe(&Text)),
+            has("key_exists", Maybe(&Flag)),
+        ]),
+    ),
+]));
+const KEY_PAGE: Shape =
+    Object(&[has("api_keys", KEY_LINES), has("total_api_keys", Int), has("offset", Int), has("limit", Int)]);
+const KEYS_FOUND: Shape = Object(&[has("api_keys", KEY_LINES)]);
+const SHEET: Shape = Sheet(&List(&Object(&[
+    has("date", Text),
+    has("entity_id", Text),
+    has("spend", Number),
+    has("api_requests", Int),
+])));
 
 /// Route, and the form of its answer, by area.
 fn all() -> impl Iterator<Item = &'static (&'static str, Shape)> {
