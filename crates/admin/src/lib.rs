@@ -38,6 +38,7 @@ mod openapi;
 mod organizations;
 mod own_account;
 mod page;
+mod pass_through;
 mod passwords;
 mod people;
 mod price_list;

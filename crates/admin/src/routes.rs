@@ -70,6 +70,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::unified_groups::ROUTES,
         crate::credentials::ROUTES,
         crate::settings::ROUTES,
+        crate::pass_through::ROUTES,
         crate::ui::ROUTES,
         crate::routing::ROUTES,
         crate::callbacks::ROUTES,

@@ -305,6 +305,8 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     // Signing in.
     ("POST /login", Page),
     ("POST /v2/login", SESSION),
+    ("POST /v3/login", Object(&[has("code", Text), has("expires_in", Int)])),
+    ("POST /v3/login/exchange", SESSION),
     ("POST /invitation/new", INVITATION),
     ("GET /invitation/info", INVITATION),
     ("POST /invitation/update", INVITATION),

@@ -147,6 +147,8 @@ const ACTIVITY: Shape = Object(&[
     has("metadata", Map(&Any)),
 ]);
 
+const PASS_THROUGH: Shape =
+    Object(&[has("endpoints", List(&Object(&[has("path", Text), has("target", Text)])))]);
 const KEY_LINES: Shape = List(&Object(&[
     has("api_key", Text),
     has("metrics", METRICS),
