@@ -7,31 +7,44 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::access::Standing;
+use crate::activity_lines::{self, Form};
 use crate::columns::hash_of;
 use crate::error::AdminError;
 use crate::fields::{Field, Holds, field};
 use crate::keys::rules::members_may;
 use crate::routes::{Answer, Call, Route, route};
 
-const ASKED: &[Field] = &[
-    field("start_date", Holds::Text, "2026-01-31"),
-    field("end_date", Holds::Text, "2026-01-31"),
-    field("model", Holds::Text, ""),
-    field("api_key", Holds::Text, "key or hash"),
-    field("user_id", Holds::Text, ""),
-    field("team_ids", Holds::Text, "comma list"),
-    field("tags", Holds::Text, "comma list"),
-    field("organization_ids", Holds::Text, "comma list"),
-    field("end_user_ids", Holds::Text, "comma list"),
-    field("exclude_team_ids", Holds::Text, "comma list"),
-    field("exclude_organization_ids", Holds::Text, "comma list"),
-    field("exclude_end_user_ids", Holds::Text, "comma list"),
+/// What every call may ask, and more.
+macro_rules! asked {
+    ($($more:expr),* $(,)?) => {
+        &[
+            field("start_date", Holds::Text, "2026-01-31"),
+            field("end_date", Holds::Text, "2026-01-31"),
+            field("model", Holds::Text, ""),
+            field("api_key", Holds::Text, "key or hash"),
+            field("user_id", Holds::Text, ""),
+            field("team_ids", Holds::Text, "comma list"),
+            field("tags", Holds::Text, "comma list"),
+            field("organization_ids", Holds::Text, "comma list"),
+            field("end_user_ids", Holds::Text, "comma list"),
+            field("agent_ids", Holds::Text, "comma list"),
+            field("exclude_team_ids", Holds::Text, "comma list"),
+            field("exclude_organization_ids", Holds::Text, "comma list"),
+            field("exclude_end_user_ids", Holds::Text, "comma list"),
+            field("exclude_agent_ids", Holds::Text, "comma list"),
+            $($more,)*
+        ]
+    };
+}
+pub(crate) use asked;
+
+const ASKED: &[Field] = asked![
     field("page", Holds::Int, "from 1"),
     field("page_size", Holds::Int, "50 when absent, 1000 at most"),
 ];
 
 /// The same without pages.
-const ALL: &[Field] = ASKED.split_at(ASKED.len() - 2).0;
+const ALL: &[Field] = asked![];
 
 pub(crate) const ROUTES: &[Route] = &[
     route!("GET", &["/user/daily/activity"], Key, &[], ASKED, "Spend per day and user", users),
@@ -100,6 +113,16 @@ pub(crate) const ROUTES: &[Route] = &[
         "Spend per day and end user, all days at once",
         customers
     ),
+    route!("GET", &["/agent/daily/activity"], Admin, &[], ASKED, "Spend per day and agent", agents),
+    route!(
+        "GET",
+        &["/agent/daily/activity/aggregated"],
+        Admin,
+        &[],
+        ALL,
+        "Spend per day and agent, all days at once",
+        agents
+    ),
 ];
 
 /// Days that are summed at once at most. Source: LiteLLM, `_MAX_AGGREGATED_RANGE_DAYS`.
@@ -108,7 +131,7 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// The page asked for; none where all days come at once, which are not too many then.
 fn page(call: &Call) -> Result<Option<(u64, u64)>, AdminError> {
-    if !call.route.ends_with("/aggregated") {
+    if call.route.ends_with("/activity") {
         return Ok(Some(call.page("page_size", 50, 1000)));
     }
     let day = |name: &str| call.asked(name).and_then(|text| faregate_terms::UtcMillis::parse(text).ok());
@@ -153,10 +176,13 @@ async fn days(
         api_keys: keys,
         page: page(&call)?,
     };
+    if let Some(form) = Form::of(call.route) {
+        return activity_lines::answer(&call, form, kind, &query).await;
+    }
     Ok(Answer::json(&call.admin.store.daily_activity(kind, &query).await?))
 }
 
-async fn users(call: Call) -> Outcome {
+pub(crate) async fn users(call: Call) -> Outcome {
     let asked = call.asked("user_id").map(|id| vec![id.to_owned()]);
     let own = call.caller.user_id().to_owned();
     let ids = if call.caller.sees_all() {
@@ -169,7 +195,7 @@ async fn users(call: Call) -> Outcome {
     days(call, SubjectKind::DailyUser, ids, None, None).await
 }
 
-async fn teams(call: Call) -> Outcome {
+pub(crate) async fn teams(call: Call) -> Outcome {
     let mut ids = listed(&call, "team_ids");
     let mut keys = None;
     if !call.caller.sees_all() {
@@ -213,7 +239,7 @@ pub(crate) async fn sees_whole(call: &Call, teams: &[Team]) -> Result<bool, Admi
     Ok(true)
 }
 
-async fn tags(call: Call) -> Outcome {
+pub(crate) async fn tags(call: Call) -> Outcome {
     if !call.caller.sees_all() {
         return Err(AdminError::forbidden("Only proxy admins see the spend of tags"));
     }
@@ -221,7 +247,7 @@ async fn tags(call: Call) -> Outcome {
     days(call, SubjectKind::DailyTag, ids, None, None).await
 }
 
-async fn organizations(call: Call) -> Outcome {
+pub(crate) async fn organizations(call: Call) -> Outcome {
     let mut ids = listed(&call, "organization_ids");
     if !call.caller.sees_all() {
         let own = call.admin.leads_organizations(&call.caller).await?;
@@ -234,7 +260,12 @@ async fn organizations(call: Call) -> Outcome {
     days(call, SubjectKind::DailyOrganization, ids, exclude, None).await
 }
 
-async fn customers(call: Call) -> Outcome {
+pub(crate) async fn customers(call: Call) -> Outcome {
     let (ids, exclude) = (listed(&call, "end_user_ids"), listed(&call, "exclude_end_user_ids"));
     days(call, SubjectKind::DailyEndUser, ids, exclude, None).await
+}
+
+pub(crate) async fn agents(call: Call) -> Outcome {
+    let (ids, exclude) = (listed(&call, "agent_ids"), listed(&call, "exclude_agent_ids"));
+    days(call, SubjectKind::DailyAgent, ids, exclude, None).await
 }

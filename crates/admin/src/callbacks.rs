@@ -43,7 +43,7 @@ struct Known {
 const KNOWN: &[Known] =
     &[Known { name: "prometheus", shown: "Prometheus", doc: "metrics at /metrics, for Prometheus to fetch" }];
 
-fn is_known(name: &str) -> bool {
+pub(crate) fn is_known(name: &str) -> bool {
     KNOWN.iter().any(|known| known.name == name)
 }
 

@@ -6,6 +6,7 @@
 
 use faregate_config::UiAccess;
 use faregate_state::invalidate::Subject;
+use faregate_store::seal::Cipher;
 use faregate_store::{Filter, Invitation, ListQuery, Patch, User, VirtualKey};
 use faregate_terms::{KeyHash, Secret, UtcMillis};
 use http::{HeaderMap, HeaderValue, header};
@@ -39,6 +40,7 @@ const SIGN_IN: &[Field] = &[
     required("username", Holds::Text, "UI_USERNAME, or an e-mail address"),
     required("password", Holds::Text, "UI_PASSWORD or the master key, or the user's password"),
 ];
+const CODE: &[Field] = &[required("code", Holds::Text, "what /v3/login gave")];
 const INVITE: &[Field] = &[required("user_id", Holds::Text, "who is invited")];
 const NAMED: &[Field] = &[required("invitation_id", Holds::Text, "the invitation")];
 const CHANGE: &[Field] = &[
@@ -71,6 +73,24 @@ pub(crate) const ROUTES: &[Route] = &[
         &[],
         "Sign in with JSON; answers the session's token",
         sign_in
+    ),
+    route!(
+        "POST",
+        &["/v3/login"],
+        Public,
+        &[SIGN_IN],
+        &[],
+        "Sign in for a console on another host; answers a code that is good once, for a minute",
+        hand_over
+    ),
+    route!(
+        "POST",
+        &["/v3/login/exchange"],
+        Public,
+        &[CODE],
+        &[],
+        "Exchange the code for the session's token",
+        exchange
     ),
     route!("POST", &["/invitation/new"], Org, &[INVITE], &[], "Invite a user to set a password", invite),
     route!("GET", &["/invitation/info"], Viewer, &[], NAMED, "Details of an invitation", info),
@@ -336,6 +356,56 @@ async fn sign_in(call: Call) -> Outcome {
     let token = session(&call).await?;
     let headers = cookie(&call.admin, &token);
     let body = json!({ "redirect_url": landing(&call.admin, "/?login=success"), "token": token });
+    Ok(Answer { headers, ..Answer::json(&body) })
+}
+
+/// A session on its way to a console on another host. Sealed, it is the code itself: nothing has to be kept until it
+/// is asked for, and every replica can open it.
+#[derive(Serialize, Deserialize)]
+struct OnItsWay {
+    token: String,
+    until: i64,
+}
+
+/// How long a code is good.
+const CODE_MS: i64 = 60_000;
+
+/// Refuses where no console on another host is configured, in LiteLLM's words.
+fn for_others(call: &Call) -> Result<(), AdminError> {
+    if call.admin.snapshot.load().general.people.signs_in_for_others {
+        return Ok(());
+    }
+    let text = format!("{} is only available on workers with control_plane_url configured", call.route);
+    Err(AdminError::not_found(text).about("control_plane_url"))
+}
+
+async fn hand_over(call: Call) -> Outcome {
+    for_others(&call)?;
+    let token = session(&call).await?;
+    let until = call.admin.now().millis() + CODE_MS;
+    let text = json!(OnItsWay { token, until }).to_string();
+    let code = call.admin.salt()?.seal(&text, Cipher::Aes256Gcm)?;
+    Ok(Answer::json(&json!({ "code": code, "expires_in": CODE_MS / 1000 })))
+}
+
+async fn exchange(call: Call) -> Outcome {
+    for_others(&call)?;
+    let wrong = || refused("Invalid or expired login code").about("code");
+    let code = call.text("code").unwrap_or_default();
+    let opened = call.admin.salt()?.open(code).map_err(|_| wrong())?;
+    let session: OnItsWay = serde_json::from_str(opened.expose()).map_err(|_| wrong())?;
+    let now = call.admin.now();
+    if session.until <= now.millis() {
+        return Err(wrong());
+    }
+    // Whoever comes first has it, on whichever replica; the note goes when the code is worth nothing any more.
+    let name = format!("login-code:{}", KeyHash::of(code));
+    let holder = uuid::Uuid::new_v4().to_string();
+    if !call.admin.store.acquire_lease(&name, &holder, now, UtcMillis::from_millis(session.until)).await? {
+        return Err(wrong());
+    }
+    let headers = cookie(&call.admin, &session.token);
+    let body = json!({ "redirect_url": landing(&call.admin, "/?login=success"), "token": session.token });
     Ok(Answer { headers, ..Answer::json(&body) })
 }
 

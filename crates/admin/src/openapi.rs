@@ -97,6 +97,15 @@ fn answer(route: &Route, rows: &mut BTreeMap<&'static str, Value>) -> Value {
             "200": { "description": "A picture", "content": { "image/*": { "schema": { "type": "string" } } } },
             "307": { "description": "The way to the picture" },
         }),
+        Some(Shape::Sheet(line)) => json!({
+            "200": {
+                "description": "A table",
+                "content": {
+                    "text/csv": { "schema": { "type": "string" } },
+                    "application/json": { "schema": line.schema(rows) },
+                },
+            },
+        }),
         Some(Shape::Nothing) => json!({ "204": { "description": "Done" } }),
         Some(shape) => {
             let schema = shape.schema(rows);

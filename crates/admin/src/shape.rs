@@ -42,6 +42,8 @@ pub enum Shape {
     Page,
     /// A picture, or the way to one.
     Picture,
+    /// A table as CSV, or as JSON of this form.
+    Sheet(&'static Shape),
 }
 
 /// A member of an object.
@@ -78,7 +80,7 @@ impl Shape {
     pub fn schema(&self, rows: &mut BTreeMap<&'static str, Value>) -> Value {
         match self {
             Self::Any | Self::Page | Self::Picture | Self::Nothing => json!({}),
-            Self::Created(inner) => inner.schema(rows),
+            Self::Created(inner) | Self::Sheet(inner) => inner.schema(rows),
             Self::Text => json!({ "type": "string" }),
             Self::Int => json!({ "type": "integer" }),
             Self::Number => json!({ "type": "number" }),
@@ -117,6 +119,14 @@ impl Shape {
         match self {
             Self::Any | Self::Page | Self::Picture | Self::Nothing => Ok(()),
             Self::Created(inner) => inner.check(value),
+            // CSV is no JSON.
+            Self::Sheet(inner) => {
+                if value.is_null() {
+                    Ok(())
+                } else {
+                    inner.check(value)
+                }
+            }
             Self::Text => wants("text", value.is_string()),
             Self::Int => wants("whole number", value.is_i64() || value.is_u64()),
             Self::Number => wants("number", value.is_number()),

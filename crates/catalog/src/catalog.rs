@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use miniz_oxide::inflate::decompress_to_vec;
 use serde_json::value::RawValue;
 
 use crate::model::{BadEntry, ModelInfo, row_of};
@@ -15,8 +16,8 @@ use crate::{lookup, pattern};
 
 /// The embedded list, unpacked when it is first asked (2 MB, a few milliseconds).
 static BUILT_IN: LazyLock<String> = LazyLock::new(|| {
-    let packed = include_bytes!(concat!(env!("OUT_DIR"), "/models.lz4"));
-    let text = lz4_flex::decompress_size_prepended(packed).ok().and_then(|text| String::from_utf8(text).ok());
+    let packed = include_bytes!(concat!(env!("OUT_DIR"), "/models.deflate"));
+    let text = decompress_to_vec(packed).ok().and_then(|text| String::from_utf8(text).ok());
     // What the build packed unpacks; a test reads every entry.
     text.unwrap_or_default()
 });

@@ -117,8 +117,13 @@ pub struct ModelLimit {
 impl ModelLimit {
     /// True if requests for `model` are counted.
     pub fn counts(&self, model: &str) -> bool {
-        self.model == model || matches_wildcard(&self.model, model)
+        counts_model(&self.model, model)
     }
+}
+
+/// True if a limit for `limited`, which may end in `*`, is one for `model`.
+pub fn counts_model(limited: &str, model: &str) -> bool {
+    limited == model || matches_wildcard(limited, model)
 }
 
 /// Values of `x-litellm-key-*-limit` headers.

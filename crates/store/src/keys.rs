@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::db::{Cell, Tx};
-use crate::ledger::{SubjectKind, Windowed, totals, windows};
+use crate::ledger::{SubjectKind, Windowed, model_budgets, totals, windows};
 use crate::record::{self, Patch, Record};
 use crate::schema::{Kind, Table, access, identity};
 use crate::{Store, StoreError, Usd};
@@ -270,6 +270,7 @@ impl Store {
         };
         totals::rename(&mut tx, SubjectKind::Key, from, to).await?;
         windows::rename(&mut tx, from, to).await?;
+        model_budgets::rename_key(&mut tx, from, to).await?;
         // Older hashes of this key go on to the newest.
         let mut sql = tx.sql("UPDATE \"LiteLLM_DeprecatedVerificationToken\" SET active_token_id = ");
         sql.bind(Kind::Text, to).push(" WHERE active_token_id = ").bind(Kind::Text, from);

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use crate::db::{Cell, Engine, Row, Sql, Tx};
-use crate::ledger::{SubjectKind, totals};
+use crate::ledger::{SubjectKind, model_budgets, totals};
 use crate::query::{ListQuery, Page};
 use crate::schema::{Column, Kind, Table};
 use crate::{Store, StoreError};
@@ -267,6 +267,9 @@ pub(crate) async fn delete<T: Record>(tx: &mut Tx, key: &[&str]) -> Result<bool,
     let gone = tx.execute(sql).await? > 0;
     if let Some(subject) = T::SUBJECT {
         totals::forget(tx, subject, key).await?;
+        if let [id] = key {
+            model_budgets::forget(tx, subject, id).await?;
+        }
     }
     Ok(gone)
 }

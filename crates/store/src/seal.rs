@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::db::{Cell, Tx};
-use crate::schema::{Kind, Table, settings};
+use crate::schema::{Kind, Table, identity, settings};
 use crate::{Store, StoreError};
 
 /// A sealed value cannot be opened or made.
@@ -52,6 +52,9 @@ impl std::fmt::Debug for SaltKey {
     }
 }
 
+/// Before a sealed variable of a callback in the metadata of a key or team. Source: LiteLLM,
+/// `CALLBACK_VAR_ENCRYPTED_PREFIX`.
+pub const CALLBACK_PREFIX: &str = "litellm_enc::";
 const GCM_PREFIX: &str = "v2:gcm:";
 const BOX_NONCE: usize = 24;
 const GCM_NONCE: usize = 12;
@@ -147,8 +150,12 @@ impl SaltKey {
     fn reseal(&self, value: &mut Value, new: &Self, cipher: Cipher) -> Result<u64, SealError> {
         match value {
             Value::String(text) => {
-                let Ok(plain) = self.open(text) else { return Ok(0) };
-                *text = new.seal(plain.expose(), cipher)?;
+                let (prefix, sealed) = match text.strip_prefix(CALLBACK_PREFIX) {
+                    Some(sealed) => (CALLBACK_PREFIX, sealed),
+                    None => ("", text.as_str()),
+                };
+                let Ok(plain) = self.open(sealed) else { return Ok(0) };
+                *text = format!("{prefix}{}", new.seal(plain.expose(), cipher)?);
                 Ok(1)
             }
             Value::Array(items) => items.iter_mut().map(|item| self.reseal(item, new, cipher)).sum(),
@@ -179,6 +186,8 @@ fn looks_sealed(text: &str) -> bool {
 /// Where sealed values are stored: table, key column, JSON column.
 const SEALED: &[(&Table, &str, &str)] = &[
     (&settings::PROXY_MODEL, "model_id", "litellm_params"),
+    (&identity::TEAM, "team_id", "metadata"),
+    (&identity::VERIFICATION_TOKEN, "token", "metadata"),
     (&settings::CREDENTIALS, "credential_id", "credential_values"),
     (&settings::CONFIG, "param_name", "param_value"),
     (&settings::SSO_CONFIG, "id", "sso_settings"),

@@ -156,6 +156,27 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
             has("total_pages", Int),
         ]),
     ),
+    (
+        "POST /team/{team_id}/callback",
+        Object(&[has("status", Text), has("data", TEAM), may("message", Text)]),
+    ),
+    (
+        "GET /team/{team_id}/callback",
+        Object(&[
+            has("status", Text),
+            has(
+                "data",
+                Object(&[
+                    has("team_id", Text),
+                    has("success_callbacks", List(&Text)),
+                    has("failure_callbacks", List(&Text)),
+                    has("callback_vars", Map(&Any)),
+                ]),
+            ),
+        ]),
+    ),
+    ("DELETE /team/{team_id}/callback/{callback_name}", LOGGING_LEFT),
+    ("POST /team/{team_id}/disable_logging", LOGGING_LEFT),
     ("POST /team/block", TEAM),
     ("POST /team/unblock", TEAM),
     ("POST /team/model/add", TEAM),
@@ -284,6 +305,8 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     // Signing in.
     ("POST /login", Page),
     ("POST /v2/login", SESSION),
+    ("POST /v3/login", Object(&[has("code", Text), has("expires_in", Int)])),
+    ("POST /v3/login/exchange", SESSION),
     ("POST /invitation/new", INVITATION),
     ("GET /invitation/info", INVITATION),
     ("POST /invitation/update", INVITATION),

@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::routes::{Found, Router};
 use crate::shape::Shape::{
     Any, Both, Created, Either, Flag, Int, List, Map, Maybe, Nothing, Null, Number, Object, Page, Picture,
-    Row, Text,
+    Row, Sheet, Text,
 };
 use crate::shape::{self, Shape, has, may};
 
@@ -69,6 +69,18 @@ const ORGANIZATION_DETAILS: Shape = Both(
     ]),
 );
 const DONE: Shape = Object(&[has("message", Text)]);
+const LOGGING_LEFT: Shape = Object(&[
+    has("status", Text),
+    has("message", Text),
+    has(
+        "data",
+        Object(&[
+            has("team_id", Text),
+            has("success_callbacks", List(&Text)),
+            has("failure_callbacks", List(&Text)),
+        ]),
+    ),
+]);
 const DONE_OR_NOT: Shape = Object(&[has("success", Flag), has("message", Text)]);
 const CHANGED_TEAM: Shape = Object(&[has("team_id", Text), has("data", TEAM)]);
 const CHANGED_USER: Shape = Object(&[has("user_id", Text), has("data", USER)]);
@@ -134,6 +146,32 @@ const ACTIVITY: Shape = Object(&[
     ),
     has("metadata", Map(&Any)),
 ]);
+
+const PASS_THROUGH: Shape =
+    Object(&[has("endpoints", List(&Object(&[has("path", Text), has("target", Text)])))]);
+const KEY_LINES: Shape = List(&Object(&[
+    has("api_key", Text),
+    has("metrics", METRICS),
+    has(
+        "metadata",
+        Object(&[
+            has("key_alias", Maybe(&Text)),
+            has("team_id", Maybe(&Text)),
+            has("user_id", Maybe(&Text)),
+            has("user_email", Maybe(&Text)),
+            has("key_exists", Maybe(&Flag)),
+        ]),
+    ),
+]));
+const KEY_PAGE: Shape =
+    Object(&[has("api_keys", KEY_LINES), has("total_api_keys", Int), has("offset", Int), has("limit", Int)]);
+const KEYS_FOUND: Shape = Object(&[has("api_keys", KEY_LINES)]);
+const SHEET: Shape = Sheet(&List(&Object(&[
+    has("date", Text),
+    has("entity_id", Text),
+    has("spend", Number),
+    has("api_requests", Int),
+])));
 
 /// Route, and the form of its answer, by area.
 fn all() -> impl Iterator<Item = &'static (&'static str, Shape)> {

@@ -3,6 +3,7 @@
 //! Start at [`rules`]: who may set which field of a team.
 
 mod bulk;
+pub(crate) mod callbacks;
 mod list;
 mod members;
 mod own;
@@ -292,6 +293,7 @@ fn columns_of(call: &Call, before: Option<&Team>) -> Result<Map<String, Value>, 
     };
     columns::take_into(&mut metadata, &call.body, IN_METADATA);
     columns::keep_internal(&mut metadata, &stored);
+    callbacks::seal(call, &mut metadata)?;
     columns.insert("metadata".to_owned(), metadata);
     for list in ["models", "admins", "members", "policies", "access_group_ids"] {
         if columns.get(list).is_some_and(Value::is_null) {

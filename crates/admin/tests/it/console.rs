@@ -315,3 +315,40 @@ async fn an_access_group_gets_a_budget_of_its_own_or_one_that_there_is_and_loses
         assert_eq!(remove().await.ok()["budget_deleted"], false);
     }
 }
+
+#[tokio::test]
+async fn pass_through_routes_of_before_are_shown_and_forgotten_and_new_ones_are_refused() {
+    let world = World::with_env(&[("STORE_MODEL_IN_DB", "true")]).await;
+    const PATH: &str = "/config/pass_through_endpoint";
+    world
+        .post("master", PATH, json!({"path": "/x", "target": "https://x"}))
+        .await
+        .refused(501, "pass-through");
+    world.call("DELETE", "master", PATH, Some("endpoint_id=e1"), None).await.refused(400, "There are no");
+    let before = json!({"pass_through_endpoints": [
+        {"id": "e1", "path": "/one", "target": "https://one", "headers": {"Authorization": "Bearer of-the-operator"}},
+        {"id": "e2", "path": "/two", "target": "https://two"},
+    ]});
+    let row = faregate_store::ConfigRow {
+        param_name: "general_settings".to_owned(),
+        param_value: before,
+        ..faregate_store::ConfigRow::default()
+    };
+    world.admin.store.put(&row, world.admin.now()).await.unwrap();
+    let all = world.get("master", PATH, "").await.ok();
+    assert_eq!((all["endpoints"].as_array().unwrap().len(), &all["endpoints"][0]["auth"]), (2, &json!(true)));
+    assert!(!all.to_string().contains("of-the-operator"), "{all}");
+    let routes = json!({"team_id": "mine", "allowed_passthrough_routes": ["/two"]});
+    world.post("master", "/team/update", routes).await.ok();
+    let of_team = world.get("master", &format!("{PATH}/team/mine"), "").await.ok();
+    assert_eq!(
+        (of_team["endpoints"].as_array().unwrap().len(), &of_team["endpoints"][0]["id"]),
+        (1, &json!("e2"))
+    );
+
+    world.call("DELETE", "lead", PATH, Some("endpoint_id=e1"), None).await.refused(401, "Only proxy admin");
+    world.call("DELETE", "master", PATH, Some("endpoint_id=e1"), None).await.ok();
+    let left = world.get("master", PATH, "endpoint_id=e1").await.ok();
+    assert_eq!(left["endpoints"], json!([]));
+    assert_eq!(world.get("master", PATH, "").await.ok()["endpoints"][0]["id"], "e2");
+}

@@ -11,6 +11,7 @@ mod people_rules;
 mod spend_scope;
 mod sso;
 mod team_admins;
+mod team_callbacks;
 mod unified_groups;
 mod world;
 

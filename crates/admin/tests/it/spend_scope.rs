@@ -163,3 +163,70 @@ async fn latencies_per_token_are_told_by_day_for_a_group_and_a_key() {
     assert_eq!(told("&customer=somebody").await["data"], json!([]));
     world.get("master", "/model/metrics", "startTime=soon").await.refused(400, "startTime");
 }
+
+#[tokio::test]
+async fn keys_of_the_days_come_by_spend_are_found_by_word_and_make_a_table() {
+    for world in [World::new().await, World::postgres().await] {
+        let mut receipts = Vec::new();
+        let mut hashes = Vec::new();
+        for (user, alias, cost) in [("lead", "=first", "0.1"), ("member", "second", "0.2")] {
+            let key = world.key(json!({"user_id": user, "team_id": "mine", "key_alias": alias})).await;
+            hashes.push(hash(&key));
+            receipts.push(receipt(&key, user, cost));
+        }
+        world.admin.store.settle(&receipts, SettleOptions::default(), world.admin.now()).await.unwrap();
+        let get = async |who: &str, path: &str, query: &str| {
+            let query = format!("start_date=2026-01-01&end_date=2026-12-31&{query}");
+            world.get(who, &format!("/team/daily/activity/{path}"), &query).await
+        };
+        let names = |told: &Value| -> Vec<Value> {
+            told["api_keys"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["metadata"]["key_alias"].clone())
+                .collect()
+        };
+
+        let keys = get("lead", "aggregated/keys", "").await.ok();
+        assert_eq!(names(&keys), ["second", "=first"], "most spend first");
+        assert_eq!(keys["api_keys"][0]["api_key"], json!(hashes[1]));
+        assert_eq!(keys["api_keys"][0]["metrics"]["spend"], json!(0.2));
+        assert_eq!(keys["api_keys"][0]["metadata"]["user_email"], json!("member@example.com"));
+        let second = get("lead", "aggregated/keys", "offset=1&limit=1").await.ok();
+        assert_eq!((names(&second), &second["total_api_keys"]), (vec![json!("=first")], &json!(2)));
+        assert_eq!(names(&get("member", "aggregated/keys", "").await.ok()), ["second"], "one's own");
+        get("lead", "aggregated/keys", "limit=101").await.refused(422, "from 1 to 100");
+
+        for word in ["SECOND", "member%40example", &hashes[1][..20]] {
+            let found = get("lead", "aggregated/search", &format!("search={word}")).await.ok();
+            assert_eq!(names(&found), ["second"], "{word}");
+        }
+        assert_eq!(names(&get("member", "aggregated/search", "search=first").await.ok()), [json!(null); 0]);
+        get("lead", "aggregated/search", "").await.refused(422, "search");
+
+        let lines = get("lead", "export", "format=json&export_type=daily_with_keys").await.ok();
+        assert_eq!(lines.as_array().unwrap().len(), 2, "{lines}");
+        let day = get("lead", "export", "format=json").await.ok();
+        assert_eq!(
+            (&day[0]["spend"], &day[0]["entity_id"], &day[0]["api_key"]),
+            (&json!(0.3), &json!("mine"), &json!(null))
+        );
+        let users = get("lead", "export", "format=json&export_type=daily_with_users").await.ok();
+        assert_eq!((&users[0]["user_id"], &users[1]["user_id"]), (&json!("lead"), &json!("member")));
+        let models = get("lead", "export", "format=json&export_type=daily_with_models").await.ok();
+        assert_eq!(models[0]["model"], json!("gpt-4o"));
+        get("lead", "export", "format=xml").await.refused(422, "format");
+        get("lead", "export", "export_type=hourly").await.refused(422, "export_type");
+
+        let query = "start_date=2026-01-01&end_date=2026-12-31&export_type=daily_with_keys&team_ids=mine";
+        let sheet = world.raw("lead", "/team/daily/activity/export", query).await;
+        assert_eq!(sheet.headers()["content-type"], "text/csv; charset=utf-8");
+        let named = "attachment; filename=\"team-usage-2026-01-01-2026-12-31-daily_with_keys.csv\"";
+        assert_eq!(sheet.headers()["content-disposition"], named);
+        let text = String::from_utf8_lossy(sheet.body()).into_owned();
+        assert!(text.starts_with("date,entity_id,entity_alias,api_key,key_alias,"), "{text}");
+        assert!(text.contains(",'=first,lead,"), "no formula: {text}");
+        assert_eq!(text.matches("\r\n").count(), 3, "{text}");
+    }
+}

@@ -14,7 +14,7 @@ use faregate_state::invalidate::Invalidations;
 use faregate_store::{Settings, Store, User, VirtualKey};
 use faregate_terms::{KeyHash, Secret, UtcMillis};
 use faregate_testkit::postgres::Database;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
 pub const MASTER: &str = "sk-test-master-key-0123456789";
@@ -198,6 +198,14 @@ impl World {
 
     pub async fn get(&self, who: &str, path: &str, query: &str) -> Got {
         self.call("GET", who, path, Some(query), None).await
+    }
+
+    /// An answer as it is.
+    pub async fn raw(&self, who: &str, path: &str, query: &str) -> Response<Bytes> {
+        let mut headers = HeaderMap::new();
+        let bearer = format!("Bearer {}", key_of(who));
+        headers.insert("authorization", HeaderValue::from_str(&bearer).unwrap());
+        self.admin.serve(&Method::GET, path, Some(query), &headers, Bytes::new()).await
     }
 
     pub async fn call(

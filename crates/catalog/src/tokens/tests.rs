@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// Counts of OpenAI's own tiktoken 0.14 (`encode_ordinary`): (text, o200k_base, cl100k_base).
@@ -54,4 +56,52 @@ fn an_estimate_needs_no_text() {
     assert_eq!(estimate("gpt-4o", 41), 11);
     assert_eq!(estimate("claude-sonnet-4-5", 40), 12);
     assert!(estimate("gpt-4o", u64::MAX) > 0);
+}
+
+/// The packed vocabularies against those of the crate they were made of, token by token.
+#[test]
+fn the_packed_vocabularies_are_openais() {
+    let ours_and_theirs = [
+        (Vocabulary::O200k, tiktoken_rs::o200k_base_singleton(), 199_998),
+        (Vocabulary::Cl100k, tiktoken_rs::cl100k_base_singleton(), 100_256),
+    ];
+    for (vocabulary, theirs, tokens) in ours_and_theirs {
+        let ours = vocabulary.encoder().unwrap();
+        for rank in 0..tokens {
+            assert_eq!(ours.decode_bytes(&[rank]).unwrap(), theirs.decode_bytes(&[rank]).unwrap(), "{rank}");
+        }
+        assert!(ours.decode_bytes(&[tokens]).is_err(), "{vocabulary:?} has no more than {tokens}");
+        for text in TEXTS {
+            assert_eq!(ours.encode_ordinary(text), theirs.encode_ordinary(text), "{vocabulary:?} {text:?}");
+        }
+    }
+}
+
+/// Prose, code, markup, numbers, blanks, scripts, and what looks like a special token.
+const TEXTS: &[&str] = &[
+    "We'LL see: I'd say they've gone, he's back, it'S fine, don't.",
+    "fn main() {\r\n\tlet x = vec![1u8, 22, 333, 4444, 55555];\r\n\r\n}   \n",
+    "<p class=\"a\">1,234.56 &amp; 0xDEADBEEF</p>///\n// --- ===\n",
+    "  leading, trailing  \n\n\n   ",
+    "\u{a0}\u{3000}\t \u{200d}",
+    "Größe, naïve café, Ελληνικά, Русский, עברית, العربية, हिन्दी, ไทย",
+    "東京は日本の首都です。서울은 한국의 수도이다。北京",
+    "🙂👩‍👩‍👧‍👦🏳️‍🌈 e\u{301}",
+    "<|endoftext|><|im_start|>user<|endofprompt|>",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    include_str!("../tokens.rs"),
+    include_str!("../../data/README.md"),
+];
+
+proptest! {
+    /// The same tokens for whatever a client sends.
+    #[test]
+    fn any_text_has_openais_tokens(text in "(\\PC|\\s){0,200}") {
+        for (vocabulary, theirs) in [
+            (Vocabulary::O200k, tiktoken_rs::o200k_base_singleton()),
+            (Vocabulary::Cl100k, tiktoken_rs::cl100k_base_singleton()),
+        ] {
+            prop_assert_eq!(vocabulary.encoder().unwrap().encode_ordinary(&text), theirs.encode_ordinary(&text));
+        }
+    }
 }

@@ -27,6 +27,8 @@ pub struct PeopleRules {
     pub sign_in_elsewhere: bool,
     /// The sign-in page does not say what the first name and password are.
     pub no_credentials_hint: bool,
+    /// A console on another host signs people in here.
+    pub signs_in_for_others: bool,
     /// Who may sign in.
     pub access: UiAccess,
     /// What owners may do to the budgets of keys that they made.
@@ -77,6 +79,7 @@ impl PeopleRules {
             editable_by_team_admins: fields
                 .texts("team_admin_editable_team_fields")
                 .filter(|named| !named.is_empty()),
+            signs_in_for_others: fields.filled("control_plane_url").is_some(),
             access: access(fields),
             self_serve: fields
                 .word(

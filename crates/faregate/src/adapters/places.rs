@@ -81,8 +81,8 @@ impl Places {
         };
         let budget = of.get(id)?;
         let duration = budget.duration.as_deref();
-        let ends = duration.and_then(|duration| Some((rules.next_reset(duration, now)?, duration)));
-        let window = rules.window(duration, ends.map(|(ends, _)| ends), now);
+        let (ends, window) = rules.running(duration, now);
+        let ends = ends.zip(duration);
         Some((budget.max_budget?, Running { period: PlacePeriod::new(kind, id, ends), window }))
     }
 

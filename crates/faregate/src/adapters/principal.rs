@@ -11,7 +11,9 @@ use faregate_gateway::gate::token_kind;
 use faregate_gateway::ports::{Outcome, PrincipalSource, Then, Unavailable, Which};
 use faregate_gateway::steering::Preferences;
 use faregate_state::clock::Clock;
-use faregate_state::limits::{BudgetDuration, Limit, Rule, Schedule, Scope, ScopeKey, TokenKind, Window};
+use faregate_state::limits::{
+    Anchor, BudgetDuration, Limit, Rule, Schedule, Scope, ScopeKey, TokenKind, Window,
+};
 use faregate_store::ledger::{EVERYBODY, PlaceKind, Subject as Booked, SubjectKind};
 use faregate_store::{
     AccessGroupBudget, Budget, EndUserRecord, KeyRecord, Store, StoreError, Tag, Usd, User, VirtualKey,
@@ -26,6 +28,7 @@ use tokio::runtime::Handle;
 use crate::adapters::access_groups::GroupModels;
 use crate::adapters::budget_windows::WindowSpend;
 use crate::adapters::known_keys::KnownKeys;
+use crate::adapters::model_budgets::{self, ModelSpend};
 use crate::adapters::places::{self, Places};
 
 /// Asks the database, on the runtime of the jobs, so that its connections have one home.
@@ -73,7 +76,19 @@ impl Rules {
     /// When budgets of this length start again.
     pub fn schedule(&self, duration: &str) -> Option<Schedule> {
         let duration: BudgetDuration = duration.parse().ok()?;
-        Some(Schedule { duration, zone: self.zone.clone(), at: self.reset_time })
+        Some(Schedule { duration, zone: self.zone.clone(), at: self.reset_time, anchor: Anchor::Asked })
+    }
+
+    /// The period that is running at `now` where no row says so: when it ends, and what counters make of that. One
+    /// that never ends if there is no duration.
+    pub(super) fn running(&self, duration: Option<&str>, now: UtcMillis) -> (Option<UtcMillis>, Window) {
+        let schedule = duration.and_then(|duration| self.schedule(duration));
+        let Some(schedule) = schedule.map(|it| Schedule { anchor: Anchor::Fixed, ..it }) else {
+            return (None, Window::Endless);
+        };
+        let ends = schedule.next(timestamp(now));
+        let window = Window::Calendar { ends, schedule: Arc::new(schedule) };
+        (Some(UtcMillis::from_millis(ends.as_millisecond())), window)
     }
 
     /// The end of the period after the one that ended at `last`.
@@ -88,6 +103,17 @@ impl Rules {
         };
         let ends = ends.map_or_else(|| schedule.next(timestamp(now)), timestamp);
         Window::Calendar { ends, schedule: Arc::new(schedule) }
+    }
+
+    /// The budget object of end users who have none of their own.
+    pub fn end_user_budget(&self) -> Option<&str> {
+        self.end_user_budget.as_deref()
+    }
+
+    /// True if a user's budget is for requests of this team: a user's budget is for keys of one's own. Source: compat,
+    /// behaviour §2 step 7.
+    pub(super) fn counts_users(&self, team: Option<&str>) -> bool {
+        team.is_none() || self.user_budget_for_team_keys
     }
 
     pub(super) fn budget(&self, scope: ScopeKey, max: PicoUsd, spent: PicoUsd, window: Window) -> Limit {
@@ -206,14 +232,22 @@ impl Build<'_> {
         let Some(record) = store.key_record(hash, self.now).await? else { return Ok(None) };
         let windows = WindowSpend::of(store, &record).await?;
         let groups = GroupModels::of(store, &record).await?;
-        Ok(Some(self.caller(record, &windows, &groups)))
+        let models = ModelSpend::of(store, self.rules, &record, self.now).await?;
+        Ok(Some(self.caller(record, &windows, &groups, &models)))
     }
 
-    fn caller(&self, record: KeyRecord, windows: &WindowSpend, groups: &GroupModels) -> Caller {
+    fn caller(
+        &self,
+        record: KeyRecord,
+        windows: &WindowSpend,
+        groups: &GroupModels,
+        models: &ModelSpend,
+    ) -> Caller {
         let mut limits = Vec::new();
         let mut model_limits = Vec::new();
         self.of_key(&record, &mut limits, &mut model_limits);
         self.of_others(&record, &mut limits, &mut model_limits);
+        models.limit(self.rules, &record, self.now, &mut model_limits);
         windows.limit(self.rules, &record, self.now, &mut limits);
         let KeyRecord { key, team, user, organization, project, .. } = &record;
         let max_budget = key.max_budget.or(record.key_budget.as_ref().and_then(|budget| budget.max_budget));
@@ -280,7 +314,7 @@ impl Build<'_> {
         };
         let scope = ScopeKey::of(Scope::Key, key.token.as_str());
         self.bound(&scope, &bounds, reset_by_hand(&key.metadata), limits);
-        self.of_models(&scope, &key.metadata, &key.model_max_budget, &key.model_spend, model_limits);
+        self.model_rates(&scope, &key.metadata, model_limits);
     }
 
     fn of_others(&self, record: &KeyRecord, limits: &mut Vec<Limit>, model_limits: &mut Vec<ModelLimit>) {
@@ -297,7 +331,7 @@ impl Build<'_> {
             };
             let scope = ScopeKey::of(Scope::Team, team.team_id.as_str());
             self.bound(&scope, &bounds, reset_by_hand(&team.metadata), limits);
-            self.of_models(&scope, &team.metadata, &team.model_max_budget, &team.model_spend, model_limits);
+            self.model_rates(&scope, &team.metadata, model_limits);
         }
         if let Some(user) = &record.user {
             self.of_user(user, record, limits, model_limits);
@@ -323,8 +357,7 @@ impl Build<'_> {
         limits: &mut Vec<Limit>,
         model_limits: &mut Vec<ModelLimit>,
     ) {
-        // A user's budget is for keys of one's own. Source: compat, behaviour §2 step 7.
-        let budgeted = record.team.is_none() || self.rules.user_budget_for_team_keys;
+        let budgeted = self.rules.counts_users(record.key.team_id.as_deref());
         let bounds = Bounds {
             max_budget: user.max_budget.filter(|_| budgeted).map(|max| max.0),
             spent: record.spent.user,
@@ -337,7 +370,7 @@ impl Build<'_> {
         let scope = ScopeKey::of(Scope::User, user.user_id.as_str());
         self.bound(&scope, &bounds, reset_by_hand(&user.metadata), limits);
         if budgeted {
-            self.of_models(&scope, &user.metadata, &user.model_max_budget, &user.model_spend, model_limits);
+            self.model_rates(&scope, &user.metadata, model_limits);
         }
     }
 
@@ -361,15 +394,8 @@ impl Build<'_> {
         limits.extend(count(bounds.parallel).map(|most| Limit::parallel(scope.clone(), most)));
     }
 
-    /// `model_rpm_limit` and `model_tpm_limit` of the metadata, and `model_max_budget`.
-    fn of_models(
-        &self,
-        scope: &ScopeKey,
-        metadata: &Value,
-        budgets: &Value,
-        spent: &Value,
-        limits: &mut Vec<ModelLimit>,
-    ) {
+    /// `model_rpm_limit` and `model_tpm_limit` of the metadata.
+    fn model_rates(&self, scope: &ScopeKey, metadata: &Value, limits: &mut Vec<ModelLimit>) {
         let per_model = |model: &str| ScopeKey::per_model(scope.scope, Arc::clone(&scope.id), model);
         let none = Map::new();
         for (model, most) in metadata["model_rpm_limit"].as_object().unwrap_or(&none) {
@@ -381,18 +407,6 @@ impl Build<'_> {
             if let Some(most) = most.as_u64() {
                 limits.push(model_limit(model, Limit::tokens(per_model(model), self.rules.tokens, most)));
             }
-        }
-        for (model, budget) in budgets.as_object().unwrap_or(&none) {
-            let max = budget.get("budget_limit").or_else(|| budget.get("max_budget"));
-            let Some(max) = max.unwrap_or(budget).as_f64().and_then(Usd::from_f64) else { continue };
-            let duration = budget.get("time_period").or_else(|| budget.get("budget_duration"));
-            let window = self.rules.window(duration.and_then(Value::as_str), None, self.now);
-            let spent = match window {
-                Window::Endless => spent[model].as_f64().and_then(Usd::from_f64).unwrap_or_default(),
-                // What was spent in the running window is known to the counters alone.
-                Window::Calendar { .. } | Window::Fixed(_) => Usd::default(),
-            };
-            limits.push(model_limit(model, self.rules.budget(per_model(model), max.0, spent.0, window)));
         }
     }
 
@@ -459,8 +473,9 @@ impl Build<'_> {
             (Some(budget), _) => {
                 let bounds = Bounds::of_budget(budget, spent, self.now);
                 self.bound(&scope, &bounds, None, &mut subject.limits);
-                let none = Value::Null;
-                self.of_models(&scope, &none, &budget.model_max_budget, &none, &mut subject.model_limits);
+                let limits =
+                    model_budgets::of_end_user(self.rules, store, id, &budget.model_max_budget, self.now);
+                subject.model_limits = limits.await?;
             }
             (None, Some(max)) => {
                 let bounds = Bounds { max_budget: Some(max), spent, ..Bounds::default() };
@@ -519,7 +534,7 @@ async fn spent(store: &Store, kind: SubjectKind, id: &str) -> Result<PicoUsd, St
     Ok(found.get(&subject).map_or(PicoUsd::ZERO, |spent| spent.spend))
 }
 
-fn model_limit(model: &str, limit: Limit) -> ModelLimit {
+pub(super) fn model_limit(model: &str, limit: Limit) -> ModelLimit {
     ModelLimit { model: model.to_owned(), limit }
 }
 

@@ -9,7 +9,7 @@ use faregate_store::{Patch, StoreError, Usd, User};
 use super::Desk;
 use crate::database::now;
 
-/// How long a budget period of a provider or deployment is kept when it is over, in milliseconds.
+/// How long a budget period of a provider, deployment or model is kept when it is over, in milliseconds.
 const KEPT_MS: i64 = 24 * 3_600_000;
 /// How long a replica has this job.
 const CLAIM: Duration = Duration::from_secs(60);
@@ -44,8 +44,13 @@ pub async fn run(desk: Desk) {
         Err(error) => tracing::warn!(%error, "budgets cannot be reset now"),
     }
     // Each of their periods has a total of its own; those that are long over are of no use.
-    if let Err(error) = desk.store.forget_places(now.plus_millis(-KEPT_MS)).await {
-        tracing::warn!(%error, "past budget periods of providers and deployments cannot be removed now");
+    let before = now.plus_millis(-KEPT_MS);
+    let forgotten = async {
+        desk.store.forget_places(before).await?;
+        desk.store.forget_model_periods(before).await
+    };
+    if let Err(error) = forgotten.await {
+        tracing::warn!(%error, "past budget periods of providers, deployments and models cannot be removed now");
     }
 }
 

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use faregate_journal::{Journal, Reader};
 use faregate_store::SettleOptions;
+use faregate_store::ledger::{ModelBudgeted, ModelBudgets};
 use faregate_terms::Receipt;
+use serde_json::Value;
 
 use super::Desk;
+use crate::adapters::model_budgets;
 use crate::database::now;
 
 /// Receipts per transaction.
@@ -92,9 +95,13 @@ async fn drain(desk: &Desk, reader: &mut Reader) -> Option<()> {
 async fn book(desk: &Desk, batch: &[Receipt]) -> bool {
     let rules = desk.rules.load_full();
     let periods = |receipt: &Receipt| rules.places.periods(&rules, receipt);
+    let models = |of: ModelBudgeted, budgets: &Value, receipt: &Receipt| {
+        model_budgets::periods(&rules, of, budgets, receipt)
+    };
     let options = SettleOptions {
         request_log: !desk.snapshot.load().general.database.no_request_log,
         places: rules.places.any().then_some(&periods),
+        models: Some(ModelBudgets { end_users: rules.end_user_budget(), periods_of: &models }),
     };
     match desk.store.settle(batch, options, now()).await {
         Ok(settlement) => {

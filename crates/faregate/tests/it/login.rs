@@ -102,3 +102,34 @@ fn a_name_that_got_many_wrong_passwords_has_to_wait_and_the_master_key_does_not(
     assert_eq!(sign_in(&running, "other", "guess").status, 401);
     assert_eq!(call(&running, MASTER, "/key/generate", &json!({})).status, 200);
 }
+
+#[test]
+fn a_console_on_another_host_gets_a_code_that_is_good_once() {
+    let folder = tempdir().unwrap();
+    let running = start(folder.path());
+    let who = json!({"username": "boss", "password": "the boss's own"});
+    let answer = call(&running, "", "/v3/login", &who);
+    assert!(answer.status == 404 && answer.body.contains("control_plane_url"), "{}", answer.body);
+    drop(running);
+
+    let config = "general_settings: {control_plane_url: \"https://console.example\"}\n";
+    std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+    let mut command = faregate(folder.path(), &["--config", "config.yaml"]);
+    command.env("LITELLM_MASTER_KEY", MASTER).env("UI_USERNAME", "Boss").env("UI_PASSWORD", "the boss's own");
+    let running = Running::of(command);
+    let wrong = call(&running, "", "/v3/login", &json!({"username": "boss", "password": "another"}));
+    assert_eq!(wrong.status, 401, "{}", wrong.body);
+    let answer = call(&running, "", "/v3/login", &who);
+    assert_eq!((answer.status, &answer.json()["expires_in"]), (200, &json!(60)), "{}", answer.body);
+    let code = answer.json()["code"].as_str().unwrap().to_owned();
+    assert!(!code.contains('.'), "no token: {code}");
+    let given = call(&running, "", "/v3/login/exchange", &json!({"code": code}));
+    assert_eq!(given.status, 200, "{}", given.body);
+    let claims = inside(given.json()["token"].as_str().unwrap());
+    let key = claims["key"].as_str().unwrap();
+    assert_eq!(call(&running, key, "/key/generate", &json!({})).status, 200);
+    for spent in [code.as_str(), "made-up"] {
+        let again = call(&running, "", "/v3/login/exchange", &json!({"code": spent}));
+        assert_eq!(again.status, 401, "{}", again.body);
+    }
+}

@@ -56,6 +56,11 @@ fn fill(running: &Running) {
     );
     let sso = json!({"generic_client_id": "app", "generic_client_secret": "of-single-sign-on"});
     done(running, "PATCH", "/update/sso_settings", &sso);
+    done(running, "POST", "/team/new", &json!({"team_id": "t"}));
+    let callback = json!({"callback_name": "langfuse", "callback_vars": {
+        "langfuse_host": "https://lf", "langfuse_secret_key": "sk-of-the-team",
+    }});
+    done(running, "POST", "/team/t/callback", &callback);
 }
 
 /// That all of it opens: what does not is left out, and the log says so.
@@ -86,8 +91,8 @@ fn every_sealed_value_opens_with_the_new_key_and_none_with_the_old() {
         drop(running);
         let first = [("LITELLM_SALT_KEY", "the first salt")];
         let said = rotate(folder.path(), &first, "the second salt").unwrap();
-        // Model: 2 texts; credential, variable: 1 each; single sign-on: 2.
-        assert!(said.starts_with("6 values sealed anew"), "{said}");
+        // Model: 2 texts; credential, variable, callback of a team: 1 each; single sign-on: 2.
+        assert!(said.starts_with("7 values sealed anew"), "{said}");
         let again = rotate(folder.path(), &first, "the second salt").unwrap();
         assert!(again.starts_with("0 values"), "what is sealed with another key stays: {again}");
 
@@ -99,7 +104,13 @@ fn every_sealed_value_opens_with_the_new_key_and_none_with_the_old() {
                 .output()
                 .unwrap();
         let rows = fs::read_to_string(folder.path().join("backup.jsonl")).unwrap_or_else(|_| errors(&backup));
-        for secret in ["sk-of-the-model", "sk-of-the-credential", "of-the-environment", "of-single-sign-on"] {
+        for secret in [
+            "sk-of-the-model",
+            "sk-of-the-credential",
+            "of-the-environment",
+            "of-single-sign-on",
+            "of-the-team",
+        ] {
             assert!(!rows.contains(secret), "{secret}");
         }
         assert!(rows.contains("LiteLLM_CredentialsTable") && rows.contains(prefix), "{rows}");
@@ -119,6 +130,6 @@ fn without_a_salt_key_the_master_key_was_it_and_without_a_new_one_nothing_happen
     drop(running);
     assert!(rotate(folder.path(), &[], " ").unwrap_err().contains("is empty"));
     let said = rotate(folder.path(), &[], "a salt of its own").unwrap();
-    assert!(said.starts_with("6 values sealed anew"), "{said}");
+    assert!(said.starts_with("7 values sealed anew"), "{said}");
     opens(&mut start(folder.path(), config, "a salt of its own"));
 }

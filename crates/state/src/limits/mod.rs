@@ -53,7 +53,7 @@ pub use redis::RedisCounters;
 pub use scope::{SCOPES, Scope, ScopeKey, ScopeRow};
 pub use settings::Settings;
 pub use sync::LeaseKeeper;
-pub use window::{BadDuration, BudgetDuration, Schedule};
+pub use window::{Anchor, BadDuration, BudgetDuration, Schedule};
 
 use crate::clock::Clock;
 use book::{Book, Purpose};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::{Time, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 
@@ -75,6 +75,19 @@ impl FromStr for BudgetDuration {
     }
 }
 
+impl BudgetDuration {
+    /// True if the calendar itself says where such periods lie: parts of a minute, an hour and a day, days, weeks and
+    /// months.
+    fn divides(self) -> bool {
+        match self.unit {
+            Unit::Second | Unit::Minute => 60 % self.count == 0,
+            Unit::Hour => 24 % self.count == 0,
+            Unit::Day => matches!(self.count, 1 | 7 | 30),
+            Unit::Month => true,
+        }
+    }
+}
+
 impl fmt::Display for BudgetDuration {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.unit {
@@ -88,6 +101,16 @@ impl fmt::Display for BudgetDuration {
     }
 }
 
+/// From where periods are counted that do not divide the calendar, as `3d` or `45m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Anchor {
+    /// From the day, hour or minute of the time that is asked about, as LiteLLM does: whoever asks keeps the answer.
+    #[default]
+    Asked,
+    /// From one point for all, Monday, 1970-01-05: everybody gets the same answer at any time of a period.
+    Fixed,
+}
+
 /// A duration placed on a calendar.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
@@ -97,18 +120,24 @@ pub struct Schedule {
     pub zone: TimeZone,
     /// `litellm_settings.budget_reset_time`, for durations of days, weeks and months; midnight unless set.
     pub at: Time,
+    /// Where the periods lie that the calendar does not say.
+    pub anchor: Anchor,
 }
+
+/// A Monday.
+const FIRST_DAY: Date = Date::constant(1970, 1, 5);
 
 impl Schedule {
     /// A schedule in UTC that resets at midnight.
     pub fn utc(duration: BudgetDuration) -> Self {
-        Self { duration, zone: TimeZone::UTC, at: Time::midnight() }
+        Self { duration, zone: TimeZone::UTC, at: Time::midnight(), anchor: Anchor::Asked }
     }
 
     /// The first reset after `now`: always later than `now`, aligned as in compat, behaviour §11.
     pub fn next(&self, now: Timestamp) -> Timestamp {
         let local = now.to_zoned(self.zone.clone());
         let next = match self.duration.unit {
+            _ if self.anchor == Anchor::Fixed && !self.duration.divides() => self.next_from_first_day(&local),
             Unit::Second => self.next_second(&local),
             Unit::Minute => self.next_minute(&local),
             Unit::Hour => self.next_hour(&local),
@@ -162,6 +191,26 @@ impl Schedule {
         let waits = first == local.date() && local.time() < self.at;
         let date = if waits { first } else { first.checked_add(1.month()).ok()? };
         self.zoned(date.to_datetime(self.at))
+    }
+
+    fn next_from_first_day(&self, local: &Zoned) -> Option<Timestamp> {
+        let unit = match self.duration.unit {
+            Unit::Second => 1,
+            Unit::Minute => 60,
+            Unit::Hour => 3_600,
+            Unit::Day | Unit::Month => {
+                let passed = local.time() >= self.at;
+                let day = if passed { local.date() } else { local.date().yesterday().ok()? };
+                let days = i64::from(day.since((jiff::Unit::Day, FIRST_DAY)).ok()?.get_days());
+                let end = (days.div_euclid(self.count()) + 1) * self.count();
+                return self.zoned(FIRST_DAY.checked_add(end.days()).ok()?.to_datetime(self.at));
+            }
+        };
+        let first =
+            FIRST_DAY.to_datetime(Time::midnight()).to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
+        let length = self.count() * unit;
+        let end = ((local.timestamp().as_second() - first).div_euclid(length) + 1) * length;
+        Timestamp::from_second(first + end).ok()
     }
 
     fn zoned(&self, time: jiff::civil::DateTime) -> Option<Timestamp> {
@@ -221,6 +270,7 @@ mod tests {
             duration: "1d".parse().unwrap(),
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             at: Time::constant(6, 30, 0, 0),
+            anchor: Anchor::Asked,
         };
         let next = |now: &str| schedule.next(now.parse().unwrap()).to_string();
         assert_eq!(next("2026-07-01T03:00:00Z"), "2026-07-01T04:30:00Z");
@@ -243,7 +293,46 @@ mod tests {
         assert!(matches!("40000d".parse::<BudgetDuration>(), Err(BadDuration::TooLong(_))));
     }
 
+    #[test]
+    fn periods_from_the_first_day_are_the_same_for_whoever_asks() {
+        let next = |duration: &str, now: &str| {
+            let schedule = Schedule { anchor: Anchor::Fixed, ..Schedule::utc(duration.parse().unwrap()) };
+            schedule.next(now.parse().unwrap()).to_string()
+        };
+        // 2026-11-16 is a Monday, 20,769 days after the first one.
+        for (duration, from, to, end) in [
+            ("2w", "2026-11-09T00:00:00Z", "2026-11-22T23:59:59Z", "2026-11-23T00:00:00Z"),
+            ("3d", "2026-11-19T00:00:00Z", "2026-11-21T23:59:59Z", "2026-11-22T00:00:00Z"),
+            ("45m", "2026-11-21T10:30:00Z", "2026-11-21T11:14:59Z", "2026-11-21T11:15:00Z"),
+            ("48h", "2026-11-19T00:00:00Z", "2026-11-20T23:59:59Z", "2026-11-21T00:00:00Z"),
+            ("1d", "2026-11-21T00:00:00Z", "2026-11-21T23:59:59Z", "2026-11-22T00:00:00Z"),
+            ("7d", "2026-11-16T00:00:00Z", "2026-11-22T23:59:59Z", "2026-11-23T00:00:00Z"),
+            ("30d", "2026-11-01T00:00:00Z", "2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z"),
+        ] {
+            assert_eq!(next(duration, from), end, "{duration} from {from}");
+            assert_eq!(next(duration, to), end, "{duration} from {to}");
+        }
+    }
+
     proptest! {
+        /// A period that can be worked out at any time of it has one end, also where clocks change.
+        #[test]
+        fn any_time_of_a_period_knows_its_end(
+            count in 1u32..100,
+            unit in prop::sample::select(vec!["s", "m", "h", "d", "w"]),
+            second in 1_700_000_000i64..1_900_000_000,
+            part in 0f64..1.0,
+            zone in prop::sample::select(vec!["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"]),
+        ) {
+            let duration: BudgetDuration = format!("{count}{unit}").parse().unwrap();
+            let zone = TimeZone::get(zone).unwrap();
+            let schedule = Schedule { duration, zone, at: Time::constant(3, 0, 0, 0), anchor: Anchor::Fixed };
+            let now = Timestamp::from_second(second).unwrap();
+            let end = schedule.next(now);
+            let later = second + ((end.as_second() - 1 - second) as f64 * part) as i64;
+            prop_assert_eq!(schedule.next(Timestamp::from_second(later).unwrap()), end);
+        }
+
         #[test]
         fn the_next_reset_is_always_ahead(
             count in 1u32..400,
@@ -252,7 +341,7 @@ mod tests {
             zone in prop::sample::select(vec!["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"]),
         ) {
             let duration: BudgetDuration = format!("{count}{unit}").parse().unwrap();
-            let schedule = Schedule { duration, zone: TimeZone::get(zone).unwrap(), at: Time::midnight() };
+            let schedule = Schedule { zone: TimeZone::get(zone).unwrap(), ..Schedule::utc(duration) };
             let now = Timestamp::from_second(second).unwrap();
             prop_assert!(schedule.next(now) > now);
         }

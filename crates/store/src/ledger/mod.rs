@@ -3,6 +3,7 @@
 mod daily;
 mod log;
 mod metadata;
+pub(crate) mod model_budgets;
 mod places;
 mod reset;
 mod retention;
@@ -12,6 +13,7 @@ pub(crate) mod totals;
 pub(crate) mod windows;
 
 pub use log::SpendLog;
+pub use model_budgets::{ModelBudgeted, ModelBudgets, ModelPeriod, ModelPeriodsOf};
 pub use places::{PeriodsOf, PlaceKind, PlacePeriod};
 pub use reset::NextReset;
 pub use retention::{ANONYMOUS, Erasure, UserExport};

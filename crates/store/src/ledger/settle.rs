@@ -6,6 +6,7 @@ use faregate_terms::{CallId, PicoUsd, Receipt, UtcMillis};
 
 use super::daily::Days;
 use super::log::{self, clip};
+use super::model_budgets::{self, ModelBudgets};
 use super::places::{self, PeriodsOf};
 use super::subject::EVERYBODY;
 use super::{Subject, SubjectKind, totals, windows};
@@ -27,11 +28,13 @@ pub struct SettleOptions<'a> {
     pub request_log: bool,
     /// Budget periods of providers and deployments that a receipt adds to; `None` where none has a budget.
     pub places: Option<PeriodsOf<'a>>,
+    /// Budgets for single models, of whoever has any; `None` keeps no account of them.
+    pub models: Option<ModelBudgets<'a>>,
 }
 
 impl Default for SettleOptions<'_> {
     fn default() -> Self {
-        Self { request_log: true, places: None }
+        Self { request_log: true, places: None, models: None }
     }
 }
 
@@ -145,6 +148,9 @@ impl Store {
         let by_key: Vec<(&Receipt, String)> =
             rows.iter().map(|(receipt, _)| (*receipt, booked_key(receipt, &heirs).to_owned())).collect();
         windows::add(&mut tx, &by_key, now).await?;
+        if let Some(budgets) = options.models {
+            model_budgets::add(&mut tx, &by_key, budgets, now).await?;
+        }
         if let Some(periods_of) = options.places {
             places::add(&mut tx, &rows, periods_of, now).await?;
         }

@@ -1,5 +1,7 @@
 //! `/user|team|tag|organization|customer/daily/activity`: days with their breakdown, in LiteLLM's shape.
 
+mod lines;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use faregate_terms::PicoUsd;
@@ -10,6 +12,8 @@ use crate::db::{Cell, Row, Sql};
 use crate::ledger::SubjectKind;
 use crate::schema::{Kind, Table};
 use crate::{Store, StoreError, Usd};
+
+pub use lines::{ActivityLine, KeyOwner, LinesBy};
 
 /// Rows of a part when all days are asked for.
 const PART: u64 = 5_000;

@@ -8,7 +8,10 @@ mod logs;
 mod sums;
 mod usage;
 
-pub use activity::{ActivityQuery, Breakdown, DailyActivity, DayActivity, Metrics, MetricsOf, Totals};
+pub use activity::{
+    ActivityLine, ActivityQuery, Breakdown, DailyActivity, DayActivity, KeyOwner, LinesBy, Metrics,
+    MetricsOf, Totals,
+};
 pub use latency::LatencyRow;
 pub use logs::LogQuery;
 pub use sums::{Dimension, SpendRow};

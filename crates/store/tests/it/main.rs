@@ -5,6 +5,7 @@
 mod adoption;
 mod ledger;
 mod lifecycle;
+mod model_budgets;
 mod places;
 mod records;
 mod reports;
