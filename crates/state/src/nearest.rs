@@ -10,8 +10,10 @@ use bytes::Bytes;
 use crate::cache::Answer;
 
 mod memory;
+mod redis;
 
 pub use memory::MemoryIndex;
+pub use redis::RedisIndex;
 
 /// The nearest kept value.
 #[derive(Debug, Clone, PartialEq)]

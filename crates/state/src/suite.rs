@@ -411,8 +411,7 @@ pub async fn vector_index(index: &dyn VectorIndex) {
     let (similarity, found) = near("a1", &[1.0, 0.0, 0.0]).await.expect("a value");
     assert_eq!(&found[..], b"one\0\xff", "bytes come back as they were");
     assert!((similarity - 1.0).abs() < 1e-4, "length does not count: {similarity}");
-    for (asked, expected) in [([1.0, 1.0, 0.0], 0.707_107), ([0.0, 0.0, 3.0], 0.0), ([-1.0, 0.0, 0.0], -1.0)]
-    {
+    for (asked, expected) in [([3.0, 4.0, 0.0], 0.6), ([0.0, 0.0, 3.0], 0.0), ([-1.0, 0.0, 0.0], -1.0)] {
         let (similarity, _) = near("a1", &asked).await.expect("the nearest, however far");
         assert!((similarity - expected).abs() < 1e-4, "{asked:?} is {similarity}, not {expected}");
     }

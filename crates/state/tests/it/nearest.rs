@@ -1,12 +1,14 @@
 //! Vector indexes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use faregate_state::clock::{ManualClock, SystemClock};
-use faregate_state::nearest::{MemoryIndex, VectorIndex};
+use faregate_state::nearest::{MemoryIndex, RedisIndex, VectorIndex};
+use faregate_state::redis::{Redis, RedisSettings};
 use faregate_state::suite;
+use faregate_testkit::redis::{RedisServer, corner};
 use proptest::prelude::*;
 
 use crate::support::noon;
@@ -20,6 +22,54 @@ fn in_memory(bytes: u64) -> MemoryIndex {
 #[tokio::test]
 async fn an_index_in_memory_keeps_its_promises() {
     suite::vector_index(&in_memory(1 << 20)).await;
+}
+
+fn over(redis: &Redis, name: &str) -> RedisIndex {
+    RedisIndex::new(redis, name, Duration::from_secs(2), Arc::new(SystemClock::new()))
+}
+
+#[tokio::test]
+async fn an_index_in_a_redis_that_searches_keeps_its_promises_and_two_do_not_meet() {
+    let Some(mut server) = RedisServer::start_with_search() else { return };
+    let redis = Redis::new(&RedisSettings::url(&server.url()), "near").unwrap();
+    suite::vector_index(&over(&redis, "one")).await;
+    suite::vector_index(&over(&redis, "two")).await;
+    let (here, there) = (over(&redis, "three"), over(&redis, "three"));
+    here.add("a", &ray(7), Bytes::from_static(b"x"), MINUTE).await.unwrap();
+    assert!(there.nearest("a", &ray(7)).await.unwrap().is_some(), "replicas share it");
+    here.flush().await.unwrap();
+    let start = Instant::now();
+    while there.nearest("a", &ray(7)).await.unwrap().is_some() {
+        assert!(start.elapsed() < Duration::from_secs(1), "a flush reaches other replicas within a second");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.restart();
+    let start = Instant::now();
+    while here.nearest("a", &ray(7)).await != Ok(None) {
+        assert!(start.elapsed() < Duration::from_secs(10), "a server that was emptied knows nothing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    here.add("a", &ray(7), Bytes::from_static(b"y"), MINUTE).await.unwrap();
+    assert!(here.nearest("a", &ray(7)).await.unwrap().is_some(), "its index is made again");
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_search_says_so_and_how_to_get_one_that_can() {
+    let corner = corner();
+    let redis = Redis::new(&RedisSettings::url(&corner.url), &corner.installation).unwrap();
+    let index = over(&redis, "none");
+    let found = [
+        index.ping().await.unwrap_err(),
+        index.nearest("a", &ray(1)).await.unwrap_err(),
+        index.add("a", &ray(1), Bytes::new(), MINUTE).await.unwrap_err(),
+    ];
+    for error in found {
+        assert!(error.to_string().contains("cannot search vectors"), "{error}");
+        assert!(
+            error.to_string().contains("use Redis 8, Redis Stack, or Valkey with valkey-search"),
+            "{error}"
+        );
+    }
 }
 
 /// A vector of its own for every number.
@@ -38,7 +88,7 @@ async fn an_index_in_memory_stays_within_its_bytes_and_forgets_the_oldest_of_any
     }
     assert!(index.bytes() > 90_000, "{}", index.bytes());
     let similarity = async |n: u16| {
-        let scope = if n % 2 == 0 { "even" } else { "odd" };
+        let scope = if n.is_multiple_of(2) { "even" } else { "odd" };
         index.nearest(scope, &ray(n)).await.unwrap().unwrap().similarity
     };
     for newest in [999, 998, 930] {
