@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use faregate_catalog::Catalog;
-use faregate_config::{Diagnostic, Env, ServeEnv, Snapshot};
+use faregate_config::{DeploymentConfig, Diagnostic, Env, ServeEnv, Snapshot};
 use faregate_gateway::gate::{Parts, Table, verify};
 use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Proxies, Upstream, UpstreamSettings};
+use serde_json::Value;
 
 use crate::answers;
 
@@ -72,5 +73,19 @@ fn with_environment(snapshot: &Snapshot) -> Snapshot {
     checks.max_tokens_reasoning = environment.check_max_tokens_reasoning;
     checks.drain_time = environment.graceful_shutdown_timeout;
     checks.drain_token = checks.drain_token.take().or(environment.drain_token);
+    snapshot.deployments.iter_mut().for_each(read_routes);
     snapshot
+}
+
+/// Puts the routes of an auto router in the place of their file's name; a file that cannot be read is complained of
+/// where they are used.
+fn read_routes(deployment: &mut DeploymentConfig) {
+    let settings = &mut deployment.params.settings;
+    if settings.get("auto_router_config").is_some() {
+        return;
+    }
+    let path = settings.get("auto_router_config_path").and_then(Value::as_str).map(str::to_owned);
+    if let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
+        settings.insert("auto_router_config".to_owned(), Value::String(text));
+    }
 }

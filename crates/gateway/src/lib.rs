@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub(crate) mod audio;
+pub mod auto_router;
 pub mod body;
 pub mod call;
 pub mod caller;

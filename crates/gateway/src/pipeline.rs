@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
+use serde_json::Map;
 use uuid::Uuid;
 
 use faregate_terms::CallId;
@@ -139,7 +140,7 @@ where
         admitted.meter.input_bytes = call.envelope.body().len() as u64;
     }
     call.options.preferred_timeout = admitted.principal.preferences().and_then(|it| it.timeout);
-    let call = Arc::new(call);
+    let mut call = Arc::new(call);
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);
@@ -147,6 +148,9 @@ where
         admitted.meter.transcript = Some(Box::new(Transcript::of(&call, redacted)));
     }
     access::model(table, &admitted.principal, &call.model)?;
+    if !table.auto_routers.is_empty() {
+        call = Box::pin(chosen(gate, table, call, admitted)).await?;
+    }
     fallback::check_groups(table, &call, &admitted.principal)?;
     operation::responses::resume(gate, &call)?;
     if let Some(answers) = &table.answers {
@@ -159,7 +163,8 @@ where
     let mut dice = gate.dice();
     let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
-    admitted.explained = Explained::of(gate, table, &call, &planned, admitted.asker()).await?;
+    let choice = admitted.choice.as_deref();
+    admitted.explained = Explained::of(gate, table, &call, &planned, admitted.asker(), choice).await?;
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();
     if relay::is_wanted(table, &call, planned.resolved.group.as_str()) {
@@ -174,6 +179,20 @@ where
         admitted.relay = Some(Relay::new(gate, &call));
     }
     Ok((call, answer))
+}
+
+/// The call for the group that an auto router chooses, if the client's is one.
+async fn chosen(
+    gate: &Arc<Gate>,
+    table: &Table,
+    call: Arc<Call>,
+    admitted: &mut Admitted,
+) -> Result<Arc<Call>, Refusal> {
+    let Some(router) = table.auto_router(&call.model) else { return Ok(call) };
+    let choice = router.choose(gate, table, &call, admitted.asker()).await;
+    let redirected = call.redirected(&choice.group, &Map::new())?;
+    admitted.choice = Some(Box::new(choice));
+    Ok(Arc::new(redirected))
 }
 
 /// Reads the body within the time and size allowed.

@@ -33,3 +33,4 @@ mod tap;
 mod task;
 mod tour;
 pub mod transcript;
+pub(crate) mod vectors;

@@ -170,8 +170,8 @@ async fn hold(
     let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
     limits.extend_from_slice(places);
     limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
-    if admitted.meter.copy_of.is_some() {
-        // Rates are for what clients ask; what a copy costs they pay.
+    if admitted.meter.copy_of.is_some() || admitted.meter.is_ours {
+        // Rates are for what clients ask; what else is made of it they pay.
         limits.retain(|limit| limit.meter() == Meter::Budget);
     }
     if limits.is_empty() {

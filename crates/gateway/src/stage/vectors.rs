@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use serde_json::json;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use crate::stage::admit::Admitted;
 use crate::stage::attempt::attempt;
 use crate::stage::decode::decode;
 use crate::stage::deliver::deliver;
-use crate::stage::plan::plan;
+use crate::stage::plan::{Asker, plan};
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
 
@@ -39,14 +40,14 @@ pub(crate) async fn vectors(
     model: &str,
     texts: &[String],
     within: Duration,
-    asker: &Admitted,
+    asker: Asker<'_>,
 ) -> Result<Vec<Vec<f32>>, Refusal> {
     let late = || {
         let text = format!("`{model}` gave no vectors within {} s", within.as_secs_f64());
         Refusal::upstream(Fault::new(FaultClass::Timeout, text), "")
     };
     // Boxed: a request carries no room for another one.
-    let asked = Box::pin(ask(gate, table, model, texts, within, asker));
+    let asked: BoxFuture<'_, _> = Box::pin(ask(gate, table, model, texts, within, asker));
     let body = tokio::time::timeout(within, asked).await.map_err(|_| late())??;
     let unreadable = |error: faregate_wire::dialect::Malformed| {
         Refusal::upstream(Fault::new(FaultClass::BadGateway, error.to_string()), "")
@@ -65,7 +66,7 @@ async fn ask(
     model: &str,
     texts: &[String],
     within: Duration,
-    asker: &Admitted,
+    asker: Asker<'_>,
 ) -> Result<Bytes, Refusal> {
     let arrival = Arc::new(Arrival {
         id: CallId::from(Uuid::new_v4().to_string()),
@@ -74,12 +75,13 @@ async fn ask(
         found: Found { operation: Operation::Embeddings, route: ROUTE, subject: None, verb: None },
         headers: HeaderMap::new(),
         query: None,
-        client_ip: asker.meter.arrival.client_ip,
+        client_ip: None,
     });
     let body = Bytes::from(json::write(&json!({"model": model, "input": texts})));
-    let mut admitted = Admitted::new(Arc::clone(&gate.settler), asker.principal.clone(), Arc::clone(&arrival));
-    admitted.meter.account.clone_from(&asker.meter.account);
-    admitted.meter.asked_by_us = true;
+    let principal = asker.principal.clone();
+    let mut admitted = Admitted::new(Arc::clone(&gate.settler), principal, Arc::clone(&arrival));
+    admitted.meter.account.clone_from(asker.account);
+    admitted.meter.is_ours = true;
     model.clone_into(&mut admitted.meter.requested_model);
     admitted.meter.input_bytes = body.len() as u64;
     let mut call = decode(arrival, body, false)?;
