@@ -12,6 +12,7 @@ mod front;
 mod health;
 mod in_flight;
 mod login;
+mod near;
 mod outage;
 mod place_budgets;
 mod price_list;
