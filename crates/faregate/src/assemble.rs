@@ -7,6 +7,7 @@ use anyhow::Context;
 use faregate_catalog::Catalog;
 use faregate_config::{DeploymentConfig, Diagnostic, Env, ServeEnv, Snapshot};
 use faregate_gateway::gate::{Parts, Table, verify};
+use faregate_store::Store;
 use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Proxies, Upstream, UpstreamSettings};
 use serde_json::Value;
@@ -18,7 +19,13 @@ use crate::answers;
 /// # Errors
 /// If a certificate file cannot be read or a proxy URL is none.
 pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> anyhow::Result<Upstream> {
-    let settings = UpstreamSettings {
+    let settings = connections(environment, snapshot, workers);
+    Upstream::new(&settings).context("cannot set up connections to providers")
+}
+
+/// How connections are made.
+pub(crate) fn connections(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> UpstreamSettings {
+    UpstreamSettings {
         ssl_verify: verify(environment.ssl_verify.as_ref().or(snapshot.litellm.ssl_verify.as_ref())),
         ca_file: environment.ssl_cert_file.clone(),
         proxies: Proxies {
@@ -28,8 +35,7 @@ pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> 
         },
         workers,
         ..UpstreamSettings::default()
-    };
-    Upstream::new(&settings).context("cannot set up connections to providers")
+    }
 }
 
 /// The environment as the data plane reads it.
@@ -38,14 +44,16 @@ pub fn view(env: &Env) -> EnvView {
     EnvView::new(move |name| env.get(name).map(str::to_owned))
 }
 
-/// Everything requests are routed by, and what is wrong with deployments and a cache that cannot serve.
+/// Everything requests are routed by, and what is wrong with deployments and a cache that cannot serve. The
+/// database, if it is there already, is for a cache that keeps vectors in it.
 pub fn table(
     snapshot: &Snapshot,
     upstream: &Upstream,
     catalog: &Arc<Catalog>,
     master_key: Option<Secret>,
+    store: Option<&Store>,
 ) -> (Table, Vec<Diagnostic>) {
-    let (answers, finding) = answers::cache(snapshot);
+    let (answers, finding) = answers::cache(snapshot, upstream, store);
     let parts = Parts {
         upstream: upstream.clone(),
         catalog: Arc::clone(catalog),

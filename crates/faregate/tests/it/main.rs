@@ -13,6 +13,7 @@ mod health;
 mod in_flight;
 mod login;
 mod model_budgets;
+mod near;
 mod outage;
 mod place_budgets;
 mod price_list;

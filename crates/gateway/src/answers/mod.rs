@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use faregate_config::{CacheKind, CacheSettings};
 use faregate_state::cache::{CacheError, ResponseCache};
 use faregate_state::clock::Clock;
+use faregate_state::nearest::VectorIndex;
 
 use crate::metrics::Metrics;
 use crate::routes::Operation;
@@ -29,7 +30,7 @@ use flights::{Flights, Lead};
 
 /// How long an answer is kept when nobody says otherwise. Source: compat, config §2.1, `ttl`.
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
-/// The same on disk, where LiteLLM sets no end; bytes are bounded.
+/// The same on disk, in a bucket and by meaning, where LiteLLM sets no end.
 const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The largest answer that is kept.
 pub const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -60,6 +61,8 @@ pub struct Answers {
     pub settings: CacheSettings,
     /// Questions under way.
     pub flights: Arc<Flights>,
+    /// Answers by what the question means, for the semantic kinds.
+    pub nearest: Option<Arc<dyn VectorIndex>>,
     store: Arc<dyn ResponseCache>,
     clock: Arc<dyn Clock>,
     writes: Arc<Semaphore>,
@@ -73,6 +76,7 @@ impl Answers {
         Self {
             settings,
             flights: Arc::default(),
+            nearest: None,
             store,
             clock,
             writes: Arc::new(Semaphore::new(MOST_WRITES)),
@@ -105,9 +109,10 @@ impl Answers {
         let settings = &self.settings;
         let (of_kind, otherwise) = match settings.kind {
             Some(CacheKind::Redis) => (settings.default_in_redis_ttl, DEFAULT_TTL),
-            Some(CacheKind::Disk) => (None, ENDLESS),
+            Some(CacheKind::Disk | CacheKind::S3 | CacheKind::Gcs | CacheKind::AzureBlob) => (None, ENDLESS),
             Some(CacheKind::Memory) | None => (settings.default_in_memory_ttl, DEFAULT_TTL),
         };
+        let otherwise = if settings.semantic.is_some() { ENDLESS } else { otherwise };
         settings.ttl.or(of_kind).unwrap_or(otherwise)
     }
 
