@@ -130,7 +130,11 @@ impl Answers {
                 return None;
             }
         };
-        let entry = Entry::decode(&found)?;
+        self.young(Entry::decode(&found)?, max_age)
+    }
+
+    /// The answer, if it is no older than `max_age`.
+    pub fn young(&self, entry: Entry, max_age: Option<Duration>) -> Option<Entry> {
         let age = u64::try_from(self.now_ms().saturating_sub(entry.facts.at)).unwrap_or_default();
         max_age.is_none_or(|most| Duration::from_millis(age) <= most).then_some(entry)
     }
@@ -148,16 +152,30 @@ impl Answers {
         if let Some(lead) = &lead {
             lead.answered(answer.clone());
         }
+        let answers = Arc::clone(self);
+        self.write(metrics, async move {
+            let written = answers.store.put(&key, answer, ttl).await;
+            drop(lead);
+            written
+        });
+    }
+
+    /// Writes something beside the request, if there is room for it.
+    pub fn write(
+        self: &Arc<Self>,
+        metrics: &Arc<Metrics>,
+        write: impl Future<Output = Result<(), CacheError>> + Send + 'static,
+    ) {
         let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
             self.failed(&CacheError(format!("{MOST_WRITES} answers are being written")), metrics);
             return;
         };
         let (answers, metrics) = (Arc::clone(self), Arc::clone(metrics));
         let mut writing = Box::pin(async move {
-            if let Err(error) = answers.store.put(&key, answer, ttl).await {
+            if let Err(error) = write.await {
                 answers.failed(&error, &metrics);
             }
-            drop((permit, lead));
+            drop(permit);
         });
         // Memory takes it at once.
         if (&mut writing).now_or_never().is_none() {

@@ -82,6 +82,9 @@ fn cached(call: &Arc<Call>, mut admitted: Admitted, kept: Cached) -> (Response<B
     put(&mut headers, &labels::COST, "0");
     if let Some(looked) = &admitted.meter.looked {
         put(&mut headers, &labels::CACHE_KEY, &looked.key);
+        if let Some(similarity) = looked.similarity {
+            put(&mut headers, &labels::SIMILARITY, &similarity.to_string());
+        }
         if let Some(saved) = looked.hit.as_ref().and_then(|facts| facts.cost) {
             put(&mut headers, &labels::CACHE_SAVED, &saved.to_string());
         }

@@ -25,6 +25,7 @@ use crate::stage::items::{Items, Wanted};
 use crate::stage::plan;
 use crate::stage::render::{render, reply};
 use crate::stage::reserve::count;
+use crate::stage::semantic::{self, Alike, Likeness};
 use crate::stage::send::JSON;
 use crate::stage::settle::estimate;
 use crate::task::Task;
@@ -41,6 +42,8 @@ pub struct Looked {
     pub asked: bool,
     /// What is known of the answer it had.
     pub hit: Option<Facts>,
+    /// How much the question of that answer means the same, if it was another one.
+    pub similarity: Option<f32>,
 }
 
 /// An answer that was kept, in the form its client wants.
@@ -101,15 +104,18 @@ pub async fn lookup(
             ttl: (!controls.no_store && !ttl.is_zero()).then_some(ttl),
         };
         let items = Items::of(gate, answers, call, group.clone(), &around, &wanted).await;
-        admitted.meter.looked = Some(Box::new(Looked { key, asked: wanted.asks.is_some(), hit: None }));
+        admitted.meter.looked =
+            Some(Box::new(Looked { key, asked: wanted.asks.is_some(), hit: None, similarity: None }));
         return embeddings(gate, table, call, group, items, admitted).await;
     }
     let asks = !controls.no_cache;
-    admitted.meter.looked = Some(Box::new(Looked { key: key.clone(), asked: asks, hit: None }));
+    admitted.meter.looked =
+        Some(Box::new(Looked { key: key.clone(), asked: asks, hit: None, similarity: None }));
     let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
     let keeps = !controls.no_store && !ttl.is_zero();
     let shape = shape_of(table, call);
     let mut lead = None;
+    let mut likeness = None;
     if asks {
         let mut found = answers.find(&key, controls.max_age, &gate.metrics).await;
         let coalesces = keeps && !call.stream && answers.settings.coalesce.unwrap_or(true);
@@ -124,10 +130,21 @@ pub async fn lookup(
         if let Some(entry) = found
             && let Some(body) = in_form(call, shape, &entry)
         {
-            count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
-            let kind = entry.facts.kind.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
-            hit(admitted, group, entry.facts);
-            return Ok(Some(Box::new(Cached { body, kind })));
+            return serve(gate, table, call, group, entry, body, None, admitted).await;
+        }
+    }
+    if answers.nearest.is_some() {
+        likeness = semantic::likeness(gate, table, answers, call, &around, admitted.asker()).await;
+        let alike = match &likeness {
+            Some(likeness) if asks => {
+                semantic::find(answers, likeness, controls.max_age, &gate.metrics).await
+            }
+            _ => None,
+        };
+        if let Some(Alike { entry, similarity }) = alike
+            && let Some(body) = in_form(call, shape, &entry)
+        {
+            return serve(gate, table, call, group, entry, body, Some(similarity), admitted).await;
         }
     }
     if keeps {
@@ -142,10 +159,32 @@ pub async fn lookup(
             shape,
             kind: None,
             lead,
+            likeness,
             room: Some(room),
         }));
     }
     Ok(None)
+}
+
+/// Serves a kept answer, if the caller's rates let it.
+#[expect(clippy::too_many_arguments, reason = "the parts of one answer, each named at its two call sites")]
+async fn serve(
+    gate: &Arc<Gate>,
+    table: &Table,
+    call: &Call,
+    group: ModelGroup,
+    entry: Entry,
+    body: Bytes,
+    similarity: Option<f32>,
+    admitted: &mut Admitted,
+) -> Result<Option<Box<Cached>>, Refusal> {
+    count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
+    let kind = entry.facts.kind.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
+    hit(admitted, group, entry.facts);
+    if let Some(looked) = &mut admitted.meter.looked {
+        looked.similarity = similarity;
+    }
+    Ok(Some(Box::new(Cached { body, kind })))
 }
 
 /// The answer to a request all of whose inputs are known; else what is known of them stays with it.
@@ -279,6 +318,8 @@ pub struct Keep {
     shape: Shape,
     kind: Option<String>,
     lead: Option<Lead>,
+    /// Where it stands among questions that mean the same, if those are compared.
+    likeness: Option<Likeness>,
     /// The bytes so far; `None` once they are too many.
     room: Option<Room>,
 }
@@ -311,7 +352,7 @@ impl Keep {
     }
 
     /// Keeps the answer that has been sent.
-    pub fn finish(self, admitted: &mut Admitted) {
+    pub fn finish(mut self, admitted: &mut Admitted) {
         let is_bounded = admitted.held.as_ref().is_some_and(|held| held.longest.is_some());
         let meter = &mut admitted.meter;
         let is_whole = meter.ending == Ending::Complete && !meter.cut && !is_bounded;
@@ -336,7 +377,12 @@ impl Keep {
             kind: self.kind.clone(),
         };
         match Entry::encode(&facts, &room.pieces) {
-            Some(answer) => self.answers.keep(self.key, answer, self.ttl, self.lead, &self.metrics),
+            Some(answer) => {
+                if let Some(likeness) = self.likeness.take() {
+                    semantic::keep(&self.answers, likeness, answer.clone(), self.ttl, &self.metrics);
+                }
+                self.answers.keep(self.key, answer, self.ttl, self.lead, &self.metrics);
+            }
             None => self.give_up(),
         }
     }

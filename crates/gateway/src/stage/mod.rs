@@ -26,6 +26,7 @@ pub(crate) mod relay;
 pub mod render;
 pub(crate) mod reserve;
 pub(crate) mod seam;
+mod semantic;
 pub mod send;
 pub mod settle;
 pub(crate) mod single;

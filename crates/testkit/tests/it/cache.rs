@@ -3,6 +3,7 @@
 mod away;
 mod forms;
 mod items;
+mod semantic;
 mod shared;
 
 use std::sync::Arc;
