@@ -13,6 +13,7 @@ use crate::dialect::gemini::Gemini;
 use crate::dialect::ollama::Ollama;
 use crate::dialect::openai_chat::OpenAiChat;
 use crate::dialect::openai_responses::OpenAiResponses;
+use crate::dialect::openai_text::OpenAiText;
 use crate::dialect::replicate::{Replicate, Wish, wish};
 
 /// What a path stands for.
@@ -92,6 +93,9 @@ fn post(path: &str) -> Route<'_> {
     }
     if path.ends_with("/messages") {
         return generate(&Anthropic, None, None);
+    }
+    if path.ends_with("/completions") {
+        return generate(&OpenAiText, deployment(path), None);
     }
     if path.ends_with("/responses") {
         return generate(&OpenAiResponses, deployment(path), None);

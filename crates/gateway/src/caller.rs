@@ -163,7 +163,14 @@ pub struct Subject {
 const ROUTE_GROUPS: &[(&str, &[&str])] = &[
     (
         "openai_routes",
-        &["/v1/chat/completions", "/v1/responses", "/v1/models", "/utils/token_counter", "/utils/supported"],
+        &[
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/responses",
+            "/v1/models",
+            "/utils/token_counter",
+            "/utils/supported",
+        ],
     ),
     ("anthropic_routes", &["/v1/messages"]),
     ("google_routes", &["/v1beta/models"]),

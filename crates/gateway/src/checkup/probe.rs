@@ -48,6 +48,7 @@ static CHECKER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Chat,
+    Completion,
     Responses,
     Messages,
 }
@@ -60,10 +61,12 @@ impl Kind {
     fn of(mode: &str) -> Result<Self, Refusal> {
         match mode {
             "chat" => Ok(Self::Chat),
+            "completion" => Ok(Self::Completion),
             "responses" => Ok(Self::Responses),
             "anthropic_messages" => Ok(Self::Messages),
             other => Err(Refusal::NotImplemented(format!(
-                "mode `{other}` cannot be checked by this version; chat, responses and anthropic_messages can"
+                "mode `{other}` cannot be checked by this version; chat, completion, responses and \
+                 anthropic_messages can"
             ))),
         }
     }
@@ -71,6 +74,7 @@ impl Kind {
     fn operation(self) -> Operation {
         match self {
             Self::Chat => Operation::ChatCompletions,
+            Self::Completion => Operation::TextCompletions,
             Self::Responses => Operation::Responses,
             Self::Messages => Operation::Messages,
         }
@@ -79,6 +83,7 @@ impl Kind {
     fn via(self) -> Via {
         match self {
             Self::Chat => Via::Chat,
+            Self::Completion => Via::Completions,
             Self::Responses => Via::Responses,
             Self::Messages => Via::Messages,
         }
@@ -199,6 +204,10 @@ fn body(kind: Kind, rules: &Rules, own: &OwnCheck, destination: &Destination, gr
         Kind::Responses => {
             body.insert("input".to_owned(), json!(rules.prompt));
             "max_output_tokens"
+        }
+        Kind::Completion => {
+            body.insert("prompt".to_owned(), json!(rules.prompt));
+            "max_tokens"
         }
         Kind::Chat | Kind::Messages => {
             body.insert("messages".to_owned(), json!([{"role": "user", "content": rules.prompt}]));

@@ -55,6 +55,8 @@ pub enum Via {
     Responses,
     /// Anthropic messages.
     Messages,
+    /// OpenAI text completions.
+    Completions,
 }
 
 /// Everything about one deployment and one upstream model.

@@ -64,6 +64,7 @@ where
 pub fn client_of(operation: Operation) -> Option<(Dialect, &'static dyn ClientDialect)> {
     let dialect = match operation {
         Operation::ChatCompletions => Dialect::OpenAiChat,
+        Operation::TextCompletions => Dialect::OpenAiText,
         Operation::Responses => Dialect::OpenAiResponses,
         Operation::Messages | Operation::MessagesCountTokens => Dialect::Anthropic,
         Operation::Gemini => Dialect::Gemini,
@@ -126,10 +127,12 @@ pub fn decode(
 /// so it goes on with `store: true` alone.
 fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<Envelope, Refusal> {
     let mut edits: Vec<Edit> = envelope.members_among(GATEWAY_MEMBERS).map(Edit::Remove).collect();
-    if operation == Operation::ChatCompletions
-        && envelope.has("metadata")
-        && envelope.raw("store") != Some(b"true")
-    {
+    let keeps = match operation {
+        Operation::ChatCompletions => envelope.raw("store") == Some(b"true"),
+        Operation::TextCompletions => false,
+        _ => true,
+    };
+    if !keeps && envelope.has("metadata") {
         edits.push(Edit::Remove("metadata"));
     }
     if edits.is_empty() {
@@ -155,6 +158,7 @@ fn model(arrival: &Arrival, envelope: &Envelope) -> Result<String, Refusal> {
 fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> Result<(), Refusal> {
     let member = match operation {
         Operation::ChatCompletions | Operation::Messages | Operation::MessagesCountTokens => "messages",
+        Operation::TextCompletions => "prompt",
         Operation::Responses => "input",
         Operation::Gemini => "contents",
         Operation::Converse | Operation::ConverseStream => "messages",
@@ -169,7 +173,11 @@ fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> R
         None if has_stand_in => Ok(()),
         None | Some(b"null") => Err(missing(route, member)),
         Some([b'[', ..]) => Ok(()),
-        Some(_) if matches!(operation, Operation::Responses | Operation::Gemini) => Ok(()),
+        Some(_)
+            if matches!(operation, Operation::TextCompletions | Operation::Responses | Operation::Gemini) =>
+        {
+            Ok(())
+        }
         Some(_) => Err(BadRequest::new(member, format!("`{member}` must be an array")).into()),
     }
 }

@@ -74,6 +74,7 @@ struct Prepared {
 pub fn via(dialect: Dialect) -> Via {
     match dialect {
         Dialect::OpenAiResponses => Via::Responses,
+        Dialect::OpenAiText => Via::Completions,
         Dialect::Anthropic => Via::Messages,
         _ => Via::Chat,
     }
