@@ -66,6 +66,13 @@ def test_a_provider_of_texts_gets_what_only_texts_have(client, group):
     assert answer.id.startswith("cmpl-fake")
 
 
+@pytest.mark.parametrize("prompt", [[1, 2, 3], [[1, 2], [3]]])
+@pytest.mark.parametrize("group", NATIVE)
+def test_tokens_go_to_a_provider_of_texts_as_they_are(client, group, prompt):
+    answer = client.completions.create(model=group, prompt=prompt)
+    assert "token" in answer.choices[0].text
+
+
 def test_a_chat_reaches_a_provider_that_only_completes_texts(client):
     answer = client.chat.completions.create(model="text", messages=[{"role": "user", "content": p.ECHO}])
     assert p.ECHO in answer.choices[0].message.content

@@ -61,6 +61,8 @@ impl Dialect for OpenAiText {
             Some(Value::Array(texts)) if !texts.is_empty() && texts.iter().all(Value::is_string) => {
                 texts.iter().map(message).collect()
             }
+            // This model's vocabulary has one word.
+            Some(Value::Array(tokens)) if is_tokens(tokens) => vec![message(&json!("token"))],
             _ => return Err(wrong("prompt")),
         };
         let mut chat = body.clone();
@@ -118,6 +120,13 @@ impl Dialect for OpenAiText {
     fn broken(&self, ask: &Ask) -> Bytes {
         OpenAiChat.broken(ask)
     }
+}
+
+/// Tokens, or a list of such prompts.
+fn is_tokens(prompt: &[Value]) -> bool {
+    let all = |tokens: &[Value]| !tokens.is_empty() && tokens.iter().all(Value::is_u64);
+    let prompts = || prompt.iter().all(|one| one.as_array().is_some_and(|tokens| all(tokens)));
+    all(prompt) || (!prompt.is_empty() && prompts())
 }
 
 fn head(ask: &Ask) -> Value {
