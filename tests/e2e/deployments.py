@@ -25,7 +25,7 @@ ALL = [
 ]
 GROUPS = [group for group in ALL if group in PROVIDERS]
 # Text alone: these have tests of their own.
-PLAIN = ["replicate"]
+PLAIN = ["replicate", "text", "azure-text", "local"]
 
 
 def service_account(token_url: str) -> str:
@@ -73,6 +73,9 @@ def config(upstream: str) -> dict:
         "cohere": {"model": "cohere_chat/command-a-03-2025", "api_key": "co-up", "api_base": upstream},
         "ollama": {"model": "ollama_chat/llama3.1", "api_base": upstream},
         "replicate": {"model": "replicate/meta/meta-llama-3-8b-instruct", "api_key": "r8-up", "api_base": f"{upstream}/v1"},
+        "text": {"model": "text-completion-openai/gpt-3.5-turbo-instruct", "api_key": "sk-up", "api_base": f"{upstream}/v1"},
+        "azure-text": {"model": "azure_text/instruct", "api_key": "az-up", "api_base": upstream, "api_version": "2024-10-21"},
+        "local": {"model": "openai/a-model-nobody-knows", "api_key": "sk-up", "api_base": f"{upstream}/v1"},
         "groq": {"model": "groq/llama-3.3-70b-versatile", "api_key": "gsk-up", "api_base": f"{upstream}/openai/v1"},
     }
     return {

@@ -13,6 +13,7 @@ use crate::dialect::gemini::Gemini;
 use crate::dialect::ollama::Ollama;
 use crate::dialect::openai_chat::OpenAiChat;
 use crate::dialect::openai_responses::OpenAiResponses;
+use crate::dialect::openai_text::OpenAiText;
 use crate::dialect::replicate::{Replicate, Wish, wish};
 use crate::task::Kind;
 
@@ -106,6 +107,9 @@ fn post(path: &str) -> Route<'_> {
     ];
     if let Some((_, kind)) = suffixes.into_iter().find(|(suffix, _)| path.ends_with(suffix)) {
         return Route::Task(kind, deployment(path).map(decoded));
+    }
+    if path.ends_with("/completions") {
+        return generate(&OpenAiText, deployment(path), None);
     }
     if path.ends_with("/responses") {
         return generate(&OpenAiResponses, deployment(path), None);

@@ -226,6 +226,7 @@ impl Call {
             (Some(Task::Rerank), _) => Via::Rerank,
             (Some(Task::Transcription(_)), _) => Via::Transcription,
             (None, Dialect::OpenAiResponses) => Via::Responses,
+            (None, Dialect::OpenAiText) => Via::Completions,
             (None, Dialect::Anthropic) => Via::Messages,
             (None, _) => Via::Chat,
         }

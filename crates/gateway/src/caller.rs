@@ -165,6 +165,7 @@ const ROUTE_GROUPS: &[(&str, &[&str])] = &[
         "openai_routes",
         &[
             "/v1/chat/completions",
+            "/v1/completions",
             "/v1/responses",
             "/v1/embeddings",
             "/v1/rerank",

@@ -14,6 +14,8 @@ use percent_encoding::percent_decode_str;
 pub enum Operation {
     /// OpenAI chat completions.
     ChatCompletions,
+    /// OpenAI text completions.
+    TextCompletions,
     /// OpenAI responses: create.
     Responses,
     /// OpenAI responses: fetch a stored one.
@@ -119,6 +121,13 @@ pub const ROUTES: &[Row] = &[
         operation: Operation::ChatCompletions,
         doc: "OpenAI chat completions, JSON or SSE; also `/engines/{model}/chat/completions` and \
               `/openai/deployments/{model}/chat/completions`",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/completions", "/completions"],
+        operation: Operation::TextCompletions,
+        doc: "OpenAI text completions, JSON or SSE; also `/engines/{model}/completions` and \
+              `/openai/deployments/{model}/completions`",
     },
     Row {
         method: "POST",
@@ -356,6 +365,8 @@ pub const ROUTES: &[Row] = &[
 /// Gemini's are found by the verb behind the last colon.
 const SUFFIX_ROUTES: &[(&[&str], &str, Operation)] = &[
     (&["/engines/", "/openai/deployments/"], "/chat/completions", Operation::ChatCompletions),
+    // Behind the longer one.
+    (&["/engines/", "/openai/deployments/"], "/completions", Operation::TextCompletions),
     (&["/engines/", "/openai/deployments/"], "/embeddings", Operation::Embeddings),
     (&["/openai/deployments/"], "/audio/transcriptions", Operation::Transcriptions),
     (&["/model/", "/bedrock/model/"], "/converse", Operation::Converse),
@@ -371,6 +382,12 @@ pub const SPANNING: &[Row] = &[
         paths: &["/engines/{model}/chat/completions", "/openai/deployments/{model}/chat/completions"],
         operation: Operation::ChatCompletions,
         doc: "OpenAI chat completions of the model that the path names",
+    },
+    Row {
+        method: "POST",
+        paths: &["/engines/{model}/completions", "/openai/deployments/{model}/completions"],
+        operation: Operation::TextCompletions,
+        doc: "OpenAI text completions of the model that the path names",
     },
     Row {
         method: "POST",
@@ -511,6 +528,7 @@ fn by_suffix(path: &str) -> Option<Found> {
             .filter(|subject| !subject.is_empty())?;
         let route = match operation {
             Operation::ChatCompletions => "/v1/chat/completions",
+            Operation::TextCompletions => "/v1/completions",
             Operation::Converse => "/model/{model}/converse",
             Operation::ConverseStream => "/model/{model}/converse-stream",
             Operation::Invoke => "/model/{model}/invoke",
@@ -574,6 +592,8 @@ mod tests {
                 some("azure/gpt-4o"),
             ),
             ("/engines/gpt/chat/completions", Operation::ChatCompletions, some("gpt")),
+            ("/engines/gpt/completions", Operation::TextCompletions, some("gpt")),
+            ("/openai/deployments/azure/gpt/completions", Operation::TextCompletions, some("azure/gpt")),
             (
                 "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
                 Operation::Gemini,

@@ -7,6 +7,7 @@ pub(crate) mod gemini;
 pub(crate) mod ollama;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_responses;
+pub(crate) mod openai_text;
 pub(crate) mod replicate;
 
 use bytes::Bytes;

@@ -43,6 +43,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 fn names_of(operation: Operation) -> &'static [&'static str] {
     match operation {
         Operation::ChatCompletions => &["acompletion", "completion"],
+        Operation::TextCompletions => &["atext_completion", "text_completion"],
         Operation::Responses => &["aresponses", "responses"],
         Operation::Messages => &["anthropic_messages", "aanthropic_messages"],
         Operation::Embeddings => &["aembedding", "embedding"],

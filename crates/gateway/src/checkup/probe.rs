@@ -51,6 +51,7 @@ static CHECKER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Chat,
+    Completion,
     Responses,
     Messages,
     Embedding,
@@ -66,14 +67,15 @@ impl Kind {
     fn of(mode: &str) -> Result<Self, Refusal> {
         match mode {
             "chat" => Ok(Self::Chat),
+            "completion" => Ok(Self::Completion),
             "responses" => Ok(Self::Responses),
             "anthropic_messages" => Ok(Self::Messages),
             "embedding" => Ok(Self::Embedding),
             "rerank" => Ok(Self::Rerank),
             "audio_transcription" => Ok(Self::Transcription),
             other => Err(Refusal::NotImplemented(format!(
-                "mode `{other}` cannot be checked by this version; chat, responses, anthropic_messages, embedding, \
-                 rerank and audio_transcription can"
+                "mode `{other}` cannot be checked by this version; chat, completion, responses, anthropic_messages, \
+                 embedding, rerank and audio_transcription can"
             ))),
         }
     }
@@ -81,6 +83,7 @@ impl Kind {
     fn operation(self) -> Operation {
         match self {
             Self::Chat => Operation::ChatCompletions,
+            Self::Completion => Operation::TextCompletions,
             Self::Responses => Operation::Responses,
             Self::Messages => Operation::Messages,
             Self::Embedding => Operation::Embeddings,
@@ -92,6 +95,7 @@ impl Kind {
     fn via(self) -> Via {
         match self {
             Self::Chat => Via::Chat,
+            Self::Completion => Via::Completions,
             Self::Responses => Via::Responses,
             Self::Messages => Via::Messages,
             Self::Embedding => Via::Embedding,
@@ -229,6 +233,10 @@ fn body(kind: Kind, rules: &Rules, own: &OwnCheck, destination: &Destination, gr
             return Value::Object(body);
         }
         Kind::Transcription => return Value::Object(body),
+        Kind::Completion => {
+            body.insert("prompt".to_owned(), json!(rules.prompt));
+            "max_tokens"
+        }
         Kind::Chat | Kind::Messages => {
             body.insert("messages".to_owned(), json!([{"role": "user", "content": rules.prompt}]));
             "max_tokens"

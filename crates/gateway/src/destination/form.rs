@@ -36,7 +36,13 @@ impl Builder<'_> {
         info: Option<&ModelInfo>,
     ) -> Result<Form, Unusable> {
         let operation = via.operation();
-        let listed = provider.dialect(operation).ok_or_else(|| not_offered(provider, operation))?;
+        let of_chat = provider.dialect(Operation::Chat).filter(|_| !completes_only(provider));
+        let of_texts = || provider.dialect(Operation::Completion).filter(|_| completes_only(provider));
+        let listed = match operation {
+            Operation::Chat => of_chat.or_else(of_texts),
+            other => provider.dialect(other),
+        };
+        let listed = listed.ok_or_else(|| not_offered(provider, operation))?;
         let model = named_by_quirk(provider, model)?;
         if operation != Operation::Chat {
             return self.task_form(deployment, provider, listed, model, via, info);
@@ -351,7 +357,25 @@ fn openai_dialect(provider: &Provider, model: &str, via: Via, info: Option<&Mode
     if has_responses && (via == Via::Responses || only_responses) {
         return (Dialect::OpenAiResponses, model.to_owned());
     }
+    let mode = info.and_then(|info| info.mode);
+    // Models of chats do not complete texts; a model nobody knows may.
+    let fits = via == Via::Completions && mode.is_none();
+    let only_text = completes_only(provider) || mode == Some(faregate_catalog::Mode::Completion);
+    if completes(provider) && (fits || only_text) {
+        return (Dialect::OpenAiText, model.to_owned());
+    }
     (Dialect::OpenAiChat, model.to_owned())
+}
+
+/// True if the provider completes texts as OpenAI does.
+fn completes(provider: &Provider) -> bool {
+    matches!(provider.dialect(Operation::Completion), Some(Listed::Openai | Listed::AzureOpenai))
+}
+
+/// True if it does nothing else.
+fn completes_only(provider: &Provider) -> bool {
+    let chats = provider.dialect(Operation::Chat).is_some_and(Listed::is_supported);
+    completes(provider) && !chats
 }
 
 fn not_offered(provider: &Provider, operation: Operation) -> Unusable {

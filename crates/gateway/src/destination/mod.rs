@@ -55,6 +55,8 @@ pub enum Via {
     Responses,
     /// Anthropic messages.
     Messages,
+    /// OpenAI text completions.
+    Completions,
     /// Embeddings.
     Embedding,
     /// Reranking.
@@ -71,7 +73,7 @@ impl Via {
     pub fn operation(self) -> faregate_catalog::Operation {
         use faregate_catalog::Operation as Listed;
         match self {
-            Self::Chat | Self::Responses | Self::Messages => Listed::Chat,
+            Self::Chat | Self::Responses | Self::Messages | Self::Completions => Listed::Chat,
             Self::Embedding => Listed::Embedding,
             Self::Rerank => Listed::Rerank,
             Self::Transcription => Listed::Transcription,

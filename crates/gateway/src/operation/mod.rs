@@ -29,6 +29,7 @@ pub fn goes_to_models(found: &Found) -> bool {
     matches!(
         found.operation,
         Operation::ChatCompletions
+            | Operation::TextCompletions
             | Operation::Responses
             | Operation::Messages
             | Operation::Converse

@@ -74,11 +74,13 @@ pub fn transform_request(table: &Table, arrival: &Arrival, body: Bytes) -> Resul
     let kind: String = envelope.get("call_type").unwrap_or_else(|| "completion".to_owned());
     let operation = match kind.as_str() {
         "completion" | "acompletion" => Operation::ChatCompletions,
+        "text_completion" | "atext_completion" => Operation::TextCompletions,
         "responses" | "aresponses" => Operation::Responses,
         "anthropic_messages" => Operation::Messages,
         other => {
             return Err(Refusal::NotImplemented(format!(
-                "call_type `{other}` is not supported yet; completion, responses and anthropic_messages are"
+                "call_type `{other}` is not supported yet; completion, text_completion, responses and anthropic_messages \
+                     are"
             )));
         }
     };

@@ -77,6 +77,7 @@ pub fn client_of(operation: Operation) -> Option<(Dialect, &'static dyn ClientDi
         | Operation::Embeddings
         | Operation::Rerank
         | Operation::Transcriptions => Dialect::OpenAiChat,
+        Operation::TextCompletions => Dialect::OpenAiText,
         Operation::Responses => Dialect::OpenAiResponses,
         Operation::Messages | Operation::MessagesCountTokens => Dialect::Anthropic,
         Operation::Gemini => Dialect::Gemini,
@@ -144,7 +145,7 @@ fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<E
     let mut edits: Vec<Edit> = envelope.members_among(GATEWAY_MEMBERS).map(Edit::Remove).collect();
     let is_ours = match operation {
         Operation::ChatCompletions => envelope.raw("store") != Some(b"true"),
-        Operation::Embeddings | Operation::Rerank => true,
+        Operation::TextCompletions | Operation::Embeddings | Operation::Rerank => true,
         _ => false,
     };
     if is_ours && envelope.has("metadata") {
@@ -173,6 +174,7 @@ fn model(arrival: &Arrival, envelope: &Envelope) -> Result<String, Refusal> {
 fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> Result<(), Refusal> {
     let member = match operation {
         Operation::ChatCompletions | Operation::Messages | Operation::MessagesCountTokens => "messages",
+        Operation::TextCompletions => "prompt",
         Operation::Responses => "input",
         Operation::Gemini => "contents",
         Operation::Converse | Operation::ConverseStream => "messages",
@@ -189,11 +191,17 @@ fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> R
         None if has_stand_in => Ok(()),
         None | Some(b"null") => Err(missing(route, member)),
         Some([b'[', ..]) => Ok(()),
-        Some(_) if matches!(operation, Operation::Responses | Operation::Gemini | Operation::Embeddings) => {
+        Some(_) if is_open(operation) => {
             Ok(())
         }
         Some(_) => Err(BadRequest::new(member, format!("`{member}` must be an array")).into()),
     }
+}
+
+/// True if what is asked may stand there without a list around it.
+fn is_open(operation: Operation) -> bool {
+    use Operation::{Embeddings, Gemini, Responses, TextCompletions};
+    matches!(operation, Responses | Gemini | TextCompletions | Embeddings)
 }
 
 fn missing(route: &str, member: &str) -> Refusal {

@@ -65,7 +65,8 @@ pub fn to_drop(call: &Call, rules: &ParamRules, provider: &str, model: &str) -> 
     if refused.is_empty() {
         return Ok(dropped);
     }
-    let names_them = matches!(call.dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    let names_them =
+        matches!(call.dialect, Dialect::OpenAiChat | Dialect::OpenAiText | Dialect::OpenAiResponses);
     let may_drop = options.drop_params.unwrap_or(rules.drop) || !names_them;
     let refused: Vec<String> = refused.into_iter().map(str::to_owned).collect();
     if may_drop {

@@ -21,6 +21,7 @@ pub mod gemini;
 pub mod ollama;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod openai_text;
 pub mod replicate;
 
 pub use client::{BadRequest, ClientCall, ClientDialect, ErrorNote, Reply, StreamEncoder};
@@ -37,6 +38,8 @@ pub enum Dialect {
     OpenAiChat,
     /// `POST /v1/responses`.
     OpenAiResponses,
+    /// `POST /v1/completions`.
+    OpenAiText,
     /// `POST /v1/messages`; also on Vertex and Bedrock InvokeModel.
     Anthropic,
     /// `POST /v1beta/models/{model}:generateContent`; also on Vertex.
@@ -53,9 +56,10 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
+        Self::OpenAiText,
         Self::Anthropic,
         Self::Gemini,
         Self::Bedrock,
@@ -69,6 +73,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiText => "openai_text",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::Bedrock => "bedrock",
@@ -83,6 +88,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Client),
             Self::OpenAiResponses => Some(&openai_responses::Client),
+            Self::OpenAiText => Some(&openai_text::Client),
             Self::Anthropic => Some(&anthropic::Client),
             Self::Gemini => Some(&gemini::Client),
             Self::Bedrock => Some(&bedrock::Client),
@@ -95,6 +101,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => Some(&openai_chat::Provider),
             Self::OpenAiResponses => Some(&openai_responses::Provider),
+            Self::OpenAiText => Some(&openai_text::Provider),
             Self::Anthropic => Some(&anthropic::Provider),
             Self::Gemini => Some(&gemini::Provider),
             Self::Bedrock => Some(&bedrock::Provider),

@@ -94,6 +94,7 @@ fn metadata(
 /// LiteLLM's name of an operation in spend logs. Source: compat, database, `call_type`.
 fn call_type(operation: Operation) -> &'static str {
     match operation {
+        Operation::TextCompletions => "atext_completion",
         Operation::Responses => "aresponses",
         Operation::Messages => "anthropic_messages",
         Operation::Gemini => "agenerate_content",

@@ -37,7 +37,7 @@ impl ClientDialect for Client {
 }
 
 /// The error object, in an answer or in a stream.
-pub(super) fn error_value(note: &ErrorNote) -> Value {
+pub(in crate::dialect) fn error_value(note: &ErrorNote) -> Value {
     json!({"error": {
         "message": note.message,
         "type": note.kind,

@@ -22,7 +22,10 @@ pub use provider::Provider;
 
 pub(crate) use provider::place;
 
+pub(in crate::dialect) use client::error_value;
 pub(in crate::dialect) use fault::{fault, fault_of};
+pub(in crate::dialect) use request::read as read_request;
+pub(in crate::dialect) use types::{UsageOut, finish_word};
 
 /// The tool that stands in for structured output where a provider has no other way; its arguments are the
 /// answer.

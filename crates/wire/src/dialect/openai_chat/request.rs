@@ -15,8 +15,12 @@ use super::types::cache_hint;
 
 /// Reads the body of `POST /v1/chat/completions`.
 pub(super) fn decode(body: &[u8], call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
-    let value = members::document(body)?;
-    let mut body = Members::of(value, "")?;
+    read(members::document(body)?, call)
+}
+
+/// Reads a body that is parsed already.
+pub(in crate::dialect) fn read(body: Value, call: &ClientCall<'_>) -> Result<ChatRequest, BadRequest> {
+    let mut body = Members::of(body, "")?;
     let model = members::model(call, &mut body)?;
     let mut request = ChatRequest { model, ..ChatRequest::default() };
     let stream = body.flag("stream")?;

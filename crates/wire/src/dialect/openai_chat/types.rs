@@ -115,7 +115,7 @@ impl Figures for WireUsage {
 
 /// Figures as a client expects them: OpenAI's members and those LiteLLM adds.
 #[derive(Debug, Serialize)]
-pub(super) struct UsageOut {
+pub(in crate::dialect) struct UsageOut {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
@@ -170,7 +170,7 @@ fn is_zero(count: &u64) -> bool {
 
 impl UsageOut {
     /// Renders the common form.
-    pub(super) fn of(usage: &Usage) -> Self {
+    pub(in crate::dialect) fn of(usage: &Usage) -> Self {
         let written = usage.cache_write();
         let caches = written > 0 || usage.cache_read > 0;
         Self {
@@ -228,7 +228,7 @@ pub(super) fn finish_of(word: &str) -> FinishReason {
 }
 
 /// Writes a `finish_reason`.
-pub(super) fn finish_word(finish: &FinishReason) -> &str {
+pub(in crate::dialect) fn finish_word(finish: &FinishReason) -> &str {
     match finish {
         FinishReason::Stop | FinishReason::StopSequence | FinishReason::Pause => "stop",
         FinishReason::Length => "length",
