@@ -4,6 +4,7 @@
 
 mod addresses;
 mod alerts;
+mod caches;
 mod cluster;
 mod control;
 mod crash;

@@ -137,6 +137,9 @@ pub(super) fn word(settings: &CacheSettings) -> &'static str {
 
 /// Settings without anything secret.
 fn shown(settings: &CacheSettings) -> Value {
+    // As it was written: 0.9, not the nearest binary number.
+    let threshold =
+        settings.semantic.as_ref().and_then(|it| it.similarity_threshold.to_string().parse::<f64>().ok());
     json!({
         "type": word(settings),
         "mode": if settings.opt_in { "default_off" } else { "default_on" },
@@ -144,7 +147,7 @@ fn shown(settings: &CacheSettings) -> Value {
         "namespace": settings.namespace,
         "supported_call_types": settings.call_types,
         "max_bytes": settings.max_bytes,
-        "similarity_threshold": settings.semantic.as_ref().map(|semantic| semantic.similarity_threshold),
+        "similarity_threshold": threshold,
         "embedding_model": settings.semantic.as_ref().map(|semantic| &semantic.embedding_model),
     })
 }

@@ -191,9 +191,7 @@ fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> R
         None if has_stand_in => Ok(()),
         None | Some(b"null") => Err(missing(route, member)),
         Some([b'[', ..]) => Ok(()),
-        Some(_) if is_open(operation) => {
-            Ok(())
-        }
+        Some(_) if is_open(operation) => Ok(()),
         Some(_) => Err(BadRequest::new(member, format!("`{member}` must be an array")).into()),
     }
 }

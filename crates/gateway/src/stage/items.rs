@@ -19,6 +19,7 @@ use faregate_wire::task::embedding::Embeddings;
 
 use crate::answers::Answers;
 use crate::answers::entry::{Entry, Facts, Shape};
+use crate::answers::flights::Lead;
 use crate::answers::key::{self, Circumstances};
 use crate::call::Call;
 use crate::gate::Gate;
@@ -42,6 +43,8 @@ pub struct Items {
     keys: Vec<String>,
     texts: Vec<Box<RawValue>>,
     found: Vec<Option<Entry>>,
+    /// Set if others may wait for the same.
+    pub(super) lead: Option<Lead>,
 }
 
 /// How a request wants the cache to be used.
@@ -80,7 +83,7 @@ impl Items {
             }
         };
         let (answers, metrics) = (Arc::clone(answers), Arc::clone(&gate.metrics));
-        Some(Self { answers, metrics, group, ttl: wanted.ttl, keys, texts, found })
+        Some(Self { answers, metrics, group, ttl: wanted.ttl, keys, texts, found, lead: None })
     }
 
     /// The whole answer with what it once used and cost, if every input was known.
@@ -143,28 +146,29 @@ impl Items {
         Answer::Made { body: all.write(&call.model, false).into(), kind: JSON, headers, glance }
     }
 
+    /// Hands the answer to those that wait for the same; a fallback's they ask for themselves.
+    fn share(self, answer: &Answer, admitted: &Admitted) {
+        let Some(lead) = self.lead else { return };
+        let (body, usage) = match answer {
+            Answer::Same { body, glance, .. } | Answer::Made { body, glance, .. } => (body, &glance.usage),
+            _ => return lead.alone(),
+        };
+        let facts = facts(&self.answers, admitted, usage.clone());
+        match Entry::encode(&facts, std::slice::from_ref(body)) {
+            Some(entry) if admitted.meter.group.as_ref() == Some(&self.group) => lead.answered(entry),
+            _ => lead.alone(),
+        }
+    }
+
     /// Keeps each new vector with its part of what they all used.
     fn keep(&self, unknown: &[usize], fresh: &Embeddings, usage: &Usage, admitted: &Admitted) {
         let meter = &admitted.meter;
         // What a fallback answered is not the answer of this group.
         let (Some(ttl), true) = (self.ttl, meter.group.as_ref() == Some(&self.group)) else { return };
-        let destination = meter.destination.as_deref();
         let lengths: Vec<u64> = unknown.iter().map(|&index| self.texts[index].get().len() as u64).collect();
         let parts = shares(usage.input, &lengths);
         for ((&index, vector), input) in unknown.iter().zip(&fresh.vectors).zip(parts) {
-            let usage = Usage { input, ..Usage::default() };
-            let facts = Facts {
-                at: self.answers.now_ms(),
-                shape: SHAPE,
-                cost: destination.and_then(|it| it.cost(&usage)),
-                usage,
-                upstream_id: None,
-                deployment: destination.map(|it| it.deployment.to_string()),
-                provider: destination.map(|it| it.provider.name.to_owned()),
-                model: destination.map(|it| it.model.clone()),
-                losses: meter.losses.clone(),
-                kind: None,
-            };
+            let facts = facts(&self.answers, admitted, Usage { input, ..Usage::default() });
             let piece = Bytes::copy_from_slice(vector.get().as_bytes());
             if let Some(entry) = Entry::encode(&facts, &[piece]) {
                 self.answers.keep(self.keys[index].clone(), entry, ttl, None, &self.metrics);
@@ -187,8 +191,30 @@ pub(crate) fn narrowed(call: Arc<Call>, admitted: &mut Admitted) -> Result<Arc<C
 /// The answer to all that was asked.
 pub(crate) fn completed(call: &Call, answer: Answer, admitted: &mut Admitted) -> Answer {
     match admitted.items.take() {
-        Some(items) => items.completed(call, answer, admitted),
+        Some(items) => {
+            let answer = items.completed(call, answer, admitted);
+            items.share(&answer, admitted);
+            answer
+        }
         None => answer,
+    }
+}
+
+/// What is known of an answer that used this.
+fn facts(answers: &Answers, admitted: &Admitted, usage: Usage) -> Facts {
+    let meter = &admitted.meter;
+    let destination = meter.destination.as_deref();
+    Facts {
+        at: answers.now_ms(),
+        shape: SHAPE,
+        cost: destination.and_then(|it| it.cost(&usage)),
+        usage,
+        upstream_id: None,
+        deployment: destination.map(|it| it.deployment.to_string()),
+        provider: destination.map(|it| it.provider.name.to_owned()),
+        model: destination.map(|it| it.model.clone()),
+        losses: meter.losses.clone(),
+        kind: None,
     }
 }
 

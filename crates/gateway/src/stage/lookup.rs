@@ -104,9 +104,11 @@ pub async fn lookup(
             ttl: (!controls.no_store && !ttl.is_zero()).then_some(ttl),
         };
         let items = Items::of(gate, answers, call, group.clone(), &around, &wanted).await;
-        admitted.meter.looked =
-            Some(Box::new(Looked { key, asked: wanted.asks.is_some(), hit: None, similarity: None }));
-        return embeddings(gate, table, call, group, items, admitted).await;
+        let asked = wanted.asks.is_some();
+        let coalesces = asked && wanted.ttl.is_some() && answers.settings.coalesce.unwrap_or(true);
+        let shared = coalesces.then(|| key.clone());
+        admitted.meter.looked = Some(Box::new(Looked { key, asked, hit: None, similarity: None }));
+        return embeddings(gate, table, answers, call, group, items, shared, admitted).await;
     }
     let asks = !controls.no_cache;
     admitted.meter.looked =
@@ -120,8 +122,7 @@ pub async fn lookup(
         let mut found = answers.find(&key, controls.max_age, &gate.metrics).await;
         let coalesces = keeps && !call.stream && answers.settings.coalesce.unwrap_or(true);
         if found.is_none() && coalesces {
-            let patience = call.options.timeout.unwrap_or(table.settings.timeout).min(PATIENCE);
-            match answers.flights.join(&key, patience).await {
+            match answers.flights.join(&key, patience(table, call)).await {
                 Joined::First(first) => lead = Some(first),
                 Joined::Answer(answer) => found = Entry::decode(&answer),
                 Joined::Nothing => {}
@@ -133,7 +134,7 @@ pub async fn lookup(
             return serve(gate, table, call, group, entry, body, None, admitted).await;
         }
     }
-    if answers.nearest.is_some() {
+    if answers.nearest.is_some() && (asks || keeps) {
         likeness = semantic::likeness(gate, table, answers, call, &around, admitted.asker()).await;
         let alike = match &likeness {
             Some(likeness) if asks => {
@@ -188,22 +189,42 @@ async fn serve(
 }
 
 /// The answer to a request all of whose inputs are known; else what is known of them stays with it.
+#[expect(clippy::too_many_arguments, reason = "the parts of one lookup, each named at the only call site")]
 async fn embeddings(
     gate: &Arc<Gate>,
     table: &Table,
+    answers: &Answers,
     call: &Arc<Call>,
     group: ModelGroup,
     items: Option<Items>,
+    shared: Option<String>,
     admitted: &mut Admitted,
 ) -> Result<Option<Box<Cached>>, Refusal> {
-    let Some(items) = items else { return Ok(None) };
+    let Some(mut items) = items else { return Ok(None) };
     let Some((kept, facts)) = items.complete(call) else {
+        if let Some(key) = shared {
+            match answers.flights.join(&key, patience(table, call)).await {
+                Joined::First(first) => items.lead = Some(first),
+                Joined::Answer(answer) => {
+                    if let Some(entry) = Entry::decode(&answer) {
+                        let body = entry.body.clone();
+                        return serve(gate, table, call, group, entry, body, None, admitted).await;
+                    }
+                }
+                Joined::Nothing => {}
+            }
+        }
         admitted.items = Some(Box::new(items));
         return Ok(None);
     };
     count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
     hit(admitted, group, facts);
     Ok(Some(Box::new(kept)))
+}
+
+/// How long it waits for another request's answer.
+fn patience(table: &Table, call: &Call) -> Duration {
+    call.options.timeout.unwrap_or(table.settings.timeout).min(PATIENCE)
 }
 
 /// Notes what a kept answer used, that it cost nothing, and what it would have cost.

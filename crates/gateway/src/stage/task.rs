@@ -8,11 +8,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
+use faregate_catalog::tokens;
 use faregate_terms::{Fault, FaultClass, Usage};
 use faregate_upstream::Payload;
-use faregate_wire::dialect::{Dialect, Edit, Glance, Losses, Malformed, Route, Target};
+use faregate_wire::dialect::{BadRequest, Dialect, Edit, Glance, Losses, Malformed, Route, Target};
 use faregate_wire::json;
-use faregate_wire::task::embedding::{self, EmbeddingCodec, EmbeddingRequest, Embeddings};
+use faregate_wire::task::embedding::{self, EmbeddingCodec, EmbeddingRequest, Embeddings, Input};
 use faregate_wire::task::rerank::{self, Ranking, RerankRequest};
 use faregate_wire::task::transcription::{self, Upload};
 
@@ -82,6 +83,7 @@ impl Attempt<'_> {
         meter: &mut Meter,
     ) -> Result<Answer, Refusal> {
         let request = EmbeddingRequest::read(self.call.envelope.body()).map_err(Refusal::Invalid)?;
+        let request = in_words(request).await?;
         let mut all = Embeddings::default();
         let mut headers = HeaderMap::new();
         for inputs in request.inputs.chunks(codec.most_inputs(target)) {
@@ -249,6 +251,26 @@ impl Attempt<'_> {
     fn failed(&self, fault: Fault) -> Refusal {
         Refusal::upstream(fault, self.destination.provider.name)
     }
+}
+
+/// The request with texts in place of tokens, which only OpenAI's models understand. Source: compat, endpoints §1.1.
+async fn in_words(mut request: EmbeddingRequest) -> Result<EmbeddingRequest, Refusal> {
+    if request.inputs.iter().all(|input| matches!(input, Input::Text(_))) {
+        return Ok(request);
+    }
+    // A vocabulary may have to be unpacked.
+    let read = tokio::task::spawn_blocking(move || {
+        for (index, input) in request.inputs.iter_mut().enumerate() {
+            let Input::Tokens(ids) = input else { continue };
+            let Some(text) = tokens::text(ids) else {
+                let text = "these are no tokens of OpenAI's embedding models; send the text";
+                return Err(BadRequest::new(format!("input[{index}]"), text));
+            };
+            *input = Input::Text(text);
+        }
+        Ok(request)
+    });
+    read.await.map_err(|_| Refusal::Internal)?.map_err(Refusal::Invalid)
 }
 
 fn counted(headers: &HeaderMap) -> u64 {

@@ -145,8 +145,8 @@ async fn bad_requests_name_the_member_and_failures_keep_their_class() {
         let reply = gateway.post(EMBEDDINGS, &body).await;
         assert_eq!((reply.status.as_u16(), &reply.json()["error"]["param"]), (400, &json!(param)), "{body}");
     }
-    let refused = gateway.post(EMBEDDINGS, &json!({"model": "cohere", "input": [1, 2]})).await;
-    assert_eq!(refused.status, 400, "{}", refused.json());
+    let refused = gateway.post(EMBEDDINGS, &json!({"model": "cohere", "input": [1, 4_000_000]})).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]["param"]), (400, &json!("input[0]")));
     let ranking = json!({"model": "gemini", "query": "q", "documents": ["a"]});
     assert_eq!(
         gateway.post("/v1/rerank", &ranking).await.status,
@@ -164,6 +164,16 @@ async fn bad_requests_name_the_member_and_failures_keep_their_class() {
         let reply = gateway.post(EMBEDDINGS, &json!({"model": group, "input": "x", "num_retries": 0})).await;
         assert_eq!(reply.status, 429, "{group}: {}", reply.json());
     }
+}
+
+#[tokio::test]
+async fn tokens_reach_providers_of_other_vocabularies_as_text() {
+    let provider = FakeProvider::start().await;
+    let gateway = gateway(&provider).await;
+    // Source: tiktoken, cl100k_base of "hello world" and "tiktoken".
+    let body = json!({"model": "cohere", "input": [[15339, 1917], [83, 1609, 5963]]});
+    assert_eq!(gateway.post(EMBEDDINGS, &body).await.status, 200);
+    assert_eq!(provider.requests()[0].json()["texts"], json!(["hello world", "tiktoken"]));
 }
 
 #[tokio::test]

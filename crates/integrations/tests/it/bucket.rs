@@ -62,12 +62,12 @@ fn answer(objects: &mut BTreeMap<String, Bytes>, seen: &Seen) -> (u16, Bytes) {
             names.map(|name| format!("<Contents><{element}>{name}</{element}></Contents>")).collect();
         return (200, format!("<ListBucketResult>{listed}</ListBucketResult>").into());
     }
-    match &seen.head.method {
-        &Method::PUT => {
+    match seen.head.method {
+        Method::PUT => {
             objects.insert(path, seen.body.clone());
             (201, Bytes::new())
         }
-        &Method::DELETE => {
+        Method::DELETE => {
             objects.remove(&path);
             (204, Bytes::new())
         }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 
 /// What a row costs beside its vector and value, in bytes, roughly.
 const OVERHEAD: usize = 200;
-/// A scan of more numbers than this would hold up other requests of the thread; it takes about a millisecond.
+/// A scan of more numbers than this would hold up other requests of the thread; it takes about half a millisecond.
 const LONG_SCAN: usize = 2_000_000;
 /// How often rows whose time is over are looked for where nobody asks.
 const SWEEP: Duration = Duration::from_secs(60);

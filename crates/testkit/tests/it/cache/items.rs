@@ -1,5 +1,8 @@
 //! Embeddings: what was embedded before is not sent again.
 
+use std::time::Duration;
+
+use faregate_fake_provider::{Answer, Faults, Matcher, Scenario};
 use serde_json::{Value, json};
 
 use super::*;
@@ -115,4 +118,21 @@ async fn call_types_that_are_not_listed_are_not_kept() {
         assert!(!is_hit(&cached.embed("embed", json!("x")).await));
     }
     assert_eq!(cached.calls(), 2);
+}
+
+#[tokio::test]
+async fn the_same_at_the_same_time_is_embedded_once() {
+    let cached = cached(json!({})).await;
+    let slow = Scenario {
+        faults: Faults { first_byte: Duration::from_millis(300), ..Faults::default() },
+        ..Scenario::default()
+    };
+    cached.provider.always(Matcher::any(), Answer::Scenario(Box::new(slow)));
+    let body = json!({"model": "embed", "input": ["one", "two"]});
+    let all = futures_util::future::join_all((0..8).map(|_| cached.gateway.post(EMBEDDINGS, &body))).await;
+    assert_eq!(cached.calls(), 1);
+    assert_eq!(all.iter().filter(|reply| is_hit(reply)).count(), 7);
+    for reply in &all {
+        assert_eq!(vectors(reply), vectors(&all[0]));
+    }
 }
