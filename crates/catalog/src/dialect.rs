@@ -82,7 +82,12 @@ impl Operation {
     pub fn is_served(self) -> bool {
         matches!(
             self,
-            Self::Chat | Self::Responses | Self::Messages | Self::GenerateContent | Self::CountTokens
+            Self::Chat
+                | Self::Completion
+                | Self::Responses
+                | Self::Messages
+                | Self::GenerateContent
+                | Self::CountTokens
         )
     }
 

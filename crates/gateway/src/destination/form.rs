@@ -37,8 +37,8 @@ impl Builder<'_> {
     ) -> Result<Form, Unusable> {
         let chat = provider.dialect(Operation::Chat);
         let listed = chat
-            .filter(|_| !completes_only(provider))
-            .or_else(|| provider.dialect(Operation::Completion).filter(|_| completes_only(provider)))
+            .filter(|_| !provider.completes_only())
+            .or_else(|| provider.dialect(Operation::Completion).filter(|_| provider.completes_only()))
             .ok_or_else(|| not_chat(provider))?;
         let model = named_by_quirk(provider, model)?;
         let plain = |dialect: Dialect, model: String| -> Result<Form, Unusable> {
@@ -314,22 +314,11 @@ fn openai_dialect(provider: &Provider, model: &str, via: Via, info: Option<&Mode
     let mode = info.and_then(|info| info.mode);
     // Models of chats do not complete texts; a model nobody knows may.
     let fits = via == Via::Completions && mode.is_none();
-    let only_text = completes_only(provider) || mode == Some(faregate_catalog::Mode::Completion);
-    if completes(provider) && (fits || only_text) {
+    let only_text = provider.completes_only() || mode == Some(faregate_catalog::Mode::Completion);
+    if provider.completes() && (fits || only_text) {
         return (Dialect::OpenAiText, model.to_owned());
     }
     (Dialect::OpenAiChat, model.to_owned())
-}
-
-/// True if the provider completes texts as OpenAI does.
-fn completes(provider: &Provider) -> bool {
-    matches!(provider.dialect(Operation::Completion), Some(Listed::Openai | Listed::AzureOpenai))
-}
-
-/// True if it does nothing else.
-fn completes_only(provider: &Provider) -> bool {
-    let chats = provider.dialect(Operation::Chat).is_some_and(Listed::is_supported);
-    completes(provider) && !chats
 }
 
 fn not_chat(provider: &Provider) -> Unusable {
