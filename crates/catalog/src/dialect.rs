@@ -83,6 +83,7 @@ impl Operation {
         matches!(
             self,
             Self::Chat
+                | Self::Completion
                 | Self::Responses
                 | Self::Messages
                 | Self::GenerateContent

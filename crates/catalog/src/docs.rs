@@ -47,7 +47,8 @@ fn table<'a>(out: &mut String, title: &str, rows: impl Iterator<Item = &'a Provi
     out.push_str("| Prefix | Key variables | Base URL (variables) | Auth | Dialect | Served now | Not yet | Quirks |\n");
     out.push_str("|---|---|---|---|---|---|---|---|\n");
     for row in rows {
-        let dialect = row.dialect(Operation::Chat).map(|dialect| dialect.to_string()).unwrap_or_default();
+        let by = if row.completes_only() { Operation::Completion } else { Operation::Chat };
+        let dialect = row.dialect(by).map(|dialect| dialect.to_string()).unwrap_or_default();
         let _ = writeln!(
             out,
             "| `{}/` | {} | {} | {} | {dialect} | {} | {} | {} |",

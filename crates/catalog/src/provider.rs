@@ -87,10 +87,21 @@ impl Provider {
         self.operations.iter().find(|(offered, _)| *offered == operation).map(|(_, dialect)| *dialect)
     }
 
+    /// True when it completes texts as OpenAI does.
+    pub fn completes(&self) -> bool {
+        matches!(self.dialect(Operation::Completion), Some(Dialect::Openai | Dialect::AzureOpenai))
+    }
+
+    /// True when it does nothing else: a chat is put to it as a text.
+    pub fn completes_only(&self) -> bool {
+        self.completes() && !self.dialect(Operation::Chat).is_some_and(Dialect::is_supported)
+    }
+
     /// True when this version can serve `operation` on this provider.
     pub fn serves(&self, operation: Operation) -> bool {
         operation.is_served()
             && match self.dialect(operation) {
+                _ if operation == Operation::Chat && self.completes_only() => true,
                 Some(Dialect::Bridge) => self.serves(Operation::Chat),
                 Some(dialect) => dialect.is_supported(),
                 None => false,

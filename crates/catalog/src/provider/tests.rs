@@ -25,7 +25,7 @@ fn tiers_a_and_b_serve_chat_wherever_they_offer_it_except_for_formats_named_here
         })
         .map(|row| row.name)
         .collect();
-    assert_eq!(missing, ["github_copilot", "oci", "text-completion-openai", "watsonx"]);
+    assert_eq!(missing, ["github_copilot", "oci", "watsonx"]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Dialect for OpenAiText {
         if let Some(name) = body.keys().find(|name| !KNOWN.contains(&name.as_str())) {
             return Err(Failure::unknown_param(name));
         }
-        let wrong = |name: &str| Failure::invalid(&format!("Invalid value for '{name}'."));
+        let wrong = |name: &str| Failure::invalid(format!("Invalid value for '{name}'."));
         let count = |name: &str, most: u64| match body.get(name) {
             None | Some(Value::Null) => Ok(()),
             Some(value) if value.as_u64().is_some_and(|count| count <= most) => Ok(()),

@@ -36,8 +36,8 @@ impl Builder<'_> {
         info: Option<&ModelInfo>,
     ) -> Result<Form, Unusable> {
         let operation = via.operation();
-        let of_chat = provider.dialect(Operation::Chat).filter(|_| !completes_only(provider));
-        let of_texts = || provider.dialect(Operation::Completion).filter(|_| completes_only(provider));
+        let of_chat = provider.dialect(Operation::Chat).filter(|_| !provider.completes_only());
+        let of_texts = || provider.dialect(Operation::Completion).filter(|_| provider.completes_only());
         let listed = match operation {
             Operation::Chat => of_chat.or_else(of_texts),
             other => provider.dialect(other),
@@ -360,22 +360,11 @@ fn openai_dialect(provider: &Provider, model: &str, via: Via, info: Option<&Mode
     let mode = info.and_then(|info| info.mode);
     // Models of chats do not complete texts; a model nobody knows may.
     let fits = via == Via::Completions && mode.is_none();
-    let only_text = completes_only(provider) || mode == Some(faregate_catalog::Mode::Completion);
-    if completes(provider) && (fits || only_text) {
+    let only_text = provider.completes_only() || mode == Some(faregate_catalog::Mode::Completion);
+    if provider.completes() && (fits || only_text) {
         return (Dialect::OpenAiText, model.to_owned());
     }
     (Dialect::OpenAiChat, model.to_owned())
-}
-
-/// True if the provider completes texts as OpenAI does.
-fn completes(provider: &Provider) -> bool {
-    matches!(provider.dialect(Operation::Completion), Some(Listed::Openai | Listed::AzureOpenai))
-}
-
-/// True if it does nothing else.
-fn completes_only(provider: &Provider) -> bool {
-    let chats = provider.dialect(Operation::Chat).is_some_and(Listed::is_supported);
-    completes(provider) && !chats
 }
 
 fn not_offered(provider: &Provider, operation: Operation) -> Unusable {
