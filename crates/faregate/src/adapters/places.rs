@@ -1,4 +1,4 @@
-//! Budgets of providers and of deployments, as the configuration says them.
+//! Budgets of providers, deployments and tags, as the configuration says them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use faregate_terms::{PicoUsd, Receipt, UtcMillis};
 
 use super::principal::Rules;
 
-/// The budget of a provider or deployment, with what is booked on its period.
+/// The budget of a provider, deployment or tag, with what is booked on its period.
 pub(super) async fn subject(
     rules: &Rules,
     store: &Store,
@@ -24,6 +24,7 @@ pub(super) async fn subject(
     let scope = match kind {
         PlaceKind::Provider => Scope::Provider,
         PlaceKind::Deployment => Scope::Deployment,
+        PlaceKind::Tag => Scope::Tag,
     };
     let limit = rules.budget(ScopeKey::of(scope, id), max, spent, running.window);
     Ok(Some(Subject { limits: vec![limit], ..Subject::default() }))
@@ -34,6 +35,8 @@ pub(super) async fn subject(
 pub struct Places {
     providers: BTreeMap<String, BudgetSettings>,
     deployments: BTreeMap<String, BudgetSettings>,
+    /// Those that start again; what others spent in all is booked on the tag.
+    tags: BTreeMap<String, BudgetSettings>,
 }
 
 /// The period that is running.
@@ -50,6 +53,7 @@ impl Places {
         let budgeted = |budget: &BudgetSettings| budget.max_budget.is_some();
         let providers = snapshot.router.limits.provider_budgets.iter();
         let deployments = snapshot.deployments.iter();
+        let tags = snapshot.litellm.spend.tag_budgets.iter();
         Self {
             providers: providers
                 .filter(|(_, budget)| budgeted(budget))
@@ -59,15 +63,19 @@ impl Places {
                 .filter(|deployment| budgeted(&deployment.params.budget))
                 .map(|deployment| (deployment.id.to_string(), deployment.params.budget.clone()))
                 .collect(),
+            tags: tags
+                .filter(|(_, budget)| budgeted(budget) && budget.duration.is_some())
+                .map(|(name, budget)| (name.clone(), budget.clone()))
+                .collect(),
         }
     }
 
     /// True if anybody has one.
     pub fn any(&self) -> bool {
-        !self.providers.is_empty() || !self.deployments.is_empty()
+        !(self.providers.is_empty() && self.deployments.is_empty() && self.tags.is_empty())
     }
 
-    /// The budget of a provider or deployment, and its period at `now`.
+    /// The budget of a provider, deployment or tag, and its period at `now`.
     pub fn budget(
         &self,
         rules: &Rules,
@@ -78,6 +86,7 @@ impl Places {
         let of = match kind {
             PlaceKind::Provider => &self.providers,
             PlaceKind::Deployment => &self.deployments,
+            PlaceKind::Tag => &self.tags,
         };
         let budget = of.get(id)?;
         let duration = budget.duration.as_deref();
@@ -90,7 +99,8 @@ impl Places {
     pub fn periods(&self, rules: &Rules, receipt: &Receipt) -> Vec<PlacePeriod> {
         let provider = receipt.provider.as_ref().map(|name| (PlaceKind::Provider, name.as_str()));
         let deployment = receipt.deployment.as_ref().map(|id| (PlaceKind::Deployment, id.as_str()));
-        let named = provider.into_iter().chain(deployment);
+        let tags = receipt.account.tags.iter().map(|tag| (PlaceKind::Tag, tag.as_str()));
+        let named = provider.into_iter().chain(deployment).chain(tags);
         named
             .filter_map(|(kind, id)| Some(self.budget(rules, kind, id, receipt.wall.ended)?.1.period))
             .collect()

@@ -498,6 +498,11 @@ impl Build<'_> {
             None => None,
         };
         let settings = self.rules.tags.get(name);
+        if budget.is_none()
+            && let Some(subject) = places::subject(self.rules, store, PlaceKind::Tag, name, self.now).await?
+        {
+            return Ok(Some(subject));
+        }
         if budget.is_none() && settings.is_none() {
             return Ok(None);
         }
@@ -507,7 +512,6 @@ impl Build<'_> {
             (None, settings) => Bounds {
                 max_budget: settings.and_then(|settings| settings.max_budget),
                 spent,
-                duration: settings.and_then(|settings| settings.duration.as_deref()),
                 ..Bounds::default()
             },
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use faregate_integrations::alerts::budget::{Event, Group, Names, Standing};
 use faregate_integrations::alerts::{Alert, deliver};
-use faregate_store::ledger::{EVERYBODY, Subject, SubjectKind};
+use faregate_store::ledger::{EVERYBODY, PlaceKind, Subject, SubjectKind};
 use faregate_store::{AccessGroupBudget, Budget, EndUserRecord, KeyRecord, StoreError, Tag, Usd, User};
 use faregate_terms::{PicoUsd, Receipt, UtcMillis};
 use tokio::sync::mpsc;
@@ -291,8 +291,14 @@ async fn of_tag(desk: &Desk, name: &str) -> Result<Option<Found>, StoreError> {
     let configured = snapshot.litellm.spend.tag_budgets.get(name);
     let configured =
         || configured.map(|it| Budget { max_budget: it.max_budget.map(Usd), ..Budget::default() });
+    let is_object = budget.is_some();
     let Some(budget) = budget.or_else(configured) else { return Ok(None) };
-    let spent = spent(desk, SubjectKind::Tag, name).await?;
+    let rules = desk.rules.load();
+    let period = rules.places.budget(&rules, PlaceKind::Tag, name, now()).map(|(_, running)| running.period);
+    let spent = match (is_object, period) {
+        (false, Some(period)) => desk.store.spent_at(&period).await?,
+        _ => spent(desk, SubjectKind::Tag, name).await?,
+    };
     let names = Names { tag: Some(name.to_owned()), ..Names::default() };
     Ok(Some(of_budget(Group::Tag, name, spent, &budget, &names)))
 }

@@ -107,6 +107,35 @@ async fn a_provider_over_its_budget_is_passed_over_then_refused_and_a_killed_pro
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tags_budget_counts_its_period_alone_and_a_killed_process_remembers() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let config = |budgets: Value| {
+        json!({
+            "model_list": [entry(&provider, "a", "first", "openai/fake-a", &json!({}))],
+            "litellm_settings": {"tag_budget_config": budgets},
+        })
+    };
+    let ask = |running: &Running| {
+        let body = json!({"model": "a", "tags": ["red"], "messages": [{"role": "user", "content": "hi"}]});
+        running.call("POST", "/v1/chat/completions", MASTER, body.to_string().as_bytes()).status
+    };
+    let mut running = start(folder.path(), &config(json!({})));
+    for _ in 0..3 {
+        assert_eq!(ask(&running), 200);
+    }
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+    // What was spent before the budget is not of its period.
+    let budgets = json!({"red": {"max_budget": 0.05, "budget_duration": "30d"}});
+    let running = start(folder.path(), &config(budgets.clone()));
+    assert_eq!([ask(&running), ask(&running), ask(&running)], [200, 200, 422]);
+    drop(running);
+    let running = start(folder.path(), &config(budgets));
+    assert_eq!(ask(&running), 422, "a killed process remembers the period");
+    assert_eq!(provider.requests().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_over_its_budget_is_passed_over_and_then_another_group_answers() {
     let (folder, provider) = (tempdir().unwrap(), provider().await);
     let budget = json!({"max_budget": 0.03, "budget_duration": "1d", "order": 1});

@@ -14,33 +14,36 @@ use crate::schema::Kind;
 use crate::usd::{join, split};
 use crate::{Store, StoreError};
 
-/// Where money is spent.
+/// Where or for what money is spent, under a budget of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PlaceKind {
     /// At a provider.
     Provider,
     /// At one entry of `model_list`.
     Deployment,
+    /// For requests with a tag.
+    Tag,
 }
 
 impl PlaceKind {
-    const ALL: [Self; 2] = [Self::Provider, Self::Deployment];
+    const ALL: [Self; 3] = [Self::Provider, Self::Deployment, Self::Tag];
 
     /// The word in `faregate_spend_totals.kind`.
     fn word(self) -> &'static str {
         match self {
             Self::Provider => "provider_period",
             Self::Deployment => "deployment_period",
+            Self::Tag => "tag_period",
         }
     }
 }
 
-/// One budget period of one provider or deployment.
+/// One budget period of one provider, deployment or tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlacePeriod {
     /// What it is.
     pub kind: PlaceKind,
-    /// The provider's name, or the deployment's id.
+    /// The name of provider or tag, or the deployment's id.
     pub id: String,
     /// When it ends and how long it is; empty for a budget that never starts again.
     period: String,
@@ -73,7 +76,7 @@ impl Store {
         Ok(rows.first().map_or(PicoUsd::ZERO, |row| join(part(row, 0), part(row, 1))))
     }
 
-    /// Forgets periods of providers and deployments that were over before `before`. Returns how many.
+    /// Forgets periods of providers, deployments and tags that were over before `before`. Returns how many.
     ///
     /// # Errors
     /// When the database is away.
