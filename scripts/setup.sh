@@ -7,6 +7,7 @@
 #   scripts/setup.sh agents    also the coding agents of tests/e2e/agents
 #   scripts/setup.sh client    also the packages that generate the TypeScript client
 #   scripts/setup.sh databases also PostgreSQL and Redis, which tests start
+#   scripts/setup.sh vectors   also the servers that search vectors, which tests start (x86_64 only)
 #   scripts/setup.sh curl      also curl, which the image test asks with
 #   scripts/setup.sh nginx     also nginx, which the benchmark compares with
 #   scripts/setup.sh           python, node, agents, client and databases
@@ -84,6 +85,7 @@ for part in "$@"; do
     agents) packages tests/e2e/agents --ignore-scripts ;;
     client) packages clients/typescript ;;
     databases) databases ;;
+    vectors) scripts/vectors.sh ;;
     curl) debian curl curl ;;
     nginx) debian nginx nginx-light ;;
     *) die "unknown part $part" ;;

@@ -23,6 +23,8 @@ suite() {
 }
 
 scripts/setup.sh rust databases
+# Not to be had everywhere; the tests that need them say so.
+scripts/setup.sh rust vectors || say "no servers that search vectors: their tests are skipped"
 
 failed=0
 suite "cargo test" '^test result:|Running (unittests|tests)|^error' \

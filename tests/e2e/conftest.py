@@ -45,12 +45,15 @@ def upstream(tmp_path_factory) -> str:
     process.stop()
 
 
-def serving(upstream: str, folder: Path, *arguments: str, **sections: dict) -> Iterator[Gateway]:
-    """A gateway that serves every group of `deployments.GROUPS`, until its test is over.
+def serving(
+    upstream: str, folder: Path, *arguments: str, deployments: list[dict] = (), **sections: dict
+) -> Iterator[Gateway]:
+    """A gateway that serves every group of `deployments.GROUPS` and these deployments, until its test is over.
 
     `sections` are further settings by section of the config, e.g. `litellm_settings={"store_audit_logs": True}`.
     """
     settings = config(upstream)
+    settings["model_list"] += deployments
     for section, values in sections.items():
         settings.setdefault(section, {}).update(values)
     # JSON is YAML, and needs no quoting rules here.

@@ -19,6 +19,7 @@ pub mod answers;
 mod audit;
 mod budgets;
 mod cache_activity;
+mod cache_settings;
 mod callbacks;
 mod columns;
 mod credentials;

@@ -73,6 +73,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         crate::pass_through::ROUTES,
         crate::ui::ROUTES,
         crate::routing::ROUTES,
+        crate::cache_settings::ROUTES,
         crate::callbacks::ROUTES,
         crate::public::ROUTES,
         crate::sso::ROUTES,

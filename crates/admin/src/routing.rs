@@ -46,7 +46,7 @@ pub(crate) const ROUTES: &[Route] = &[
 ];
 
 /// One setting, as the UI's form takes it.
-fn described(key: &Key, value: Option<&Value>) -> Value {
+pub(crate) fn described(key: &Key, value: Option<&Value>) -> Value {
     let default = (key.default != "-").then_some(key.default);
     let mut shown = json!({
         "field_name": key.name,

@@ -118,7 +118,7 @@ fn hidden(object: &Value) -> Value {
 }
 
 /// Refuses sections that could not be served, naming the setting and the remedy.
-fn checked(call: &Call, stored: &Stored) -> Result<(), AdminError> {
+pub(crate) fn checked(call: &Call, stored: &Stored) -> Result<(), AdminError> {
     let env = call.admin.snapshot.load().env.clone();
     let reading = read_over(None, stored, &env, Strictness::Lenient);
     let ours = |path: &str| STORED_SECTIONS.iter().any(|section| path.starts_with(section));

@@ -4,13 +4,13 @@
 use faregate_config::{STORED_SECTIONS, Stored};
 use faregate_store::seal::{Cipher, SaltKey, SealError};
 use faregate_store::{
-    ConfigRow, Credential, ListQuery, ProxyModel, SsoConfig, Store, StoreError, UiSettings,
+    CacheConfig, ConfigRow, Credential, ListQuery, ProxyModel, SsoConfig, Store, StoreError, UiSettings,
 };
 use faregate_terms::Secret;
 use serde_json::{Map, Value, json};
 
 use crate::error::AdminError;
-use crate::{Admin, sso, ui};
+use crate::{Admin, cache_settings, sso, ui};
 
 /// Rows of one kind that are read: as many as anybody has.
 const MOST: u64 = 1_000_000;
@@ -72,6 +72,16 @@ pub async fn read(store: &Store, salt: Option<&Secret>) -> Result<Stored, StoreE
             let variables = stored.sections.entry(ENVIRONMENT).or_insert_with(|| json!({}));
             if let Value::Object(variables) = variables {
                 variables.extend(sso::as_variables(&row.sso_settings));
+            }
+        }
+    }
+    for mut row in store.list::<CacheConfig>(&all()).await?.rows {
+        if open("section", "cache_config", &mut row.cache_settings) {
+            let params = cache_settings::as_params(&row.cache_settings);
+            let litellm = stored.sections.entry("litellm_settings").or_insert_with(|| json!({}));
+            if let (Value::Object(litellm), false) = (litellm, params.is_empty()) {
+                litellm.insert("cache".to_owned(), json!(true));
+                litellm.insert("cache_params".to_owned(), Value::Object(params));
             }
         }
     }

@@ -88,6 +88,9 @@ impl Operation {
                 | Self::Messages
                 | Self::GenerateContent
                 | Self::CountTokens
+                | Self::Embedding
+                | Self::Rerank
+                | Self::Transcription
         )
     }
 

@@ -70,6 +70,11 @@ pub fn count(model: &str, text: &str) -> u64 {
     Counter::of(model).count(text)
 }
 
+/// The text of some tokens of OpenAI's embedding models; `None` if one of them is none. Blocks: see the module's text.
+pub fn text(tokens: &[u32]) -> Option<String> {
+    Vocabulary::Cl100k.encoder()?.decode(tokens).ok()
+}
+
 /// The tokens of a text of so many bytes, without a look at it; for answers nobody kept.
 pub fn estimate(model: &str, bytes: u64) -> u64 {
     bytes.saturating_mul(Counter::of(model).percent).div_ceil(100 * BYTES_PER_TOKEN)

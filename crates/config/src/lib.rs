@@ -35,12 +35,13 @@ pub use reference::reference_markdown;
 pub use registry::{Key, KeyStatus, known_keys};
 pub use report::{KeyReport, Strictness, render};
 pub use schema::{
-    AlertDestination, AlertSettings, Authentication, AwsParams, AzureParams, BudgetSettings, CHANGE_ALERTS,
-    CacheKind, CacheSettings, CheckSettings, CleanupSettings, Credential, DatabaseSettings, DeploymentConfig,
-    FallbackTarget, Fallbacks, GeneralLimits, GeneralSettings, GroupAlias, HedgeAfter, HedgeSettings,
-    Isolation, LitellmParams, LitellmSettings, ModelInfo, OwnCheck, PeopleDefaults, PeopleRules, RedisConfig,
-    RetryBudgetSettings, RouterLimits, RouterSettings, RoutingGroup, SelfServe, SpendSettings, SslVerify,
-    Strategy, TokenRate, UiAccess, VertexParams,
+    AlertDestination, AlertSettings, Authentication, AwsParams, AzureParams, AzureSettings, BudgetSettings,
+    CHANGE_ALERTS, CacheKind, CacheSettings, CheckSettings, CleanupSettings, Credential, DatabaseSettings,
+    DeploymentConfig, FallbackTarget, Fallbacks, GcsSettings, GeneralLimits, GeneralSettings, GroupAlias,
+    HedgeAfter, HedgeSettings, IndexKind, Isolation, LitellmParams, LitellmSettings, ModelInfo, OwnCheck,
+    PeopleDefaults, PeopleRules, QdrantSettings, Quantization, RedisConfig, RetryBudgetSettings,
+    RouterLimits, RouterSettings, RoutingGroup, S3Settings, SelfServe, SemanticScope, SemanticSettings,
+    SpendSettings, SslVerify, Strategy, TokenRate, UiAccess, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
 pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};

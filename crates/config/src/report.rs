@@ -7,7 +7,6 @@ use crate::node::{Entry, Node};
 use crate::position::Position;
 use crate::registry::{self, Inside, Key, KeyStatus, Section};
 use crate::schema::Strategy;
-use crate::schema::cache::is_honoured;
 
 /// One key of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,17 +109,7 @@ impl Walk<'_> {
                 self.choices(entry, path, "check", CHECKS);
             }
             "general_settings.alerting" => self.choices(entry, path, "destination", &["slack", "webhook"]),
-            "litellm_settings.cache_params.type" => self.cache_type(entry),
             _ => {}
-        }
-    }
-
-    /// Not every place for answers has code yet.
-    fn cache_type(&mut self, entry: &Entry) {
-        let given = entry.node.scalar_text().unwrap_or_default();
-        if let (false, Some(last)) = (is_honoured(&given), self.reports.last_mut()) {
-            last.status = KeyStatus::NotYet;
-            last.note = Some(format!("`{given}` keeps no answers"));
         }
     }
 

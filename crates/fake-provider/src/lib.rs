@@ -24,6 +24,7 @@ mod seal;
 mod server;
 mod steps;
 mod store;
+mod task;
 mod token;
 
 pub use control::{Answer, Control, Matcher};

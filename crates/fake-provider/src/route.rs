@@ -15,6 +15,7 @@ use crate::dialect::openai_chat::OpenAiChat;
 use crate::dialect::openai_responses::OpenAiResponses;
 use crate::dialect::openai_text::OpenAiText;
 use crate::dialect::replicate::{Replicate, Wish, wish};
+use crate::task::Kind;
 
 /// What a path stands for.
 pub(crate) enum Route<'a> {
@@ -29,6 +30,8 @@ pub(crate) enum Route<'a> {
         dialect: &'static dyn Dialect,
         model: Option<Cow<'a, str>>,
     },
+    /// What is no generation.
+    Task(Kind, Option<Cow<'a, str>>),
     /// A stored response: id and what follows it.
     StoredResponse(&'a str),
     /// A new prediction of this model.
@@ -83,6 +86,9 @@ fn post(path: &str) -> Route<'_> {
         "/token" => return Route::GoogleToken,
         "/api/chat" | "/api/generate" => return generate(&Ollama, None, None),
         "/v2/chat" => return generate(&Cohere, None, None),
+        "/v2/embed" => return Route::Task(Kind::CohereEmbed, None),
+        "/v2/rerank" => return Route::Task(Kind::Rerank { is_cohere: true }, None),
+        "/api/embed" => return Route::Task(Kind::OllamaEmbed, None),
         _ => {}
     }
     if path.ends_with("/oauth2/v2.0/token") {
@@ -93,6 +99,14 @@ fn post(path: &str) -> Route<'_> {
     }
     if path.ends_with("/messages") {
         return generate(&Anthropic, None, None);
+    }
+    let suffixes = [
+        ("/embeddings", Kind::OpenAiEmbeddings),
+        ("/rerank", Kind::Rerank { is_cohere: false }),
+        ("/audio/transcriptions", Kind::Transcription),
+    ];
+    if let Some((_, kind)) = suffixes.into_iter().find(|(suffix, _)| path.ends_with(suffix)) {
+        return Route::Task(kind, deployment(path).map(decoded));
     }
     if path.ends_with("/completions") {
         return generate(&OpenAiText, deployment(path), None);
@@ -129,6 +143,8 @@ fn bedrock(rest: &str) -> Route<'_> {
     match action {
         "converse" => generate(&Converse, Some(model), Some(false)),
         "converse-stream" => generate(&Converse, Some(model), Some(true)),
+        "invoke" if model.contains("titan") => Route::Task(Kind::Titan, Some(decoded(model))),
+        "invoke" if model.contains("cohere") => Route::Task(Kind::BedrockCohere, Some(decoded(model))),
         "invoke" => generate(&Invoke::Bedrock, Some(model), Some(false)),
         "invoke-with-response-stream" => generate(&Invoke::Bedrock, Some(model), Some(true)),
         _ => Route::Unknown,
@@ -142,6 +158,8 @@ fn google(path: &str) -> Route<'_> {
     let streams = Some(action.starts_with("stream"));
     match action {
         "generateContent" | "streamGenerateContent" => generate(&Gemini, Some(model), streams),
+        "batchEmbedContents" => Route::Task(Kind::GeminiBatch, Some(decoded(model))),
+        "predict" => Route::Task(Kind::VertexPredict, Some(decoded(model))),
         "countTokens" => Route::Count { dialect: &Gemini, model: Some(decoded(model)) },
         "rawPredict" | "streamRawPredict" if place.contains("/publishers/anthropic/") => {
             generate(&Invoke::Vertex, Some(model), streams)

@@ -131,6 +131,10 @@ pub(crate) async fn answer(
             head.model = model.as_deref();
             done(dialect, &head, dialect.authorize(&head).and_then(|()| dialect.count(&head, body)), tracked)
         }
+        Route::Task(kind, model) => {
+            head.model = model.as_deref();
+            crate::task::serve(kind, &head, scripted, tracked).await
+        }
         Route::StoredResponse(rest) => {
             let answer = store.ok_or(Failure::new(Class::NotFound));
             let answer = answer.and_then(|store| openai_responses::stored(store, &head, &parts.method, rest));

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use faregate_catalog::Catalog;
-use faregate_config::{Diagnostic, Env, ServeEnv, Snapshot};
+use faregate_config::{DeploymentConfig, Diagnostic, Env, ServeEnv, Snapshot};
 use faregate_gateway::gate::{Parts, Table, verify};
+use faregate_store::Store;
 use faregate_terms::Secret;
 use faregate_upstream::{EnvView, Proxies, Upstream, UpstreamSettings};
+use serde_json::Value;
 
 use crate::answers;
 
@@ -17,7 +19,13 @@ use crate::answers;
 /// # Errors
 /// If a certificate file cannot be read or a proxy URL is none.
 pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> anyhow::Result<Upstream> {
-    let settings = UpstreamSettings {
+    let settings = connections(environment, snapshot, workers);
+    Upstream::new(&settings).context("cannot set up connections to providers")
+}
+
+/// How connections are made.
+pub(crate) fn connections(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> UpstreamSettings {
+    UpstreamSettings {
         ssl_verify: verify(environment.ssl_verify.as_ref().or(snapshot.litellm.ssl_verify.as_ref())),
         ca_file: environment.ssl_cert_file.clone(),
         proxies: Proxies {
@@ -27,8 +35,7 @@ pub fn upstream(environment: &ServeEnv, snapshot: &Snapshot, workers: usize) -> 
         },
         workers,
         ..UpstreamSettings::default()
-    };
-    Upstream::new(&settings).context("cannot set up connections to providers")
+    }
 }
 
 /// The environment as the data plane reads it.
@@ -37,14 +44,16 @@ pub fn view(env: &Env) -> EnvView {
     EnvView::new(move |name| env.get(name).map(str::to_owned))
 }
 
-/// Everything requests are routed by, and what is wrong with deployments and a cache that cannot serve.
+/// Everything requests are routed by, and what is wrong with deployments and a cache that cannot serve. The
+/// database, if it is there already, is for a cache that keeps vectors in it.
 pub fn table(
     snapshot: &Snapshot,
     upstream: &Upstream,
     catalog: &Arc<Catalog>,
     master_key: Option<Secret>,
+    store: Option<&Store>,
 ) -> (Table, Vec<Diagnostic>) {
-    let (answers, finding) = answers::cache(snapshot);
+    let (answers, finding) = answers::cache(snapshot, upstream, store);
     let parts = Parts {
         upstream: upstream.clone(),
         catalog: Arc::clone(catalog),
@@ -72,5 +81,19 @@ fn with_environment(snapshot: &Snapshot) -> Snapshot {
     checks.max_tokens_reasoning = environment.check_max_tokens_reasoning;
     checks.drain_time = environment.graceful_shutdown_timeout;
     checks.drain_token = checks.drain_token.take().or(environment.drain_token);
+    snapshot.deployments.iter_mut().for_each(read_routes);
     snapshot
+}
+
+/// Puts the routes of an auto router in the place of their file's name; a file that cannot be read is complained of
+/// where they are used.
+fn read_routes(deployment: &mut DeploymentConfig) {
+    let settings = &mut deployment.params.settings;
+    if settings.get("auto_router_config").is_some() {
+        return;
+    }
+    let path = settings.get("auto_router_config_path").and_then(Value::as_str).map(str::to_owned);
+    if let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
+        settings.insert("auto_router_config".to_owned(), Value::String(text));
+    }
 }

@@ -100,7 +100,7 @@ fn checked(reading: Reading) -> anyhow::Result<Checked> {
         let (environment, warnings) = ServeEnv::read(&draft.env);
         findings.extend(warnings);
         let upstream = assemble::upstream(&environment, draft, 0)?;
-        let (_, skipped) = assemble::table(draft, &upstream, &Arc::new(Catalog::built_in()), None);
+        let (_, skipped) = assemble::table(draft, &upstream, &Arc::new(Catalog::built_in()), None, None);
         // One stored model that cannot serve must not keep a configuration from being served.
         findings.extend(skipped.into_iter().map(|finding| {
             if finding.is_stored() { Diagnostic { severity: Severity::Warning, ..finding } } else { finding }

@@ -322,7 +322,8 @@ impl Reloader {
     /// Puts the configuration and the prices of now into service. Requests in flight keep what they have.
     fn swap(&self) {
         let given = self.snapshot.master_key().or_else(|| self.master_key.clone());
-        let (mut table, _) = assemble::table(&self.snapshot, &self.upstream, &self.catalog, given);
+        let (mut table, _) =
+            assemble::table(&self.snapshot, &self.upstream, &self.catalog, given, Some(&self.desk.store));
         table.answers = Answers::going_on(self.gate.table.load().answers.as_ref(), table.answers);
         self.gate.table.store(Arc::new(table));
         // What is remembered of keys was built by the rules of before.

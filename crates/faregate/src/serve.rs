@@ -28,7 +28,7 @@ use crate::master_key::{self, Rules};
 use crate::prices::{self, Source};
 use crate::reload::Reloader;
 use crate::workers::Workers;
-use crate::{assemble, check, data_dir, handover, logging, probe_port, web};
+use crate::{answers, assemble, check, data_dir, handover, logging, probe_port, web};
 
 /// Requests in flight get this long at shutdown when nobody says otherwise.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let upstream = assemble::upstream(&environment, &snapshot, cores)?;
     let prices = Source::of(&environment)?;
     let catalog = Arc::new(prices.at_hand()?);
-    let (table, skipped) = assemble::table(&snapshot, &upstream, &catalog, master_key.clone());
+    let (mut table, skipped) = assemble::table(&snapshot, &upstream, &catalog, master_key.clone(), None);
     if let Some(finding) = skipped.iter().find(|_| flags.single.model.is_some()) {
         bail!("--model cannot be served: {}", finding.message);
     }
@@ -104,6 +104,9 @@ async fn serve(flags: Serve) -> anyhow::Result<()> {
     let buckets = snapshot.litellm.prometheus_latency_buckets.as_deref().unwrap_or(&DEFAULT_BUCKETS);
     let stop = CancellationToken::new();
     let (control, services) = Control::start(&snapshot, &data_dir, web::web(&upstream), &stop).await?;
+    if answers::needs_database(&snapshot) {
+        (table.answers, _) = answers::cache(&snapshot, &upstream, Some(&control.desk.store));
+    }
     let gate = Arc::new(Gate::new(table, buckets, services));
     let (ask, asked) = mpsc::channel(16);
     control.attend(&gate, &ask);

@@ -13,10 +13,12 @@ use faregate_wire::chat::ChatRequest;
 use faregate_wire::dialect::{ClientCall, ClientDialect, Dialect};
 use faregate_wire::envelope::{Envelope, Mark};
 
+use crate::destination::Via;
 use crate::refusal::Refusal;
 use crate::routes::Found;
 use crate::stage::seam::Resumption;
 use crate::steering::Steering;
+use crate::task::Task;
 
 /// What came with a request besides its body.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub struct Arrival {
     pub client_ip: Option<IpAddr>,
 }
 
-/// A chat request of any dialect.
+/// A request to a model: a chat of any dialect, or a [`Task`].
 pub struct Call {
     /// What came with the body.
     pub arrival: Arc<Arrival>,
@@ -57,6 +59,8 @@ pub struct Call {
     pub options: Options,
     /// Gemini's `alt=sse`.
     pub alt_sse: bool,
+    /// What it asks for, if that is no chat. Its dialect is then that of its errors.
+    pub task: Option<Task>,
     /// Set when it goes on from what another provider had sent.
     pub resumption: Option<Arc<Resumption>>,
     decoded: OnceLock<Result<Arc<ChatRequest>, Refusal>>,
@@ -193,6 +197,7 @@ impl Call {
             include_usage,
             options,
             alt_sse,
+            task: None,
             resumption: None,
             decoded: OnceLock::new(),
         }
@@ -200,7 +205,7 @@ impl Call {
 
     /// The same call with another body.
     pub fn with_envelope(&self, envelope: Envelope) -> Self {
-        Self::new(
+        let same = Self::new(
             Arc::clone(&self.arrival),
             self.dialect,
             self.client,
@@ -210,7 +215,21 @@ impl Call {
             self.include_usage,
             self.options.clone(),
             self.alt_sse,
-        )
+        );
+        Self { task: self.task.clone(), ..same }
+    }
+
+    /// The provider route that fits it best.
+    pub fn via(&self) -> Via {
+        match (&self.task, self.dialect) {
+            (Some(Task::Embedding), _) => Via::Embedding,
+            (Some(Task::Rerank), _) => Via::Rerank,
+            (Some(Task::Transcription(_)), _) => Via::Transcription,
+            (None, Dialect::OpenAiResponses) => Via::Responses,
+            (None, Dialect::OpenAiText) => Via::Completions,
+            (None, Dialect::Anthropic) => Via::Messages,
+            (None, _) => Via::Chat,
+        }
     }
 
     /// The same call for another group, with these members in place of its own.
@@ -256,6 +275,9 @@ impl Call {
 
     /// The longest answer the client asks for, in tokens.
     pub fn max_output(&self) -> Option<u64> {
+        if self.task.is_some() {
+            return Some(0);
+        }
         let direct = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
         direct.iter().find_map(|name| self.envelope.get::<u64>(name)).or_else(|| {
             let nested = [("generationConfig", "maxOutputTokens"), ("inferenceConfig", "maxTokens")];

@@ -22,6 +22,7 @@ use faregate_upstream::{EnvView, Upstream};
 use faregate_wire::dialect::Dialect;
 
 use crate::answers::Answers;
+use crate::auto_router::AutoRouter;
 use crate::checkup::{self, Checkups};
 use crate::destination::{Builder, Destination, Unusable, Via, keys};
 use crate::health::{Care, GroupRecord, Health, Keyring, Vitals};
@@ -163,6 +164,8 @@ pub struct Table {
     pub group_limits: HashMap<String, Vec<Limit>>,
     /// The response cache; `None` if it is off.
     pub answers: Option<Arc<Answers>>,
+    /// Groups that choose another one by what is asked, by name.
+    pub auto_routers: HashMap<String, AutoRouter>,
     /// Provider credentials that have a name.
     pub named_credentials: Vec<Credential>,
     /// Access groups of each model group.
@@ -302,6 +305,16 @@ impl Deployment {
         self.labels.get_or_init(|| Arc::new(DeploymentLabels::of(destination)))
     }
 
+    /// The destination for what a model is there for: chat if it can, else what it can.
+    ///
+    /// # Errors
+    /// As [`Deployment::destination`].
+    pub fn main_destination(&self, model: &str, table: &Table) -> Result<Arc<Destination>, Refusal> {
+        let chat = self.destination(model, Via::Chat, table);
+        let beside = || Via::BESIDE_CHAT.into_iter().find_map(|via| self.destination(model, via, table).ok());
+        chat.or_else(|refusal| beside().ok_or(refusal))
+    }
+
     /// The destination for one upstream model string.
     ///
     /// # Errors
@@ -382,6 +395,7 @@ impl Table {
             global_limits: global_limits(snapshot),
             group_limits: group_limits(snapshot),
             answers: parts.answers,
+            auto_routers: HashMap::new(),
             named_credentials: snapshot.credentials.clone(),
             access_groups: access_groups(snapshot),
             usual_care: Arc::new(routing::care(snapshot)),
@@ -391,13 +405,20 @@ impl Table {
         let care = Arc::clone(&table.usual_care);
         let mut skipped = Vec::new();
         for config in &snapshot.deployments {
+            if let Some(outcome) = AutoRouter::of(config) {
+                match outcome {
+                    Ok(router) => drop(table.auto_routers.insert(config.group.to_string(), router)),
+                    Err(reason) => skipped.push(Skipped {
+                        finding: config.finding(Severity::Error, "litellm_params", reason),
+                        group: config.group.to_string(),
+                    }),
+                }
+                continue;
+            }
             let deployment = Deployment::new(config, &care);
             let fixed = !config.params.model.contains('*');
-            let outcome = if fixed {
-                table.builder().destination(config, &config.params.model, Via::Chat).map(|_| ())
-            } else {
-                Ok(())
-            };
+            let outcome =
+                if fixed { table.builder().main(config, &config.params.model).map(drop) } else { Ok(()) };
             match outcome {
                 Ok(()) => table.deployments.push(deployment),
                 Err(reason) => {
@@ -429,6 +450,11 @@ impl Table {
     /// The groups' records, by [`faregate_router::Members::group`].
     pub fn groups(&self, health: &Health) -> &[Arc<GroupRecord>] {
         self.groups.get_or_init(|| health.groups(&self.router))
+    }
+
+    /// What chooses a group for `model`, if that is what the name stands for.
+    pub fn auto_router(&self, model: &str) -> Option<&AutoRouter> {
+        self.auto_routers.get(self.model_aliases.get(model).map_or(model, String::as_str))
     }
 
     /// Access groups that `model` belongs to.

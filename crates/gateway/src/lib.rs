@@ -4,6 +4,8 @@
 //! stages it runs; each stage is a module of [`stage`]. [`routes`] says which paths are ours.
 
 pub mod answers;
+pub(crate) mod audio;
+pub mod auto_router;
 pub mod body;
 pub mod call;
 pub mod caller;
@@ -22,3 +24,4 @@ pub mod routing;
 pub mod sessions;
 pub mod stage;
 pub mod steering;
+pub mod task;

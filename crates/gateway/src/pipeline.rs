@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
+use serde_json::Map;
 use uuid::Uuid;
 
 use faregate_terms::CallId;
@@ -16,7 +17,7 @@ use crate::gate::{Gate, Table};
 use crate::operation;
 use crate::operation::explain::Explained;
 use crate::refusal::Refusal;
-use crate::routes::Found;
+use crate::routes::{Found, Operation};
 use crate::stage::admit::Admitted;
 use crate::stage::attempt::attempt;
 use crate::stage::decode::{self, decode};
@@ -28,7 +29,7 @@ use crate::stage::relay::{self, Relay};
 use crate::stage::reserve::reserve;
 use crate::stage::send::Answer;
 use crate::stage::transcript::Transcript;
-use crate::stage::{access, account, fallback, mirror};
+use crate::stage::{access, account, fallback, items, mirror};
 
 /// The longest `x-litellm-call-id` taken over from a client.
 const MAX_CALL_ID: usize = 128;
@@ -57,22 +58,22 @@ where
 {
     let table = gate.table.load_full();
     let operation = found.operation;
-    let is_chat = operation::is_chat(&found);
+    let is_for_models = operation::goes_to_models(&found);
     let Incoming { query, headers, client_ip, body, .. } = incoming;
     let client_ip = client_address(client_ip, &headers, table.settings.forwarded_for);
     let arrival = arrival(found, query, headers, client_ip);
     let call_id = arrival.id.clone();
-    let served = if is_chat {
-        chat(gate, &table, Arc::new(arrival), body).await
+    let served = if is_for_models {
+        model(gate, &table, Arc::new(arrival), body).await
     } else {
-        // Boxed, so that a chat does not carry the room of every other operation.
+        // Boxed, so that a model's call does not carry the room of every other operation.
         Box::pin(operation::serve(gate, &table, arrival, body)).await
     };
     served.unwrap_or_else(|refusal| refuse(operation, &refusal, call_id.as_str()))
 }
 
-/// Serves one chat request of any dialect, from first byte to receipt.
-async fn chat<B>(
+/// Serves one request to a model, a chat of any dialect or a task, from first byte to receipt.
+async fn model<B>(
     gate: &Arc<Gate>,
     table: &Table,
     arrival: Arc<Arrival>,
@@ -130,9 +131,16 @@ where
 {
     let bytes = read(body, table).await?;
     admitted.meter.input_bytes = bytes.len() as u64;
-    let mut call = decode(arrival, bytes, false)?;
+    let mut call = match arrival.found.operation {
+        Operation::Transcriptions => Box::pin(decode::upload(arrival, bytes)).await?,
+        _ => decode(arrival, bytes, false)?,
+    };
+    if call.task.is_some() {
+        // Sound is no text.
+        admitted.meter.input_bytes = call.envelope.body().len() as u64;
+    }
     call.options.preferred_timeout = admitted.principal.preferences().and_then(|it| it.timeout);
-    let call = Arc::new(call);
+    let mut call = Arc::new(call);
     admitted.meter.requested_model.clone_from(&call.model);
     admitted.meter.stream = call.stream;
     account::label(&mut admitted.meter.account, &call.options.labels);
@@ -140,6 +148,9 @@ where
         admitted.meter.transcript = Some(Box::new(Transcript::of(&call, redacted)));
     }
     access::model(table, &admitted.principal, &call.model)?;
+    if !table.auto_routers.is_empty() {
+        call = Box::pin(chosen(gate, table, call, admitted)).await?;
+    }
     fallback::check_groups(table, &call, &admitted.principal)?;
     operation::responses::resume(gate, &call)?;
     if let Some(answers) = &table.answers {
@@ -148,10 +159,12 @@ where
             return Ok((call, Answer::Cached(kept)));
         }
     }
+    let call = items::narrowed(call, admitted)?;
     let mut dice = gate.dice();
     let planned = plan(gate, table, &call, admitted.asker(), &mut dice).await?;
     admitted.meter.group = Some(planned.resolved.group.clone());
-    admitted.explained = Explained::of(gate, table, &call, &planned, admitted.asker()).await?;
+    let choice = admitted.choice.as_deref();
+    admitted.explained = Explained::of(gate, table, &call, &planned, admitted.asker(), choice).await?;
     reserve(gate, table, &call, &planned, admitted).await?;
     admitted.open();
     if relay::is_wanted(table, &call, planned.resolved.group.as_str()) {
@@ -161,10 +174,25 @@ where
         mirror::send(gate, table, &call, &planned, admitted);
     }
     let (call, answer) = attempt(gate, table, call, &planned, admitted, &mut dice).await?;
+    let answer = items::completed(&call, answer, admitted);
     if admitted.meter.said.is_some() {
         admitted.relay = Some(Relay::new(gate, &call));
     }
     Ok((call, answer))
+}
+
+/// The call for the group that an auto router chooses, if the client's is one.
+async fn chosen(
+    gate: &Arc<Gate>,
+    table: &Table,
+    call: Arc<Call>,
+    admitted: &mut Admitted,
+) -> Result<Arc<Call>, Refusal> {
+    let Some(router) = table.auto_router(&call.model) else { return Ok(call) };
+    let choice = router.choose(gate, table, &call, admitted.asker()).await;
+    let redirected = call.redirected(&choice.group, &Map::new())?;
+    admitted.choice = Some(Box::new(choice));
+    Ok(Arc::new(redirected))
 }
 
 /// Reads the body within the time and size allowed.

@@ -40,6 +40,12 @@ pub enum Operation {
     Invoke,
     /// Bedrock InvokeModelWithResponseStream.
     InvokeStream,
+    /// OpenAI embeddings.
+    Embeddings,
+    /// Cohere's reranking.
+    Rerank,
+    /// OpenAI speech to text.
+    Transcriptions,
     /// The models a caller may use.
     Models,
     /// One model.
@@ -172,6 +178,24 @@ pub const ROUTES: &[Row] = &[
         ],
         operation: Operation::MessagesCountTokens,
         doc: "Anthropic token counting",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/embeddings", "/embeddings"],
+        operation: Operation::Embeddings,
+        doc: "OpenAI embeddings; also `/engines/{model}/embeddings` and `/openai/deployments/{model}/embeddings`",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/rerank", "/rerank", "/v2/rerank"],
+        operation: Operation::Rerank,
+        doc: "Documents by relevance to a query, in Cohere's shape",
+    },
+    Row {
+        method: "POST",
+        paths: &["/v1/audio/transcriptions", "/audio/transcriptions"],
+        operation: Operation::Transcriptions,
+        doc: "Speech to text, as a form; also `/openai/deployments/{model}/audio/transcriptions`",
     },
     Row {
         method: "GET",
@@ -343,6 +367,8 @@ const SUFFIX_ROUTES: &[(&[&str], &str, Operation)] = &[
     (&["/engines/", "/openai/deployments/"], "/chat/completions", Operation::ChatCompletions),
     // Behind the longer one.
     (&["/engines/", "/openai/deployments/"], "/completions", Operation::TextCompletions),
+    (&["/engines/", "/openai/deployments/"], "/embeddings", Operation::Embeddings),
+    (&["/openai/deployments/"], "/audio/transcriptions", Operation::Transcriptions),
     (&["/model/", "/bedrock/model/"], "/converse", Operation::Converse),
     (&["/model/", "/bedrock/model/"], "/converse-stream", Operation::ConverseStream),
     (&["/model/", "/bedrock/model/"], "/invoke", Operation::Invoke),
@@ -362,6 +388,18 @@ pub const SPANNING: &[Row] = &[
         paths: &["/engines/{model}/completions", "/openai/deployments/{model}/completions"],
         operation: Operation::TextCompletions,
         doc: "OpenAI text completions of the model that the path names",
+    },
+    Row {
+        method: "POST",
+        paths: &["/engines/{model}/embeddings", "/openai/deployments/{model}/embeddings"],
+        operation: Operation::Embeddings,
+        doc: "OpenAI embeddings of the model that the path names",
+    },
+    Row {
+        method: "POST",
+        paths: &["/openai/deployments/{model}/audio/transcriptions"],
+        operation: Operation::Transcriptions,
+        doc: "Speech to text with the model that the path names",
     },
     Row {
         method: "POST",

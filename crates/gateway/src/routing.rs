@@ -12,7 +12,6 @@ use faregate_router::{
 use faregate_state::limits::{Limit, Scope, ScopeKey};
 use faregate_terms::{PicoUsd, Usage};
 
-use crate::destination::Via;
 use crate::gate::{Deployment, Table, token_kind};
 use crate::health::{Care, Memory};
 use crate::stage::kinship::Bonding;
@@ -196,7 +195,7 @@ pub fn router(table: &Table, snapshot: &Snapshot) -> Router {
 fn routed(table: &Table, deployment: &Deployment, weight: Option<f64>) -> faregate_router::Deployment {
     let (config, params) = (&deployment.config, &deployment.config.params);
     let fixed = !deployment.upstream_model.contains('*');
-    let destination = || deployment.destination(&deployment.upstream_model, Via::Chat, table).ok();
+    let destination = || deployment.main_destination(&deployment.upstream_model, table).ok();
     let destination = if fixed { destination() } else { None };
     let usage = Usage { input: PRICED, output: PRICED, ..Usage::default() };
     let known = destination.as_ref().and_then(|destination| destination.info.as_deref()?.max_input_tokens);

@@ -3,12 +3,15 @@
 //! Keys and values are opaque here: what makes two requests the same, and who may see whose answers, is
 //! decided by the caller, in the key.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
 
 mod disk;
+pub mod frame;
 mod memory;
 mod redis;
 
@@ -42,4 +45,14 @@ pub trait ResponseCache: Send + Sync {
     fn server(&self) -> Answer<'_, Option<ServerFacts>> {
         Box::pin(async { Ok(None) })
     }
+}
+
+/// The name of what is kept for a key: keys may hold what names of files and objects may not.
+pub fn name_of(key: &str) -> String {
+    let mut name = String::with_capacity(64);
+    for byte in Sha256::digest(key) {
+        // Writing to a text cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }

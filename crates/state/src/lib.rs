@@ -5,6 +5,7 @@
 //! [`limits::Limits`].
 
 pub mod affinity;
+pub mod breaker;
 pub mod cache;
 pub mod clock;
 pub mod cooldown;
@@ -12,6 +13,7 @@ pub mod feed;
 pub mod invalidate;
 pub mod lease;
 pub mod limits;
+pub mod nearest;
 pub mod redis;
 #[cfg(feature = "suite")]
 pub mod suite;

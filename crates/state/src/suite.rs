@@ -11,6 +11,7 @@ use crate::limits::Name;
 use crate::limits::lease::{
     Answer, Exchange, History, Kind, MemoryCounters, SharedCounters, Statement, WindowId,
 };
+use crate::nearest::VectorIndex;
 
 /// Checks a [`SharedCounters`]. Everything it makes has `unique` in its names; nobody else may use the store
 /// under the same installation meanwhile, because replicas are counted.
@@ -387,4 +388,64 @@ pub async fn response_cache(cache: &dyn ResponseCache) {
     assert_eq!(get("b").await, None);
     put("b", b"four", minute).await;
     assert_eq!(get("b").await.as_deref(), Some(&b"four"[..]), "after a flush it goes on");
+}
+
+/// Checks a [`VectorIndex`] that is empty.
+///
+/// # Panics
+/// If the index breaks a promise; the message says which.
+#[expect(clippy::expect_used, reason = "an index that fails here has failed the suite")]
+pub async fn vector_index(index: &dyn VectorIndex) {
+    let minute = Duration::from_secs(60);
+    let near = async |scope: &str, vector: &[f32]| {
+        let found = index.nearest(scope, vector).await.expect("an answer");
+        found.map(|near| (near.similarity, near.value))
+    };
+    let value = async |scope: &str, vector: &[f32]| near(scope, vector).await.map(|(_, value)| value);
+    let add = async |scope: &str, vector: &[f32], value: &'static [u8], ttl| {
+        index.add(scope, vector, Bytes::from_static(value), ttl).await.expect("an answer");
+    };
+    index.ping().await.expect("an answer");
+    assert_eq!(near("a1", &[1.0, 0.0, 0.0]).await, None);
+    add("a1", &[2.0, 0.0, 0.0], b"one\0\xff", minute).await;
+    let (similarity, found) = near("a1", &[1.0, 0.0, 0.0]).await.expect("a value");
+    assert_eq!(&found[..], b"one\0\xff", "bytes come back as they were");
+    assert!((similarity - 1.0).abs() < 1e-4, "length does not count: {similarity}");
+    for (asked, expected) in [([3.0, 4.0, 0.0], 0.6), ([0.0, 0.0, 3.0], 0.0), ([-1.0, 0.0, 0.0], -1.0)] {
+        let (similarity, _) = near("a1", &asked).await.expect("the nearest, however far");
+        assert!((similarity - expected).abs() < 1e-4, "{asked:?} is {similarity}, not {expected}");
+    }
+    add("a1", &[0.0, 1.0, 0.0], b"two", minute).await;
+    assert_eq!(value("a1", &[0.9, 0.1, 0.0]).await.as_deref(), Some(&b"one\0\xff"[..]));
+    assert_eq!(value("a1", &[0.1, 0.9, 0.0]).await.as_deref(), Some(&b"two"[..]));
+    assert_eq!(value("A1", &[1.0, 0.0, 0.0]).await, None, "scopes never meet");
+    assert_eq!(value("a", &[1.0, 0.0, 0.0]).await, None, "scopes never meet");
+    add("a1", &[1.0, 0.0], b"short", minute).await;
+    assert_eq!(value("a1", &[1.0, 0.0]).await.as_deref(), Some(&b"short"[..]), "lengths are apart");
+    assert_eq!(value("a1", &[1.0, 0.0, 0.0]).await.as_deref(), Some(&b"one\0\xff"[..]));
+    assert_eq!(value("a1", &[1.0]).await, None, "of another length");
+    add("a1", &[0.0, 1.0, 0.0], b"three", minute).await;
+    assert_eq!(value("a1", &[0.0, 1.0, 0.0]).await.as_deref(), Some(&b"three"[..]), "the last one counts");
+    for nowhere in [&[][..], &[0.0, 0.0, 0.0], &[f32::NAN, 1.0, 0.0], &[f32::INFINITY, 0.0, 0.0]] {
+        add("a1", nowhere, b"nowhere", minute).await;
+        assert_eq!(value("a1", nowhere).await, None, "{nowhere:?} has no direction");
+    }
+    add("b2", &[1.0, 0.0, 0.0], b"never", Duration::ZERO).await;
+    assert_eq!(value("b2", &[1.0, 0.0, 0.0]).await, None);
+    add("b2", &[1.0, 1.0, 0.0], b"stays", minute).await;
+    add("b2", &[1.0, 0.0, 0.0], b"gone", Duration::from_millis(30)).await;
+    let mut waited = 0;
+    while value("b2", &[1.0, 0.0, 0.0]).await.as_deref() != Some(&b"stays"[..]) {
+        waited += 1;
+        assert!(waited < 500, "a value ends with its time, and the next nearest counts");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    index.flush().await.expect("an answer");
+    assert_eq!((value("a1", &[0.0, 1.0, 0.0]).await, value("a1", &[1.0, 0.0]).await), (None, None));
+    add("a1", &[0.0, 1.0, 0.0], b"four", minute).await;
+    assert_eq!(
+        value("a1", &[0.0, 1.0, 0.0]).await.as_deref(),
+        Some(&b"four"[..]),
+        "after a flush it goes on"
+    );
 }

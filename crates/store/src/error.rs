@@ -72,6 +72,9 @@ pub enum StoreError {
         /// What is wrong.
         problem: String,
     },
+    /// The database cannot compare vectors; says why, and what to do.
+    #[error("the database cannot search vectors: {0}")]
+    NoVectors(String),
     /// Any other answer of the database.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),

@@ -21,6 +21,7 @@ mod leases;
 pub mod ledger;
 mod migrate;
 pub mod models;
+mod near;
 pub mod organizations;
 mod query;
 mod record;
@@ -48,6 +49,7 @@ pub use keys::{DeletedKey, Deleter, DeprecatedKey, JwtKeyMapping, Rotation, Virt
 pub use ledger::{SettleOptions, Settlement, SpendLog, Subject, SubjectKind};
 pub use migrate::MigrationReport;
 pub use models::{Credential, HealthCheck, ProxyModel};
+pub use near::NearEntry;
 pub use organizations::{Organization, OrganizationMembership, Project};
 pub use query::{Filter, ListQuery, Order, Page};
 pub use record::{Patch, Record};

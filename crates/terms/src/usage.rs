@@ -44,6 +44,12 @@ pub struct Usage {
     pub web_searches: u64,
     /// Citation tokens billed apart from output (Perplexity).
     pub citation: u64,
+    /// Searches billed as such: a ranking of documents is one or several.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub queries: u64,
+    /// Milliseconds of speech, where that is what is billed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub audio_ms: u64,
     /// The service tier the provider says it used, e.g. `priority`, `flex`, `batch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
@@ -76,6 +82,10 @@ impl From<String> for AsTold {
     }
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Usage {
     /// Tokens written to a prompt cache of any lifetime.
     pub fn cache_write(&self) -> u64 {
@@ -94,7 +104,7 @@ impl Usage {
 
     /// True when nothing was reported.
     pub fn is_empty(&self) -> bool {
-        self.input == 0 && self.output == 0
+        self.input == 0 && self.output == 0 && self.queries == 0 && self.audio_ms == 0
     }
 
     /// Takes the larger of each count: streams report usage cumulatively, sometimes in pieces.
@@ -130,7 +140,7 @@ impl Usage {
     }
 
     /// Every count, beside that of another.
-    fn beside(&mut self, later: &Self) -> [(&mut u64, u64); 15] {
+    fn beside(&mut self, later: &Self) -> [(&mut u64, u64); 17] {
         [
             (&mut self.input, later.input),
             (&mut self.cache_read, later.cache_read),
@@ -147,6 +157,8 @@ impl Usage {
             (&mut self.rejected_prediction, later.rejected_prediction),
             (&mut self.web_searches, later.web_searches),
             (&mut self.citation, later.citation),
+            (&mut self.queries, later.queries),
+            (&mut self.audio_ms, later.audio_ms),
         ]
     }
 }

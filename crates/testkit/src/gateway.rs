@@ -154,7 +154,8 @@ fn table(snapshot: &Snapshot) -> Table {
     let (environment, _) = ServeEnv::read(&snapshot.env);
     let upstream = assemble::upstream(&environment, snapshot, 0).expect("connections can be set up");
     let key = snapshot.master_key().unwrap_or_else(|| Secret::new(MASTER_KEY));
-    let (table, findings) = assemble::table(snapshot, &upstream, &Arc::new(Catalog::built_in()), Some(key));
+    let (table, findings) =
+        assemble::table(snapshot, &upstream, &Arc::new(Catalog::built_in()), Some(key), None);
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "{}", lines.join("\n"));
     table

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server of our own, shared by the tests of one process.
 static OURS: Mutex<Option<Server>> = Mutex::new(None);
+/// The same with pgvector.
+static WITH_VECTORS: Mutex<Option<Server>> = Mutex::new(None);
 
 /// An empty database that nobody else uses; dropped with this value.
 pub struct Database {
@@ -33,10 +35,38 @@ impl Database {
     /// # Panics
     /// If no server can be reached or started; set `TEST_DATABASE_URL` to name one.
     pub async fn create() -> Self {
-        let server = server().await;
+        Self::on(server().await).await
+    }
+
+    /// Makes one on a server that has pgvector; `None` where there is none and `scripts/vectors.sh` has not run.
+    ///
+    /// # Panics
+    /// If the server is there and cannot be started.
+    pub async fn create_with_vectors() -> Option<Self> {
+        let usual = server().await;
+        if has_vectors(&usual).await {
+            return Some(Self::on(usual).await);
+        }
+        let folder = crate::vectors()?.join("pgserver/pginstall/bin");
+        Some(Self::on(started(&WITH_VECTORS, Some(folder)).await).await)
+    }
+
+    async fn on(server: Url) -> Self {
         let name = format!("faregate_test_{}", uuid::Uuid::now_v7().simple());
         run(&server, format!("CREATE DATABASE \"{name}\"")).await;
         Self { server, name }
+    }
+
+    /// The one number that `query` answers.
+    ///
+    /// # Panics
+    /// If it answers anything else.
+    #[expect(clippy::expect_used, reason = "a test without its database has failed")]
+    pub async fn number(&self, query: &str) -> i64 {
+        let url = Url::parse(&self.url()).expect("our own URL");
+        let mut connection = connect(&url).await.expect("the test server answers");
+        let asked = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
+        asked.fetch_one(&mut connection).await.expect("a number")
     }
 
     /// Its URL, as `DATABASE_URL` would hold it.
@@ -84,10 +114,16 @@ async fn server() -> Url {
     if connect(&local).await.is_ok() {
         return local;
     }
+    started(&OURS, binaries()).await
+}
+
+/// The server of `slot`; started from the programs in `folder` by the first who asks.
+#[expect(clippy::expect_used, reason = "a test without its database has failed")]
+async fn started(slot: &Mutex<Option<Server>>, folder: Option<PathBuf>) -> Url {
     let ours = {
-        let mut ours = OURS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut ours = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let server =
-            ours.get_or_insert_with(|| Server::start().expect("PostgreSQL starts from local binaries"));
+            ours.get_or_insert_with(|| Server::start(folder).expect("PostgreSQL starts from local binaries"));
         server.url.clone()
     };
     let since = Instant::now();
@@ -96,6 +132,12 @@ async fn server() -> Url {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     ours
+}
+
+async fn has_vectors(server: &Url) -> bool {
+    let Ok(mut connection) = connect(server).await else { return false };
+    let asked = "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'";
+    sqlx::query(asked).fetch_optional(&mut connection).await.is_ok_and(|row| row.is_some())
 }
 
 /// A server of our own. It ends with the test process, however that ends: a shell waits for the end of its
@@ -117,8 +159,8 @@ rm -rf "$2"
 "#;
 
 impl Server {
-    fn start() -> std::io::Result<Self> {
-        let bin = binaries().ok_or(std::io::ErrorKind::NotFound)?;
+    fn start(folder: Option<PathBuf>) -> std::io::Result<Self> {
+        let bin = folder.ok_or(std::io::ErrorKind::NotFound)?;
         let data = TempDir::new()?.keep();
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let watch = Command::new("sh")

@@ -2,10 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::vectors;
 
 const LOCAL: &str = "redis://127.0.0.1:6379";
 /// What a new server may take until it answers.
@@ -65,6 +67,8 @@ pub struct RedisServer {
     watcher: Child,
     port: u16,
     options: Vec<String>,
+    /// Of its program, if that is not the machine's.
+    folder: Option<PathBuf>,
     /// Its own, removed with it.
     directory: Option<PathBuf>,
 }
@@ -84,6 +88,19 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub fn start_with_password(password: &str) -> Self {
         Self::with(&["--requirepass", password])
+    }
+
+    /// Starts a server that searches vectors; `None` where `scripts/vectors.sh` has not run.
+    ///
+    /// # Panics
+    /// If the server is there and cannot be started.
+    pub fn start_with_search() -> Option<Self> {
+        let folder = vectors()?.join("redis");
+        let module = folder.join("redisearch.so").display().to_string();
+        let options: Vec<String> = ["--loadmodule".to_owned(), module].into();
+        let port = free_port();
+        let (child, watcher) = launch(port, &options, Some(&folder));
+        Some(Self { child, watcher, port, options, folder: Some(folder), directory: None })
     }
 
     /// Starts a cluster of one node that has all slots.
@@ -120,8 +137,8 @@ impl RedisServer {
     fn with(options: &[&str]) -> Self {
         let port = free_port();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let (child, watcher) = launch(port, &options);
-        Self { child, watcher, port, options, directory: None }
+        let (child, watcher) = launch(port, &options, None);
+        Self { child, watcher, port, options, folder: None, directory: None }
     }
 
     /// Sends one command and returns the start of the reply as it comes over the wire.
@@ -166,7 +183,7 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub fn restart(&mut self) {
         self.kill();
-        (self.child, self.watcher) = launch(self.port, &self.options);
+        (self.child, self.watcher) = launch(self.port, &self.options, self.folder.as_deref());
     }
 
     /// Stops the process without ending it: connections stay open, nothing is answered.
@@ -202,8 +219,13 @@ impl Drop for RedisServer {
 }
 
 #[expect(clippy::panic, reason = "a test cannot go on without its server")]
-fn launch(port: u16, options: &[String]) -> (Child, Child) {
-    let found = ["redis-server", "valkey-server"].iter().find_map(|binary| spawn(binary, port, options));
+fn launch(port: u16, options: &[String], folder: Option<&Path>) -> (Child, Child) {
+    let found = match folder {
+        Some(folder) => spawn(&folder.join("redis-server"), port, options),
+        None => ["redis-server", "valkey-server"]
+            .iter()
+            .find_map(|binary| spawn(Path::new(binary), port, options)),
+    };
     let Some(mut child) = found else { panic!("neither redis-server nor valkey-server can be started") };
     let deadline = Instant::now() + START;
     while !ping(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
@@ -222,9 +244,14 @@ fn launch(port: u16, options: &[String]) -> (Child, Child) {
     }
 }
 
-fn spawn(binary: &str, port: u16, options: &[String]) -> Option<Child> {
+fn spawn(binary: &Path, port: u16, options: &[String]) -> Option<Child> {
     let directory: PathBuf = std::env::temp_dir();
-    Command::new(binary)
+    let mut command = Command::new(binary);
+    if let Some(folder) = binary.parent().filter(|folder| folder.is_absolute()) {
+        // It brings the libraries it needs.
+        command.env("LD_LIBRARY_PATH", folder);
+    }
+    command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(options)
         .current_dir(directory)

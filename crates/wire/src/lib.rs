@@ -1,7 +1,7 @@
 //! Wire formats: the canonical chat model, one codec per dialect, and stream framing.
 //!
 //! Pure: bytes in, values out. Never opens a socket, reads a clock, or looks a setting up. Start with
-//! [`chat::ChatRequest`], [`chat::Event`] and the two traits in [`dialect`]; when both sides speak the
+//! [`chat::ChatRequest`], [`chat::Event`] and the two traits in [`dialect`] (what is no chat is in [`task`]); when both sides speak the
 //! same dialect the body stays bytes and [`envelope`] splices what the gateway changes.
 
 pub mod chat;
@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod frame;
 pub mod json;
 pub mod opaque;
+pub mod task;
 
 #[cfg(test)]
 mod answer_tests;

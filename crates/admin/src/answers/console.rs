@@ -164,6 +164,22 @@ pub(super) const ANSWERS: &[(&str, Shape)] = &[
     ("PATCH /update/default_team_settings", SAVED),
     ("GET /get/sso_settings", FORM),
     ("PATCH /update/sso_settings", SAVED),
+    (
+        "GET /cache/settings",
+        Object(&[
+            has(
+                "fields",
+                List(&Object(&[has("field_name", Text), has("field_type", Text), has("field_value", Any)])),
+            ),
+            has("current_values", Map(&Any)),
+            has("redis_type_descriptions", Map(&Text)),
+        ]),
+    ),
+    ("POST /cache/settings", SAVED),
+    (
+        "POST /cache/settings/test",
+        Object(&[has("status", Text), has("message", Text), has("error", Maybe(&Text))]),
+    ),
     ("GET /sso/get/ui_settings", Map(&Any)),
     ("GET /.well-known/litellm-ui-config", Map(&Any)),
     ("GET /get_logo_url", Object(&[has("logo_url", Text)])),

@@ -1,8 +1,11 @@
 //! What a console asks: settings as forms, callbacks, prices, providers.
 
+use faregate_store::CacheConfig;
+use faregate_terms::Secret;
+use faregate_testkit::redis::RedisServer;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{MASTER, World};
 
 #[tokio::test]
 async fn flags_of_the_ui_are_stored_merged_and_acted_on() {
@@ -351,4 +354,68 @@ async fn pass_through_routes_of_before_are_shown_and_forgotten_and_new_ones_are_
     let left = world.get("master", PATH, "endpoint_id=e1").await.ok();
     assert_eq!(left["endpoints"], json!([]));
     assert_eq!(world.get("master", PATH, "").await.ok()["endpoints"][0]["id"], "e2");
+}
+
+#[tokio::test]
+async fn cache_settings_are_tried_stored_sealed_shown_without_secrets_and_served() {
+    let server = RedisServer::start_with_password("the-password");
+    let world = World::new().await;
+    let port = server.port();
+    let page = world.get("master", "/cache/settings", "").await.ok();
+    assert_eq!(page["current_values"], json!({}));
+    let fields = page["fields"].as_array().unwrap();
+    assert!(fields.iter().any(|field| field["field_name"] == "s3_bucket_name"), "{page}");
+
+    let settings =
+        |password: &str| json!({"type": "redis", "host": "127.0.0.1", "port": port, "password": password});
+    let attempt = async |settings: Value| {
+        world.post("master", "/cache/settings/test", json!({"cache_settings": settings})).await.ok()
+    };
+    let got = attempt(settings("the-password")).await;
+    assert_eq!(
+        got,
+        json!({"status": "success", "message": "Redis connection test successful", "error": null})
+    );
+    let got = attempt(settings("another")).await;
+    assert_eq!(got["status"], "failed");
+    assert!(!got.to_string().contains("another"), "{got}");
+    assert_eq!(attempt(json!({"type": "disk"})).await["status"], "failed");
+    let mut semantic = settings("the-password");
+    semantic["type"] = json!("redis-semantic");
+    assert!(attempt(semantic).await.to_string().contains("cannot search vectors"));
+
+    let save = async |settings: Value| {
+        world.post("master", "/cache/settings", json!({"cache_settings": settings})).await
+    };
+    save(json!({"type": "s3"})).await.refused(400, "s3_bucket_name");
+    let saved = save(settings("the-password")).await.ok();
+    assert_eq!(saved["settings"]["password"], "***REDACTED***");
+    let row: CacheConfig = world.admin.store.get(&["cache_config"]).await.unwrap().unwrap();
+    assert!(!row.cache_settings.to_string().contains("the-password"), "it is sealed");
+    let page = world.get("master", "/cache/settings", "").await.ok();
+    assert_eq!(page["current_values"]["password"], "***REDACTED***");
+    assert_eq!(
+        (&page["current_values"]["host"], &page["current_values"]["redis_type"]),
+        (&json!("127.0.0.1"), &json!("node"))
+    );
+
+    // What was shown comes back, and stands for what is stored; for another server it stands for nothing.
+    assert_eq!(attempt(settings("***REDACTED***")).await["status"], "success");
+    let mut elsewhere = settings("***REDACTED***");
+    elsewhere["host"] = json!("localhost");
+    assert_eq!(attempt(elsewhere).await["status"], "failed");
+    let mut more = settings("***REDACTED***");
+    more["ttl"] = json!(7);
+    save(more).await.ok();
+
+    let salt = Secret::from(MASTER);
+    let stored = faregate_admin::stored::read(&world.admin.store, Some(&salt)).await.unwrap();
+    let expected = json!({"cache": true, "cache_params": {
+        "type": "redis", "host": "127.0.0.1", "port": port, "password": "the-password", "ttl": 7,
+    }});
+    assert_eq!(stored.sections["litellm_settings"], expected, "what a configuration takes");
+    for who in ["solo", "chief", "sk-nobody"] {
+        let got = world.get(who, "/cache/settings", "").await;
+        assert!(matches!(got.status, 401 | 403), "{who}: {}", got.status);
+    }
 }

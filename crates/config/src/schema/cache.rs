@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::buckets::{AzureSettings, GcsSettings, S3Settings};
 use super::redis::RedisConfig;
+use super::semantic::{IndexKind, SemanticSettings};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::node::Value;
@@ -13,8 +15,10 @@ use crate::node::Value;
 pub struct CacheSettings {
     /// `litellm_settings.cache` is `true`; nothing else turns the cache on.
     pub on: bool,
-    /// Where answers are kept; `None` for a kind this version has no code for.
+    /// Where answers to the same question are kept; `None` if the file names no kind there is.
     pub kind: Option<CacheKind>,
+    /// How answers to questions that mean the same are found, for the semantic kinds.
+    pub semantic: Option<SemanticSettings>,
     /// Only requests that ask for it (`cache: {"use-cache": true}`) are looked up and kept.
     pub opt_in: bool,
     /// LiteLLM's names of the operations that are cached; all that can be when absent.
@@ -35,8 +39,14 @@ pub struct CacheSettings {
     pub isolation: Isolation,
     /// Whether identical requests wait for the first of them; true when absent.
     pub coalesce: Option<bool>,
-    /// The Redis of `type: redis`.
+    /// The Redis of `type: redis`, `redis-semantic` and `valkey-semantic`.
     pub redis: RedisConfig,
+    /// The bucket of `type: s3`.
+    pub s3: S3Settings,
+    /// The bucket of `type: gcs`.
+    pub gcs: GcsSettings,
+    /// The container of `type: azure-blob`.
+    pub azure: AzureSettings,
 }
 
 /// Where answers are kept.
@@ -48,6 +58,12 @@ pub enum CacheKind {
     Disk,
     /// In Redis, Valkey or a cluster of either.
     Redis,
+    /// In a bucket of S3, or of what speaks like it.
+    S3,
+    /// In a bucket of Google Cloud Storage.
+    Gcs,
+    /// In a container of Azure Blob Storage.
+    AzureBlob,
 }
 
 /// Who shares answers.
@@ -71,21 +87,23 @@ const ISOLATIONS: &[(&str, Isolation)] = &[
     ("end_user", Isolation::EndUser),
 ];
 
-/// Every type LiteLLM knows, and what it is here.
-const KINDS: &[(&str, Option<CacheKind>)] = &[
-    ("local", Some(CacheKind::Memory)),
-    ("redis", Some(CacheKind::Redis)),
-    ("disk", Some(CacheKind::Disk)),
-    ("redis-semantic", None),
-    ("valkey-semantic", None),
-    ("qdrant-semantic", None),
-    ("s3", None),
-    ("gcs", None),
-    ("azure-blob", None),
-];
+/// A type: where answers to the same question are kept, and where vectors are if it is a semantic one.
+type Kind = (CacheKind, Option<IndexKind>);
 
-/// The types that are honoured, for messages.
-const HONOURED: &str = "`local`, `redis` or `disk`";
+/// Every type LiteLLM knows, and our own.
+const KINDS: &[(&str, Kind)] = &[
+    ("local", (CacheKind::Memory, None)),
+    ("redis", (CacheKind::Redis, None)),
+    ("disk", (CacheKind::Disk, None)),
+    ("s3", (CacheKind::S3, None)),
+    ("gcs", (CacheKind::Gcs, None)),
+    ("azure-blob", (CacheKind::AzureBlob, None)),
+    ("redis-semantic", (CacheKind::Redis, Some(IndexKind::Redis))),
+    ("valkey-semantic", (CacheKind::Redis, Some(IndexKind::Redis))),
+    ("qdrant-semantic", (CacheKind::Memory, Some(IndexKind::Qdrant))),
+    ("local-semantic", (CacheKind::Memory, Some(IndexKind::Memory))),
+    ("pgvector-semantic", (CacheKind::Memory, Some(IndexKind::Postgres))),
+];
 
 impl CacheSettings {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
@@ -103,10 +121,15 @@ impl CacheSettings {
     }
 
     fn of_params(on: bool, params: &mut Fields<'_>) -> Self {
-        let kind = kind(on, params);
+        // `redis` when nothing is said, as in LiteLLM's proxy.
+        let (kind, index) = match params.get("type") {
+            Some(_) => params.word("type", KINDS).unzip(),
+            None => (Some(CacheKind::Redis), None),
+        };
         Self {
             on,
             kind,
+            semantic: index.flatten().and_then(|index| SemanticSettings::read(index, on, params)),
             opt_in: params.word("mode", &[("default_on", false), ("default_off", true)]).unwrap_or_default(),
             call_types: params.texts("supported_call_types"),
             ttl: params.seconds("ttl"),
@@ -117,10 +140,13 @@ impl CacheSettings {
             folder: params.filled("disk_cache_dir").map(PathBuf::from),
             isolation: params.word("isolation", ISOLATIONS).unwrap_or_default(),
             coalesce: params.flag("coalesce"),
-            redis: match params.filled("type").as_deref() {
-                None | Some("redis" | "redis-semantic") => RedisConfig::of_map(params),
-                Some(_) => RedisConfig::default(),
+            redis: match kind {
+                Some(CacheKind::Redis) => RedisConfig::of_map(params),
+                _ => RedisConfig::default(),
             },
+            s3: S3Settings::read(kind == Some(CacheKind::S3) && on, params),
+            gcs: GcsSettings::read(params),
+            azure: AzureSettings::read(kind == Some(CacheKind::AzureBlob) && on, params),
         }
     }
 }
@@ -138,25 +164,4 @@ fn is_on(fields: &mut Fields<'_>) -> bool {
         return false;
     };
     on
-}
-
-/// `redis` when nothing is said, as in LiteLLM's proxy. A type without code makes a warning: models are served
-/// all the same, their answers are not kept.
-fn kind(on: bool, params: &mut Fields<'_>) -> Option<CacheKind> {
-    if params.get("type").is_none_or(|node| node.is_null()) {
-        return Some(CacheKind::Redis);
-    }
-    let kind = params.word("type", KINDS)?;
-    if let (None, true, Some(node)) = (kind, on, params.get("type")) {
-        let given = node.scalar_text().unwrap_or_default();
-        let message = format!("the cache type `{given}` is not honoured yet: no answer is cached");
-        let found = Diagnostic::warning(Some(&node.at), params.at("type"), message);
-        params.findings.push(found.remedy(format!("use {HONOURED}, or remove `cache: true`")));
-    }
-    kind
-}
-
-/// What the report of keys says of a type.
-pub(crate) fn is_honoured(kind: &str) -> bool {
-    KINDS.iter().any(|(word, kind_of)| *word == kind && kind_of.is_some())
 }

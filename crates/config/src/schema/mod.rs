@@ -1,7 +1,8 @@
 //! The typed shape of a configuration, one file per section.
 
 mod alerting;
-pub(crate) mod cache;
+mod buckets;
+mod cache;
 pub(crate) mod credential;
 mod database;
 mod deployment;
@@ -16,9 +17,11 @@ mod people;
 mod redis;
 mod router;
 mod routing_groups;
+mod semantic;
 mod thrift;
 
 pub use alerting::{AlertDestination, AlertSettings, CHANGE_ALERTS};
+pub use buckets::{AzureSettings, GcsSettings, S3Settings};
 pub use cache::{CacheKind, CacheSettings, Isolation};
 pub use credential::Credential;
 pub use database::{CleanupSettings, DatabaseSettings};
@@ -35,6 +38,7 @@ pub use people::{PeopleDefaults, PeopleRules, SelfServe, UiAccess};
 pub use redis::RedisConfig;
 pub use router::{RouterSettings, Strategy};
 pub use routing_groups::RoutingGroup;
+pub use semantic::{IndexKind, QdrantSettings, Quantization, SemanticScope, SemanticSettings};
 pub use thrift::{HedgeAfter, HedgeSettings, RetryBudgetSettings};
 
 pub(crate) use deployment::read_model_list;

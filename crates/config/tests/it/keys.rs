@@ -42,7 +42,7 @@ general_settings: {authentication: {enable: true}, zzz: 1}
             "config.yaml:7:3  litellm_settings.suppress_debug_info  accepted without effect: there is no debug banner",
             "config.yaml:8:3  litellm_settings.cache  honoured",
             "config.yaml:9:3  litellm_settings.cache_params  honoured",
-            "config.yaml:9:18  litellm_settings.cache_params.type  not honoured yet: `s3` keeps no answers",
+            "config.yaml:9:18  litellm_settings.cache_params.type  honoured",
             "config.yaml:9:28  litellm_settings.cache_params.ttl  honoured",
             "config.yaml:10:1  router_settings  honoured",
             "config.yaml:10:19  router_settings.routing_strategy  not honoured yet: `lar1` falls back to \

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use faregate_config::{
-    CacheKind, CacheSettings, DeploymentConfig, Env, HedgeAfter, Isolation, Snapshot, SslVerify, Strictness,
+    CacheKind, CacheSettings, DeploymentConfig, Env, HedgeAfter, IndexKind, Isolation, QdrantSettings,
+    Quantization, SemanticScope, SemanticSettings, Snapshot, SslVerify, Strictness,
 };
 use faregate_terms::{ModelGroup, Secret};
 use serde_json::json;
@@ -263,13 +264,107 @@ fn the_cache_is_read_with_its_defaults_and_only_true_turns_it_on() {
     for (litellm, on, kind, warnings) in [
         ("{}", false, Some(CacheKind::Redis), 0),
         ("{cache: true}", true, Some(CacheKind::Redis), 0),
-        ("{cache: false, cache_params: {type: s3}}", false, None, 0),
-        ("{cache: true, cache_params: {type: s3}}", true, None, 1),
+        ("{cache: false, cache_params: {type: s3}}", false, Some(CacheKind::S3), 0),
+        ("{cache: true, cache_params: {type: gcs}}", true, Some(CacheKind::Gcs), 0),
+        ("{cache: false, cache_params: {type: qdrant-semantic}}", false, Some(CacheKind::Memory), 0),
         ("{cache: 'true', cache_params: {type: local}}", false, Some(CacheKind::Memory), 1),
     ] {
         let loaded = read(litellm);
         let cache = &loaded.snapshot.litellm.cache;
         assert_eq!((cache.on, cache.kind, loaded.warnings.len()), (on, kind, warnings), "{litellm}");
+    }
+}
+
+#[test]
+fn a_semantic_cache_is_read_with_litellms_names_and_defaults() {
+    let read = |params: &str| {
+        let text = format!("{ONE}litellm_settings: {{cache: true, cache_params: {{{params}}}}}\n");
+        loaded(&text, &Env::empty()).snapshot.litellm.cache
+    };
+    let least = read("type: redis-semantic, host: r, similarity_threshold: 0.8");
+    assert_eq!((least.kind, least.redis.host.as_deref()), (Some(CacheKind::Redis), Some("r")));
+    let expected = SemanticSettings {
+        index: IndexKind::Redis,
+        similarity_threshold: 0.8,
+        embedding_model: "text-embedding-ada-002".into(),
+        index_name: None,
+        embedding_timeout: Duration::from_secs(5),
+        embedding_max_input_tokens: None,
+        scope: SemanticScope::Key,
+        max_messages: Some(4),
+        qdrant: QdrantSettings::default(),
+    };
+    assert_eq!(least.semantic, Some(expected.clone()));
+    let most = read(
+        "type: qdrant-semantic, similarity_threshold: '1', qdrant_api_base: 'http://q', qdrant_api_key: sk-secret, \
+         qdrant_collection_name: c, qdrant_quantization_config: product, qdrant_semantic_cache_vector_size: 8, \
+         qdrant_semantic_cache_embedding_model: e, semantic_cache_embedding_timeout: 0.5, max_messages: null, \
+         semantic_cache_embedding_max_input_tokens: 100, semantic_cache_scope: end_user",
+    );
+    let qdrant = QdrantSettings {
+        url: Some("http://q".into()),
+        key: Some("sk-secret".into()),
+        collection: "c".into(),
+        quantization: Quantization::Product,
+        vector_size: Some(8),
+    };
+    let all = SemanticSettings {
+        index: IndexKind::Qdrant,
+        similarity_threshold: 1.0,
+        embedding_model: "e".into(),
+        embedding_timeout: Duration::from_millis(500),
+        embedding_max_input_tokens: Some(100),
+        scope: SemanticScope::EndUser,
+        max_messages: None,
+        qdrant,
+        ..expected
+    };
+    assert_eq!(most.semantic, Some(all));
+    assert!(!format!("{most:?}").contains("sk-secret"));
+    for (params, index, name, model) in [
+        (
+            "valkey-semantic, valkey_semantic_cache_index_name: n",
+            IndexKind::Redis,
+            Some("n"),
+            "text-embedding-ada-002",
+        ),
+        ("local-semantic, semantic_cache_embedding_model: m", IndexKind::Memory, None, "m"),
+        (
+            "pgvector-semantic, semantic_cache_index_name: n",
+            IndexKind::Postgres,
+            Some("n"),
+            "text-embedding-ada-002",
+        ),
+    ] {
+        let semantic = read(&format!("similarity_threshold: 0.5, type: {params}")).semantic.unwrap();
+        let found = (semantic.index, semantic.index_name.as_deref(), semantic.embedding_model.as_str());
+        assert_eq!(found, (index, name, model), "{params}");
+    }
+}
+
+#[test]
+fn what_a_cache_cannot_do_without_is_named_with_its_line_and_what_to_write() {
+    for (params, expected) in [
+        ("type: redis-semantic", "similarity_threshold: `type: redis-semantic` needs it; set how alike"),
+        (
+            "type: local-semantic, similarity_threshold: 1.5",
+            "similarity_threshold: expected a number from 0 to 1; 1 is",
+        ),
+        (
+            "type: qdrant-semantic, similarity_threshold: 1",
+            "qdrant_collection_name: `type: qdrant-semantic` needs it; name a collection",
+        ),
+        ("type: s3", "s3_bucket_name: `type: s3` needs it; name the bucket"),
+        (
+            "type: azure-blob, azure_blob_container: c",
+            "azure_account_url: `type: azure-blob` needs it; write it as",
+        ),
+        ("type: s4", "type: unknown value `s4`; did you mean `s3`?"),
+    ] {
+        let found =
+            findings(&format!("{ONE}litellm_settings:\n  cache: true\n  cache_params: {{{params}}}\n"));
+        let expected = format!("litellm_settings.cache_params.{expected}");
+        assert!(found.iter().any(|line| line.contains(&expected) && line.contains("yaml:")), "{found:#?}");
     }
 }
 

@@ -4,6 +4,7 @@ mod access_groups;
 mod budget_windows;
 pub mod known_keys;
 pub mod model_budgets;
+pub mod near_sql;
 pub mod places;
 pub mod principal;
 pub mod shared_sql;

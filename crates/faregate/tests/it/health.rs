@@ -153,7 +153,7 @@ async fn probes_answer_on_their_own_port_while_nothing_else_does() {
     let snapshot = Snapshot::default();
     let (environment, _) = ServeEnv::read(&snapshot.env);
     let upstream = assemble::upstream(&environment, &snapshot, 1).unwrap();
-    let (table, _) = assemble::table(&snapshot, &upstream, &Arc::new(Catalog::built_in()), None);
+    let (table, _) = assemble::table(&snapshot, &upstream, &Arc::new(Catalog::built_in()), None, None);
     let gate = Arc::new(Gate::new(table, &DEFAULT_BUCKETS, Services::alone()));
     let workers = Workers::start(2).unwrap();
     let runtimes: Vec<_> = workers.runtimes().collect();

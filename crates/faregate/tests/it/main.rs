@@ -4,6 +4,7 @@
 
 mod addresses;
 mod alerts;
+mod caches;
 mod cluster;
 mod control;
 mod crash;
@@ -13,6 +14,7 @@ mod health;
 mod in_flight;
 mod login;
 mod model_budgets;
+mod near;
 mod outage;
 mod place_budgets;
 mod price_list;

@@ -42,6 +42,9 @@ pub struct Facts {
     pub model: Option<String>,
     /// What its translation could not carry.
     pub losses: Vec<String>,
+    /// Its media type, unless that is what its shape says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// A kept answer.
@@ -93,6 +96,7 @@ mod tests {
             provider: Some("openai".into()),
             model: None,
             losses: vec!["x".into()],
+            kind: None,
         };
         let pieces = [Bytes::from_static(b"one "), Bytes::from_static(b"two")];
         let bytes = Entry::encode(&facts, &pieces).unwrap();

@@ -23,6 +23,9 @@ const LEFT_OUT: &[&str] = &["model", "stream", "stream_options"];
 /// What LiteLLM leaves out of its keys as well. A response repeats it, so there it counts.
 const METADATA: &str = "metadata";
 
+/// What is embedded, where each input has a key of its own.
+const INPUT: &str = "input";
+
 /// Headers that are forwarded, if headers are, and differ with every request.
 const TRACES: &[&str] =
     &["x-request-id", "x-correlation-id", "x-trace-id", "x-amzn-trace-id", "x-cloud-trace-context"];
@@ -46,6 +49,15 @@ pub struct Circumstances<'a> {
 
 /// The key of a call: `<namespace>:<SHA-256 in hex>`.
 pub fn of(call: &Call, around: &Circumstances<'_>) -> String {
+    made(call, around, None)
+}
+
+/// The key of one input of a call for embeddings, whatever list it stands in.
+pub fn of_item(call: &Call, around: &Circumstances<'_>, item: &[u8]) -> String {
+    made(call, around, Some(item))
+}
+
+fn made(call: &Call, around: &Circumstances<'_>, item: Option<&[u8]>) -> String {
     let mut hash = Sha256::new();
     let mut fact = |name: &str, value: &[u8]| {
         hash.update((name.len() as u64).to_le_bytes());
@@ -80,6 +92,7 @@ pub fn of(call: &Call, around: &Circumstances<'_>) -> String {
         if !is_label && !LEFT_OUT.iter().any(|left_out| left_out.as_bytes() == name) {
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
+            let value = item.filter(|_| name == INPUT.as_bytes()).unwrap_or(value);
             compact(value, |piece| hash.update(piece));
         }
     }

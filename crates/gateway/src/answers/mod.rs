@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use faregate_config::{CacheKind, CacheSettings};
 use faregate_state::cache::{CacheError, ResponseCache};
 use faregate_state::clock::Clock;
+use faregate_state::nearest::VectorIndex;
 
 use crate::metrics::Metrics;
 use crate::routes::Operation;
@@ -29,7 +30,7 @@ use flights::{Flights, Lead};
 
 /// How long an answer is kept when nobody says otherwise. Source: compat, config §2.1, `ttl`.
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
-/// The same on disk, where LiteLLM sets no end; bytes are bounded.
+/// The same on disk, in a bucket and by meaning, where LiteLLM sets no end.
 const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The largest answer that is kept.
 pub const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -45,6 +46,9 @@ fn names_of(operation: Operation) -> &'static [&'static str] {
         Operation::TextCompletions => &["atext_completion", "text_completion"],
         Operation::Responses => &["aresponses", "responses"],
         Operation::Messages => &["anthropic_messages", "aanthropic_messages"],
+        Operation::Embeddings => &["aembedding", "embedding"],
+        Operation::Rerank => &["arerank", "rerank"],
+        Operation::Transcriptions => &["atranscription", "transcription"],
         Operation::Gemini => {
             &["agenerate_content", "generate_content", "agenerate_content_stream", "generate_content_stream"]
         }
@@ -58,6 +62,8 @@ pub struct Answers {
     pub settings: CacheSettings,
     /// Questions under way.
     pub flights: Arc<Flights>,
+    /// Answers by what the question means, for the semantic kinds.
+    pub nearest: Option<Arc<dyn VectorIndex>>,
     store: Arc<dyn ResponseCache>,
     clock: Arc<dyn Clock>,
     writes: Arc<Semaphore>,
@@ -71,6 +77,7 @@ impl Answers {
         Self {
             settings,
             flights: Arc::default(),
+            nearest: None,
             store,
             clock,
             writes: Arc::new(Semaphore::new(MOST_WRITES)),
@@ -103,9 +110,10 @@ impl Answers {
         let settings = &self.settings;
         let (of_kind, otherwise) = match settings.kind {
             Some(CacheKind::Redis) => (settings.default_in_redis_ttl, DEFAULT_TTL),
-            Some(CacheKind::Disk) => (None, ENDLESS),
+            Some(CacheKind::Disk | CacheKind::S3 | CacheKind::Gcs | CacheKind::AzureBlob) => (None, ENDLESS),
             Some(CacheKind::Memory) | None => (settings.default_in_memory_ttl, DEFAULT_TTL),
         };
+        let otherwise = if settings.semantic.is_some() { ENDLESS } else { otherwise };
         settings.ttl.or(of_kind).unwrap_or(otherwise)
     }
 
@@ -123,7 +131,11 @@ impl Answers {
                 return None;
             }
         };
-        let entry = Entry::decode(&found)?;
+        self.young(Entry::decode(&found)?, max_age)
+    }
+
+    /// The answer, if it is no older than `max_age`.
+    pub fn young(&self, entry: Entry, max_age: Option<Duration>) -> Option<Entry> {
         let age = u64::try_from(self.now_ms().saturating_sub(entry.facts.at)).unwrap_or_default();
         max_age.is_none_or(|most| Duration::from_millis(age) <= most).then_some(entry)
     }
@@ -141,16 +153,30 @@ impl Answers {
         if let Some(lead) = &lead {
             lead.answered(answer.clone());
         }
+        let answers = Arc::clone(self);
+        self.write(metrics, async move {
+            let written = answers.store.put(&key, answer, ttl).await;
+            drop(lead);
+            written
+        });
+    }
+
+    /// Writes something beside the request, if there is room for it.
+    pub fn write(
+        self: &Arc<Self>,
+        metrics: &Arc<Metrics>,
+        write: impl Future<Output = Result<(), CacheError>> + Send + 'static,
+    ) {
         let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
             self.failed(&CacheError(format!("{MOST_WRITES} answers are being written")), metrics);
             return;
         };
         let (answers, metrics) = (Arc::clone(self), Arc::clone(metrics));
         let mut writing = Box::pin(async move {
-            if let Err(error) = answers.store.put(&key, answer, ttl).await {
+            if let Err(error) = write.await {
                 answers.failed(&error, &metrics);
             }
-            drop((permit, lead));
+            drop(permit);
         });
         // Memory takes it at once.
         if (&mut writing).now_or_never().is_none() {

@@ -8,11 +8,13 @@ use http::HeaderMap;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use faregate_catalog::Mode;
+use faregate_catalog::{Mode, Operation as Listed};
 use faregate_config::OwnCheck;
 use faregate_terms::{Account, CallId, Fault, FaultClass};
+use faregate_wire::task::transcription::Upload;
 
 use super::{Finding, Rules};
+use crate::audio;
 use crate::call::Arrival;
 use crate::caller::Caller;
 use crate::destination::{Destination, Via};
@@ -23,6 +25,7 @@ use crate::stage::admit::Admitted;
 use crate::stage::decode::decode;
 use crate::stage::identify::Principal;
 use crate::stage::single;
+use crate::task::Task;
 
 /// Whom checks are booked on; request logs are filtered by it. Source: compat, endpoints, `/spend/logs/v2`,
 /// `exclude_internal_health_checks`; LiteLLM's name.
@@ -51,6 +54,9 @@ enum Kind {
     Completion,
     Responses,
     Messages,
+    Embedding,
+    Rerank,
+    Transcription,
 }
 
 impl Kind {
@@ -64,9 +70,12 @@ impl Kind {
             "completion" => Ok(Self::Completion),
             "responses" => Ok(Self::Responses),
             "anthropic_messages" => Ok(Self::Messages),
+            "embedding" => Ok(Self::Embedding),
+            "rerank" => Ok(Self::Rerank),
+            "audio_transcription" => Ok(Self::Transcription),
             other => Err(Refusal::NotImplemented(format!(
-                "mode `{other}` cannot be checked by this version; chat, completion, responses and \
-                 anthropic_messages can"
+                "mode `{other}` cannot be checked by this version; chat, completion, responses, anthropic_messages, \
+                 embedding, rerank and audio_transcription can"
             ))),
         }
     }
@@ -77,6 +86,9 @@ impl Kind {
             Self::Completion => Operation::TextCompletions,
             Self::Responses => Operation::Responses,
             Self::Messages => Operation::Messages,
+            Self::Embedding => Operation::Embeddings,
+            Self::Rerank => Operation::Rerank,
+            Self::Transcription => Operation::Transcriptions,
         }
     }
 
@@ -86,6 +98,9 @@ impl Kind {
             Self::Completion => Via::Completions,
             Self::Responses => Via::Responses,
             Self::Messages => Via::Messages,
+            Self::Embedding => Via::Embedding,
+            Self::Rerank => Via::Rerank,
+            Self::Transcription => Via::Transcription,
         }
     }
 }
@@ -146,6 +161,9 @@ async fn ask(
         }
     };
     call.options.timeout = Some(timeout);
+    if question.kind == Kind::Transcription {
+        call.task = Some(Task::Transcription(Arc::new(recording())));
+    }
     let call = Arc::new(call);
     let asked = single::single(table, &call, deployment, &question.destination, admitted);
     match tokio::time::timeout(timeout + GRACE, asked).await {
@@ -172,13 +190,13 @@ fn question(table: &Table, deployment: &Deployment) -> Result<Question, Refusal>
             format!("`{model}` stands for many models; set model_info.health_check_model to one of them");
         return Err(Refusal::NotImplemented(text));
     }
-    let destination = deployment.destination(model, Via::Chat, table)?;
+    let destination = deployment.main_destination(model, table)?;
     let kind = match &config.info.mode {
         Some(mode) => Kind::of(mode)?,
         None => catalogued(&destination)?,
     };
     let destination = match kind.via() {
-        Via::Chat => destination,
+        Via::Chat if destination.provider.dialect(Listed::Chat).is_some() => destination,
         via => deployment.destination(model, via, table)?,
     };
     let body = body(kind, &table.checks, own, &destination, config.group.as_str());
@@ -205,6 +223,16 @@ fn body(kind: Kind, rules: &Rules, own: &OwnCheck, destination: &Destination, gr
             body.insert("input".to_owned(), json!(rules.prompt));
             "max_output_tokens"
         }
+        Kind::Embedding => {
+            body.insert("input".to_owned(), json!([rules.prompt]));
+            return Value::Object(body);
+        }
+        Kind::Rerank => {
+            body.insert("query".to_owned(), json!(rules.prompt));
+            body.insert("documents".to_owned(), json!([rules.prompt]));
+            return Value::Object(body);
+        }
+        Kind::Transcription => return Value::Object(body),
         Kind::Completion => {
             body.insert("prompt".to_owned(), json!(rules.prompt));
             "max_tokens"
@@ -221,6 +249,12 @@ fn body(kind: Kind, rules: &Rules, own: &OwnCheck, destination: &Destination, gr
         body.insert("reasoning_effort".to_owned(), json!(effort));
     }
     Value::Object(body)
+}
+
+/// Half a second of silence.
+fn recording() -> Upload {
+    let kind = "audio/wav".to_owned();
+    Upload { file: audio::silence(500), name: "silence.wav".to_owned(), kind, fields: Vec::new() }
 }
 
 /// Source: LiteLLM, `_resolve_health_check_max_tokens`.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use faregate_catalog::{
-    Auth as Scheme, Catalog, ModelInfo, Prices, Provider, Quirk, ReasoningEffort, resolve,
+    Auth as Scheme, Catalog, ModelInfo, Operation, Prices, Provider, Quirk, ReasoningEffort, resolve,
 };
 use faregate_config::{DeploymentConfig, OpenMap};
 use faregate_upstream::{AuthSpec, EnvView, Upstream, aws_region};
@@ -82,7 +82,7 @@ impl Builder<'_> {
         // A price the operator sets counts more than the provider's word.
         quirks.cost_in_body &= deployment.prices().is_empty();
         let mends = match form.dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses if via.operation() == Operation::Chat => {
                 mend::of(provider, &form.model, info.as_deref())
             }
             _ => Vec::new(),
@@ -140,6 +140,17 @@ impl Builder<'_> {
             model: form.model,
             named: model.to_owned(),
             info,
+        })
+    }
+
+    /// The destination for what a model is there for: chat if it can, else what it can.
+    ///
+    /// # Errors
+    /// Why it cannot chat, if it can do nothing.
+    pub fn main(&self, deployment: &DeploymentConfig, model: &str) -> Result<Destination, Unusable> {
+        self.destination(deployment, model, Via::Chat).or_else(|unusable| {
+            let mut beside = Via::BESIDE_CHAT.into_iter();
+            beside.find_map(|via| self.destination(deployment, model, via).ok()).ok_or(unusable)
         })
     }
 

@@ -35,12 +35,18 @@ impl Builder<'_> {
         via: Via,
         info: Option<&ModelInfo>,
     ) -> Result<Form, Unusable> {
-        let chat = provider.dialect(Operation::Chat);
-        let listed = chat
-            .filter(|_| !provider.completes_only())
-            .or_else(|| provider.dialect(Operation::Completion).filter(|_| provider.completes_only()))
-            .ok_or_else(|| not_chat(provider))?;
+        let operation = via.operation();
+        let of_chat = provider.dialect(Operation::Chat).filter(|_| !provider.completes_only());
+        let of_texts = || provider.dialect(Operation::Completion).filter(|_| provider.completes_only());
+        let listed = match operation {
+            Operation::Chat => of_chat.or_else(of_texts),
+            other => provider.dialect(other),
+        };
+        let listed = listed.ok_or_else(|| not_offered(provider, operation))?;
         let model = named_by_quirk(provider, model)?;
+        if operation != Operation::Chat {
+            return self.task_form(deployment, provider, listed, model, via, info);
+        }
         let plain = |dialect: Dialect, model: String| -> Result<Form, Unusable> {
             let base = match address::dedicated(provider, &model) {
                 Some(base) if deployment.params.api_base.is_none() => base,
@@ -97,6 +103,46 @@ impl Builder<'_> {
             Listed::Bedrock => self.bedrock(deployment, provider, model),
             other => Err(Unusable::NotSupported(format!(
                 "provider `{}` speaks the {other} format, which is not supported yet; see docs/providers.md",
+                provider.name
+            ))),
+        }
+    }
+
+    /// The form of calls that are no chat: the same services at the same addresses, mostly.
+    fn task_form(
+        &self,
+        deployment: &DeploymentConfig,
+        provider: &'static Provider,
+        listed: Listed,
+        model: String,
+        via: Via,
+        info: Option<&ModelInfo>,
+    ) -> Result<Form, Unusable> {
+        let plain = |dialect, model| {
+            let base = self.base(deployment, provider)?;
+            Ok(Form { dialect, shape: Shape::Plain, model, base, region: None })
+        };
+        match listed {
+            Listed::Openai if provider.has(Quirk::AzureFoundryPath) => {
+                self.foundry(deployment, provider, model)
+            }
+            Listed::Openai => plain(Dialect::OpenAiChat, model),
+            Listed::AzureOpenai => Ok(Form {
+                dialect: Dialect::OpenAiChat,
+                ..self.azure(deployment, provider, model, via, info)?
+            }),
+            Listed::Cohere => plain(Dialect::Cohere, model),
+            Listed::Ollama => plain(Dialect::Ollama, model),
+            Listed::Gemini if via == Via::Embedding => plain(Dialect::Gemini, model),
+            Listed::Vertex if via == Via::Embedding => {
+                let (location, base) = self.vertex_place(deployment, provider);
+                let shape = Shape::Vertex { location, version: "v1" };
+                Ok(Form { dialect: Dialect::Gemini, shape, model, base, region: None })
+            }
+            Listed::Bedrock if via == Via::Embedding => self.bedrock(deployment, provider, model),
+            other => Err(Unusable::NotSupported(format!(
+                "{} of provider `{}` is in the {other} format, which is not supported yet; see docs/providers.md",
+                via.operation().word(),
                 provider.name
             ))),
         }
@@ -206,13 +252,7 @@ impl Builder<'_> {
         provider: &'static Provider,
         model: String,
     ) -> Result<Form, Unusable> {
-        let location = deployment
-            .params
-            .vertex
-            .location
-            .clone()
-            .or_else(|| self.env.first(&["VERTEXAI_LOCATION", "VERTEX_LOCATION"]))
-            .unwrap_or_else(|| VERTEX_LOCATION.to_owned());
+        let (location, base) = self.vertex_place(deployment, provider);
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
         let is_endpoint = !model.is_empty() && model.bytes().all(|byte| byte.is_ascii_digit());
         let (dialect, version) = if starts(&["claude"]) {
@@ -240,19 +280,25 @@ impl Builder<'_> {
                  Jamba and the open models of Model Garden's managed endpoints are"
             )));
         };
+        let model = model.strip_prefix("gemini/").map_or_else(|| model.clone(), str::to_owned);
+        Ok(Form { dialect, shape: Shape::Vertex { location, version }, model, base, region: None })
+    }
+
+    /// Vertex' location and the address of its service there.
+    fn vertex_place(&self, deployment: &DeploymentConfig, provider: &Provider) -> (String, String) {
+        let params = &deployment.params;
+        let configured = params.vertex.location.clone();
+        let location = configured
+            .or_else(|| self.env.first(&["VERTEXAI_LOCATION", "VERTEX_LOCATION"]))
+            .unwrap_or_else(|| VERTEX_LOCATION.to_owned());
         let host = if location == "global" {
             "https://aiplatform.googleapis.com".to_owned()
         } else {
             format!("https://{location}-aiplatform.googleapis.com")
         };
-        let base = deployment
-            .params
-            .api_base
-            .clone()
-            .or_else(|| provider.base_url_env.iter().find_map(|name| self.env.get(name)))
-            .unwrap_or(host);
-        let model = model.strip_prefix("gemini/").map_or_else(|| model.clone(), str::to_owned);
-        Ok(Form { dialect, shape: Shape::Vertex { location, version }, model, base, region: None })
+        let given = params.api_base.clone();
+        let base = given.or_else(|| provider.base_url_env.iter().find_map(|name| self.env.get(name)));
+        (location, base.unwrap_or(host))
     }
 
     fn bedrock(
@@ -321,8 +367,10 @@ fn openai_dialect(provider: &Provider, model: &str, via: Via, info: Option<&Mode
     (Dialect::OpenAiChat, model.to_owned())
 }
 
-fn not_chat(provider: &Provider) -> Unusable {
-    Unusable::NotSupported(format!("provider `{}` does not serve chat; see docs/providers.md", provider.name))
+fn not_offered(provider: &Provider, operation: Operation) -> Unusable {
+    let text =
+        format!("provider `{}` does not serve {}; see docs/providers.md", provider.name, operation.word());
+    Unusable::NotSupported(text)
 }
 
 /// The model's name as the provider's row spells it.

@@ -20,7 +20,7 @@ use http::Uri;
 use memchr::memmem::Finder;
 use parking_lot::RwLock;
 
-use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, Quirk, cost};
+use faregate_catalog::{CostContext, ModelInfo, Prices, Provider, Quirk, Units, cost};
 use faregate_terms::{DeploymentId, Fault, FaultClass, PicoUsd, Usage};
 use faregate_upstream::{Auth, Payload};
 use faregate_wire::chat::ChatRequest;
@@ -57,6 +57,28 @@ pub enum Via {
     Messages,
     /// OpenAI text completions.
     Completions,
+    /// Embeddings.
+    Embedding,
+    /// Reranking.
+    Rerank,
+    /// Speech to text.
+    Transcription,
+}
+
+impl Via {
+    /// What is served, for providers that do not chat.
+    pub const BESIDE_CHAT: [Self; 3] = [Self::Embedding, Self::Rerank, Self::Transcription];
+
+    /// The operation in the providers' table.
+    pub fn operation(self) -> faregate_catalog::Operation {
+        use faregate_catalog::Operation as Listed;
+        match self {
+            Self::Chat | Self::Responses | Self::Messages | Self::Completions => Listed::Chat,
+            Self::Embedding => Listed::Embedding,
+            Self::Rerank => Listed::Rerank,
+            Self::Transcription => Listed::Transcription,
+        }
+    }
 }
 
 /// Everything about one deployment and one upstream model.
@@ -396,6 +418,11 @@ impl Destination {
         let context = CostContext {
             provider: self.provider.name,
             unix_seconds: i64::try_from(now).unwrap_or_default(),
+            units: Units {
+                queries: usage.queries,
+                seconds: Duration::from_millis(usage.audio_ms),
+                ..Units::default()
+            },
             regional_endpoint: matches!(&self.shape, Shape::Vertex { location, .. } if location != "global"),
             ..CostContext::default()
         };

@@ -5,7 +5,7 @@ use http::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use faregate_config::{CacheKind, CacheSettings};
+use faregate_config::{CacheKind, CacheSettings, IndexKind};
 use faregate_state::cache::CacheError;
 use faregate_wire::dialect::BadRequest;
 
@@ -41,10 +41,13 @@ fn away(gate: &Gate, answers: &Answers, error: &CacheError) -> Refusal {
 pub async fn ping(gate: &Gate, table: &Table, principal: &Principal) -> Result<Response<Body>, Refusal> {
     let answers = of(table, principal)?;
     answers.store().ping().await.map_err(|error| away(gate, answers, &error))?;
+    if let Some(nearest) = &answers.nearest {
+        nearest.ping().await.map_err(|error| away(gate, answers, &error))?;
+    }
     let settings = shown(&answers.settings);
     Ok(answer_json(&json!({
         "status": "healthy",
-        "cache_type": word(answers.settings.kind),
+        "cache_type": word(&answers.settings),
         "ping_response": true,
         "set_cache_response": "success",
         // LiteLLM sends these as a text of JSON.
@@ -81,6 +84,9 @@ pub async fn delete(
 pub async fn flush(gate: &Gate, table: &Table, principal: &Principal) -> Result<Response<Body>, Refusal> {
     let answers = of(table, principal)?;
     answers.store().flush().await.map_err(|error| away(gate, answers, &error))?;
+    if let Some(nearest) = &answers.nearest {
+        nearest.flush().await.map_err(|error| away(gate, answers, &error))?;
+    }
     Ok(answer_json(&json!({ "status": "success" })))
 }
 
@@ -92,7 +98,7 @@ pub async fn server(gate: &Gate, table: &Table, principal: &Principal) -> Result
     let answers = of(table, principal)?;
     let facts = answers.store().server().await.map_err(|error| away(gate, answers, &error))?;
     let Some(facts) = facts else {
-        let kind = word(answers.settings.kind);
+        let kind = word(&answers.settings);
         return Err(Refusal::CacheAway(format!("Cache type {kind} does not support redis info")));
     };
     let unavailable = || vec!["CLIENT LIST command not available on this Redis instance".to_owned()];
@@ -113,24 +119,36 @@ fn members(text: &str, between: char, within: char) -> Map<String, Value> {
 }
 
 /// The configuration's word.
-pub(super) fn word(kind: Option<CacheKind>) -> &'static str {
-    match kind {
-        Some(CacheKind::Memory) => "local",
-        Some(CacheKind::Disk) => "disk",
-        Some(CacheKind::Redis) => "redis",
-        None => "none",
+pub(super) fn word(settings: &CacheSettings) -> &'static str {
+    match (settings.semantic.as_ref().map(|semantic| semantic.index), settings.kind) {
+        (Some(IndexKind::Memory), _) => "local-semantic",
+        (Some(IndexKind::Redis), _) => "redis-semantic",
+        (Some(IndexKind::Qdrant), _) => "qdrant-semantic",
+        (Some(IndexKind::Postgres), _) => "pgvector-semantic",
+        (None, Some(CacheKind::Memory)) => "local",
+        (None, Some(CacheKind::Disk)) => "disk",
+        (None, Some(CacheKind::Redis)) => "redis",
+        (None, Some(CacheKind::S3)) => "s3",
+        (None, Some(CacheKind::Gcs)) => "gcs",
+        (None, Some(CacheKind::AzureBlob)) => "azure-blob",
+        (None, None) => "none",
     }
 }
 
 /// Settings without anything secret.
 fn shown(settings: &CacheSettings) -> Value {
+    // As it was written: 0.9, not the nearest binary number.
+    let threshold =
+        settings.semantic.as_ref().and_then(|it| it.similarity_threshold.to_string().parse::<f64>().ok());
     json!({
-        "type": word(settings.kind),
+        "type": word(settings),
         "mode": if settings.opt_in { "default_off" } else { "default_on" },
         "ttl": settings.ttl.map(|ttl| ttl.as_secs_f64()),
         "namespace": settings.namespace,
         "supported_call_types": settings.call_types,
         "max_bytes": settings.max_bytes,
+        "similarity_threshold": threshold,
+        "embedding_model": settings.semantic.as_ref().map(|semantic| &semantic.embedding_model),
     })
 }
 

@@ -1,15 +1,18 @@
-//! `POST /route/explain`: a chat request → which deployments it would try, and why. Calls and counts nothing. A
+//! `POST /route/explain`: a chat request → which deployments it would try, and why. Calls and counts nothing, but for
+//! the vectors that an auto router chooses by. A
 //! request with `x-faregate-explain: true` gets the same told in a header of its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use faregate_router::{Excluded, Facts, Seeded};
 use faregate_terms::{AttemptNote, FaultClass};
 
+use crate::auto_router::Choice;
 use crate::body::Body;
 use crate::call::{Arrival, Call};
 use crate::gate::{Gate, Table};
@@ -29,7 +32,7 @@ use crate::stage::{access, account};
 /// # Errors
 /// As the request itself would be refused before anybody is asked.
 pub async fn route(
-    gate: &Gate,
+    gate: &Arc<Gate>,
     table: &Table,
     principal: &Principal,
     arrival: Arrival,
@@ -40,11 +43,17 @@ pub async fn route(
     let route = arrival.found.route;
     arrival.found = Found { operation: Operation::ChatCompletions, route, subject: None, verb: None };
     let mut account = account::of(principal, &arrival);
-    let call = decode(arrival, body, false)?;
+    let mut call = decode(arrival, body, false)?;
     account::label(&mut account, &call.options.labels);
     access::model(table, principal, &call.model)?;
-    check_groups(table, &call, principal)?;
     let asker = Asker { principal, account: &account, input_bytes };
+    let mut choice = None;
+    if let Some(router) = table.auto_router(&call.model) {
+        let chosen = router.choose(gate, table, &call, asker).await;
+        call = call.redirected(&chosen.group, &Map::new())?;
+        choice = Some(chosen.explained());
+    }
+    check_groups(table, &call, principal)?;
     let mut dice: Seeded = gate.dice();
     let planned = plan(gate, table, &call, asker, &mut dice).await?;
     let group = planned.resolved.group.as_str();
@@ -55,6 +64,7 @@ pub async fn route(
     Ok(answer_json(&json!({
         "model": call.model,
         "model_group": group,
+        "auto_router": choice,
         "strategy": strategy(&planned),
         "candidates": candidates(gate, table, &call, &planned, asker).await?,
         "plan": levels(table, &planned),
@@ -88,6 +98,7 @@ impl Explained {
         call: &Call,
         planned: &Planned,
         asker: Asker<'_>,
+        choice: Option<&Choice>,
     ) -> Result<Option<Box<Self>>, Refusal> {
         let asks = call.arrival.headers.get(&EXPLAIN).is_some_and(|value| value.as_bytes() != b"false");
         if !asks || !access::may(asker.principal, Operation::RouteExplain) {
@@ -101,6 +112,7 @@ impl Explained {
         let candidates = candidates(gate, table, call, planned, asker).await?;
         let facts = json!({
             "model_group": planned.resolved.group.as_str(),
+            "auto_router": choice.map(Choice::explained),
             "strategy": strategy(planned),
             "plan": levels(table, planned),
         });

@@ -11,7 +11,7 @@ use faregate_wire::dialect::{BadRequest, Dialect};
 use crate::body::Body;
 use crate::call::Arrival;
 use crate::checkup::Verdict;
-use crate::destination::{Destination, Via};
+use crate::destination::Destination;
 use crate::gate::{Deployment, Gate, Table};
 use crate::refusal::Refusal;
 use crate::stage::access;
@@ -328,7 +328,7 @@ fn not_in(dialect: Dialect) -> &'static [&'static str] {
 /// The destination of a deployment without wildcard.
 fn fixed(table: &Table, deployment: &Deployment) -> Option<Arc<Destination>> {
     let model = &deployment.upstream_model;
-    (!model.contains('*')).then(|| deployment.destination(model, Via::Chat, table).ok()).flatten()
+    (!model.contains('*')).then(|| deployment.main_destination(model, table).ok()).flatten()
 }
 
 /// What is known of a deployment's model: the catalogue's entry and above it the configuration's

@@ -1,4 +1,4 @@
-//! What the data plane serves besides chat: one file per kind of operation.
+//! What the data plane serves besides calls to models: one file per kind of operation.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub mod models;
 pub mod responses;
 pub mod utils;
 
-/// True for requests that go through the chat pipeline.
-pub fn is_chat(found: &Found) -> bool {
+/// True for requests that go through the whole pipeline.
+pub fn goes_to_models(found: &Found) -> bool {
     if found.operation == Operation::Gemini {
         return found.verb.as_deref() != Some("countTokens");
     }
@@ -36,10 +36,13 @@ pub fn is_chat(found: &Found) -> bool {
             | Operation::ConverseStream
             | Operation::Invoke
             | Operation::InvokeStream
+            | Operation::Embeddings
+            | Operation::Rerank
+            | Operation::Transcriptions
     )
 }
 
-/// Serves an operation that is not a chat.
+/// Serves an operation that calls no model.
 ///
 /// # Errors
 /// What the caller is to be told.

@@ -69,6 +69,9 @@ pub fn one(table: &Table, principal: &Principal, arrival: &Arrival) -> Result<Re
 /// True if a name leads to a deployment that `team` may use. Names of the catalogue that a wildcard was
 /// expanded to lead to the wildcard's.
 fn serves(table: &Table, name: &str, team: Team<'_>) -> bool {
+    if table.auto_router(name).is_some() {
+        return true;
+    }
     let found = table.router.resolve(name, table.prefixed(name).as_deref(), team);
     found.is_ok_and(|found| table.router.is_for(&found, team))
 }
@@ -87,6 +90,7 @@ pub fn names(table: &Table, expand_wildcards: bool) -> Vec<String> {
             Some(_) => names.push(name.to_string()),
         }
     }
+    names.extend(table.auto_routers.keys().cloned());
     let mut aliases: Vec<String> = table
         .router
         .aliases()

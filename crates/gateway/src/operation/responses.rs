@@ -91,7 +91,7 @@ pub fn finish(
         }
     };
     match &mut answer {
-        Answer::Same { body, .. } => note(body),
+        Answer::Same { body, .. } | Answer::Made { body, .. } => note(body),
         Answer::Translated { response, .. } => {
             let body = render(call, response, &mut faregate_wire::dialect::Losses::default());
             note(&Bytes::from(body));

@@ -21,7 +21,7 @@ use crate::routes::{Found, Operation};
 use crate::stage::decode::decode;
 use crate::stage::deliver::answer_json;
 use crate::stage::plan::resolve;
-use crate::stage::send::{preview, via};
+use crate::stage::send::preview;
 
 /// `/utils/supported_openai_params?model=`.
 ///
@@ -88,7 +88,7 @@ pub fn transform_request(table: &Table, arrival: &Arrival, body: Bytes) -> Resul
     arrival.found = Found { operation, route: arrival.found.route, subject: None, verb: None };
     let route = arrival.found.route;
     let call = decode(arrival, Bytes::from(faregate_wire::json::write(&inner)), false)?;
-    let destination = destination(table, route, &call.model, via(call.dialect))?;
+    let destination = destination(table, route, &call.model, call.via())?;
     let (url, headers, body) = preview(table, &call, &destination)?;
     let headers: Map<String, Value> = headers
         .iter()

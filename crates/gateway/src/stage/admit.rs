@@ -15,6 +15,7 @@ use faregate_terms::{
 
 use smallvec::SmallVec;
 
+use crate::auto_router::Choice;
 use crate::call::Arrival;
 use crate::destination::Destination;
 use crate::health::{GroupRecord, Kinship, Measured, Ticket};
@@ -25,6 +26,7 @@ use crate::stage::account;
 use crate::stage::cut::Cut;
 use crate::stage::hedge::Leg;
 use crate::stage::identify::Principal;
+use crate::stage::items::Items;
 use crate::stage::kinship::Ties;
 use crate::stage::lookup::{Keep, Looked};
 use crate::stage::places;
@@ -50,6 +52,10 @@ pub struct Admitted {
     pub slot: Option<Slot>,
     /// What keeps its answer for the next one who asks the same.
     pub keep: Option<Box<Keep>>,
+    /// What is known of its inputs, if it embeds and the cache is on.
+    pub(crate) items: Option<Box<Items>>,
+    /// What an auto router chose.
+    pub choice: Option<Box<Choice>>,
     /// What it was asked to tell of its routing.
     pub explained: Option<Box<Explained>>,
     /// The call under way.
@@ -202,6 +208,8 @@ pub struct Meter {
     pub max_retries: u32,
     /// Other groups tried.
     pub fallbacks: usize,
+    /// True for a call that the gateway makes for its own purposes, which no client asked for.
+    pub is_ours: bool,
     /// The request it is a copy of.
     pub copy_of: Option<CallId>,
     /// What the translation could not carry.
@@ -236,6 +244,8 @@ impl Admitted {
             counted: Vec::new(),
             slot: None,
             keep: None,
+            items: None,
+            choice: None,
             explained: None,
             ticket: None,
             under_way: UnderWay::new(),
@@ -461,6 +471,7 @@ impl Meter {
             retries: 0,
             max_retries: 0,
             fallbacks: 0,
+            is_ours: false,
             copy_of: None,
             losses: Vec::new(),
             output_bytes: 0,

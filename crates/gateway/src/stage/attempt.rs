@@ -15,7 +15,7 @@ use crate::stage::fallback::{self, fall_back};
 use crate::stage::hedge::{Leg, Outcome};
 use crate::stage::plan::{Planned, nowhere};
 use crate::stage::reserve;
-use crate::stage::send::{Answer, via};
+use crate::stage::send::Answer;
 use crate::stage::tour::Tour;
 use crate::steering::Rehearsal;
 
@@ -140,7 +140,7 @@ impl Round<'_, '_> {
             };
             let deployment = &table.deployments[index];
             let upstream_model = planned.resolved.upstream_model(&deployment.upstream_model);
-            let destination = deployment.destination(&upstream_model, via(call.dialect), table)?;
+            let destination = deployment.destination(&upstream_model, call.via(), table)?;
             let hold = match tour.hold(deployment, call, planned).await {
                 Ok(hold) => hold,
                 Err(meter) => {

@@ -1,19 +1,29 @@
 //! Body → [`Call`]: bounded, indexed, and read as far as routing needs.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use faregate_wire::dialect::{BadRequest, ClientDialect, Dialect, Edit, anthropic};
 use faregate_wire::envelope::{Envelope, join};
+use faregate_wire::json;
+use faregate_wire::task::transcription::{self, Upload};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::call::{Arrival, BANNED_MEMBERS, Call, GATEWAY_MEMBERS, Options};
 use crate::refusal::Refusal;
 use crate::routes::Operation;
+use crate::task::Task;
 
 /// Bodies up to this size are copied out of the connection's buffer.
 const SMALL: usize = 4096;
+/// Fields of a form.
+const MOST_FIELDS: usize = 128;
 
 /// Reads a body of at most `limit` bytes.
 ///
@@ -63,7 +73,10 @@ where
 /// The dialect and codec of a route.
 pub fn client_of(operation: Operation) -> Option<(Dialect, &'static dyn ClientDialect)> {
     let dialect = match operation {
-        Operation::ChatCompletions => Dialect::OpenAiChat,
+        Operation::ChatCompletions
+        | Operation::Embeddings
+        | Operation::Rerank
+        | Operation::Transcriptions => Dialect::OpenAiChat,
         Operation::TextCompletions => Dialect::OpenAiText,
         Operation::Responses => Dialect::OpenAiResponses,
         Operation::Messages | Operation::MessagesCountTokens => Dialect::Anthropic,
@@ -102,7 +115,7 @@ pub fn decode(
     let stream = match operation {
         Operation::Gemini => arrival.found.verb.as_deref() == Some("streamGenerateContent"),
         Operation::ConverseStream | Operation::InvokeStream => true,
-        Operation::Converse | Operation::Invoke => false,
+        Operation::Converse | Operation::Invoke | Operation::Embeddings | Operation::Rerank => false,
         _ => match envelope.raw("stream") {
             None | Some(b"false" | b"null") => false,
             Some(b"true") => true,
@@ -118,7 +131,10 @@ pub fn decode(
         arrival.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
     required(operation, arrival.found.route, &envelope)?;
     let envelope = without_gateway_members(operation, envelope)?;
-    Ok(Call::new(arrival, dialect, client, envelope, model, stream, include_usage, options, alt_sse))
+    let mut call =
+        Call::new(arrival, dialect, client, envelope, model, stream, include_usage, options, alt_sse);
+    call.task = Task::of(operation);
+    Ok(call)
 }
 
 /// The body as a provider may see it.
@@ -127,12 +143,12 @@ pub fn decode(
 /// so it goes on with `store: true` alone.
 fn without_gateway_members(operation: Operation, envelope: Envelope) -> Result<Envelope, Refusal> {
     let mut edits: Vec<Edit> = envelope.members_among(GATEWAY_MEMBERS).map(Edit::Remove).collect();
-    let keeps = match operation {
-        Operation::ChatCompletions => envelope.raw("store") == Some(b"true"),
-        Operation::TextCompletions => false,
-        _ => true,
+    let is_ours = match operation {
+        Operation::ChatCompletions => envelope.raw("store") != Some(b"true"),
+        Operation::TextCompletions | Operation::Embeddings | Operation::Rerank => true,
+        _ => false,
     };
-    if !keeps && envelope.has("metadata") {
+    if is_ours && envelope.has("metadata") {
         edits.push(Edit::Remove("metadata"));
     }
     if edits.is_empty() {
@@ -162,6 +178,8 @@ fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> R
         Operation::Responses => "input",
         Operation::Gemini => "contents",
         Operation::Converse | Operation::ConverseStream => "messages",
+        Operation::Embeddings => "input",
+        Operation::Rerank => "documents",
         _ => return Ok(()),
     };
     let has_stand_in = match operation {
@@ -173,15 +191,81 @@ fn required(operation: Operation, route: &'static str, envelope: &Envelope) -> R
         None if has_stand_in => Ok(()),
         None | Some(b"null") => Err(missing(route, member)),
         Some([b'[', ..]) => Ok(()),
-        Some(_)
-            if matches!(operation, Operation::TextCompletions | Operation::Responses | Operation::Gemini) =>
-        {
-            Ok(())
-        }
+        Some(_) if is_open(operation) => Ok(()),
         Some(_) => Err(BadRequest::new(member, format!("`{member}` must be an array")).into()),
     }
 }
 
+/// True if what is asked may stand there without a list around it.
+fn is_open(operation: Operation) -> bool {
+    use Operation::{Embeddings, Gemini, Responses, TextCompletions};
+    matches!(operation, Responses | Gemini | TextCompletions | Embeddings)
+}
+
 fn missing(route: &str, member: &str) -> Refusal {
     BadRequest::new(member, format!("{route}: Missing required parameter: '{member}'.")).into()
+}
+
+/// Reads a form with an audio file. Its other fields stand in the call's body as JSON, the file by its hash.
+///
+/// # Errors
+/// 400 naming the field that is missing or wrong.
+pub async fn upload(arrival: Arc<Arrival>, body: Bytes) -> Result<Call, Refusal> {
+    let kind = arrival.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let boundary = multer::parse_boundary(kind).map_err(|_| {
+        let text =
+            "send the audio as a form: content-type multipart/form-data with a boundary, and a field `file`";
+        Refusal::Invalid(BadRequest::new("file", text))
+    })?;
+    let unreadable = |error: multer::Error| {
+        Refusal::Invalid(BadRequest { param: None, message: format!("the form cannot be read: {error}") })
+    };
+    let mut form = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
+    let mut upload =
+        Upload { file: Bytes::new(), name: String::new(), kind: String::new(), fields: Vec::new() };
+    while let Some(field) = form.next_field().await.map_err(unreadable)? {
+        let name = field.name().unwrap_or_default().to_owned();
+        if name == "file" {
+            upload.name = field.file_name().unwrap_or("audio").to_owned();
+            upload.kind =
+                field.content_type().map_or("application/octet-stream", |kind| kind.as_ref()).to_owned();
+            upload.file = field.bytes().await.map_err(unreadable)?;
+        } else {
+            if upload.fields.len() == MOST_FIELDS {
+                return Err(BadRequest::new(name, format!("a form has at most {MOST_FIELDS} fields")).into());
+            }
+            upload.fields.push((name, field.text().await.map_err(unreadable)?));
+        }
+    }
+    transcription::check(&upload)?;
+    if upload.field("stream").is_some_and(|stream| stream.eq_ignore_ascii_case("true")) {
+        return Err(Refusal::NotImplemented(
+            "transcriptions as a stream are not supported yet; leave `stream` out".to_owned(),
+        ));
+    }
+    let mut call = decode(arrival, Bytes::from(json::write(&described(&upload))), false)?;
+    upload.fields.retain(|(name, _)| !GATEWAY_MEMBERS.contains(&name.as_str()) && name != "metadata");
+    call.task = Some(Task::Transcription(Arc::new(upload)));
+    Ok(call)
+}
+
+/// The form as JSON: what looks like a number, a list or an object in a field of the gateway's is one.
+fn described(upload: &Upload) -> Map<String, Value> {
+    let mut members = Map::new();
+    for (name, text) in &upload.fields {
+        let is_ours = GATEWAY_MEMBERS.contains(&name.as_str()) || name == "metadata";
+        let parsed = is_ours.then(|| serde_json::from_str(text).ok()).flatten();
+        let value = parsed.unwrap_or_else(|| Value::from(text.as_str()));
+        match members.get_mut(name) {
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+            None => {
+                members.insert(name.clone(), value);
+            }
+        }
+    }
+    let hash =
+        Sha256::digest(&upload.file).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    members.insert("file".to_owned(), Value::from(hash));
+    members
 }

@@ -19,8 +19,8 @@ use crate::stage::admit::Admitted;
 use crate::stage::labels::{self, describe, put};
 use crate::stage::lookup::Cached;
 use crate::stage::render::render;
-use crate::stage::send::Answer;
-use crate::stage::settle::Recorded;
+use crate::stage::send::{Answer, JSON};
+use crate::stage::settle::{Recorded, estimate};
 
 /// Renders `answer` for the client and lets the admitted request go with it. A whole answer must not go out
 /// before it is on record; a stream sees to that itself.
@@ -33,14 +33,18 @@ pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> (Res
             let name = json::write(&call.model);
             let named = admitted.meter.destination.as_ref().is_some_and(|it| it.codec().names_model());
             let body = if named && splice_model(&body, &name, &mut out) { Bytes::from(out) } else { body };
-            whole(call, admitted, body, &headers)
+            whole(call, admitted, body, JSON, &headers)
+        }
+        Answer::Made { body, kind, headers, glance } => {
+            note(&mut admitted, &glance.usage, glance.id);
+            whole(call, admitted, body, kind, &headers)
         }
         Answer::Translated { response, headers } => {
             note(&mut admitted, &response.usage, response.id.clone());
             let mut losses = Losses::default();
             let body = render(call, &response, &mut losses);
             admitted.meter.losses.extend(losses.into_names());
-            whole(call, admitted, Bytes::from(body), &headers)
+            whole(call, admitted, Bytes::from(body), JSON, &headers)
         }
         Answer::Cached(kept) => cached(call, admitted, *kept),
         Answer::Stream { mut pump, headers } => {
@@ -70,7 +74,7 @@ fn stream_head(call: &Call) -> HeaderMap {
 fn cached(call: &Arc<Call>, mut admitted: Admitted, kept: Cached) -> (Response<Body>, Recorded) {
     let mut headers = if call.stream { stream_head(call) } else { HeaderMap::with_capacity(24) };
     if !call.stream {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, kept.kind.clone().unwrap_or(JSON));
     }
     admitted.meter.stream = call.stream;
     admitted.first_output();
@@ -78,6 +82,9 @@ fn cached(call: &Arc<Call>, mut admitted: Admitted, kept: Cached) -> (Response<B
     put(&mut headers, &labels::COST, "0");
     if let Some(looked) = &admitted.meter.looked {
         put(&mut headers, &labels::CACHE_KEY, &looked.key);
+        if let Some(similarity) = looked.similarity {
+            put(&mut headers, &labels::SIMILARITY, &similarity.to_string());
+        }
         if let Some(saved) = looked.hit.as_ref().and_then(|facts| facts.cost) {
             put(&mut headers, &labels::CACHE_SAVED, &saved.to_string());
         }
@@ -102,11 +109,18 @@ fn whole(
     call: &Arc<Call>,
     mut admitted: Admitted,
     body: Bytes,
+    kind: HeaderValue,
     upstream: &HeaderMap,
 ) -> (Response<Body>, Recorded) {
     admitted.meter.output_bytes = body.len() as u64;
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, kind);
+    if let Some(keep) = &mut admitted.keep {
+        keep.kind(&headers[CONTENT_TYPE]);
+    }
+    admitted.complete();
+    // What nobody counted is counted before it is priced.
+    estimate(&mut admitted.meter);
     let cost = admitted.meter.price();
     describe(call, &admitted, upstream, &mut headers);
     if let Some(cost) = cost {
@@ -114,7 +128,6 @@ fn whole(
         put(&mut headers, &labels::COST, cost.as_str());
         put(&mut headers, &labels::COST_ORIGINAL, cost.as_str());
     }
-    admitted.complete();
     if let Some(transcript) = &mut admitted.meter.transcript {
         transcript.piece(&body);
     }

@@ -17,7 +17,7 @@ use crate::stage::identify::Principal;
 use crate::stage::mock;
 use crate::stage::places::same;
 use crate::stage::plan::Planned;
-use crate::stage::send::{Answer, send, via};
+use crate::stage::send::{Answer, send};
 use crate::stage::tour::Tour;
 
 /// One call that has begun.
@@ -215,7 +215,7 @@ async fn second(
         return None;
     }
     let model = planned.resolved.upstream_model(&deployment.upstream_model);
-    let destination = deployment.destination(&model, via(call.dialect), tour.table).ok()?;
+    let destination = deployment.destination(&model, call.via(), tour.table).ok()?;
     let prompt = |destination: &Destination| {
         let input = tokens::estimate(&destination.model, input_bytes);
         destination.cost(&Usage { input, ..Usage::default() })

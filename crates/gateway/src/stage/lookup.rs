@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use faregate_router::{Resolved, Team};
 use faregate_terms::{Ending, ModelGroup, PicoUsd};
@@ -20,10 +21,14 @@ use crate::gate::{Gate, Table};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
+use crate::stage::items::{Items, Wanted};
 use crate::stage::plan;
 use crate::stage::render::{render, reply};
 use crate::stage::reserve::count;
+use crate::stage::semantic::{self, Alike, Likeness};
+use crate::stage::send::JSON;
 use crate::stage::settle::estimate;
+use crate::task::Task;
 
 /// The longest wait for another request's answer; beyond it a request asks for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +42,8 @@ pub struct Looked {
     pub asked: bool,
     /// What is known of the answer it had.
     pub hit: Option<Facts>,
+    /// How much the question of that answer means the same, if it was another one.
+    pub similarity: Option<f32>,
 }
 
 /// An answer that was kept, in the form its client wants.
@@ -44,6 +51,8 @@ pub struct Looked {
 pub struct Cached {
     /// Its bytes.
     pub body: Bytes,
+    /// Their media type, if it is not the usual one of its shape.
+    pub kind: Option<HeaderValue>,
 }
 
 impl Cached {
@@ -88,18 +97,32 @@ pub async fn lookup(
         forwards_headers: table.settings.forward_client_headers,
     };
     let key = key::of(call, &around);
+    if call.task == Some(Task::Embedding) {
+        let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
+        let wanted = Wanted {
+            asks: (!controls.no_cache).then_some(controls.max_age),
+            ttl: (!controls.no_store && !ttl.is_zero()).then_some(ttl),
+        };
+        let items = Items::of(gate, answers, call, group.clone(), &around, &wanted).await;
+        let asked = wanted.asks.is_some();
+        let coalesces = asked && wanted.ttl.is_some() && answers.settings.coalesce.unwrap_or(true);
+        let shared = coalesces.then(|| key.clone());
+        admitted.meter.looked = Some(Box::new(Looked { key, asked, hit: None, similarity: None }));
+        return embeddings(gate, table, answers, call, group, items, shared, admitted).await;
+    }
     let asks = !controls.no_cache;
-    admitted.meter.looked = Some(Box::new(Looked { key: key.clone(), asked: asks, hit: None }));
+    admitted.meter.looked =
+        Some(Box::new(Looked { key: key.clone(), asked: asks, hit: None, similarity: None }));
     let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
     let keeps = !controls.no_store && !ttl.is_zero();
     let shape = shape_of(table, call);
     let mut lead = None;
+    let mut likeness = None;
     if asks {
         let mut found = answers.find(&key, controls.max_age, &gate.metrics).await;
         let coalesces = keeps && !call.stream && answers.settings.coalesce.unwrap_or(true);
         if found.is_none() && coalesces {
-            let patience = call.options.timeout.unwrap_or(table.settings.timeout).min(PATIENCE);
-            match answers.flights.join(&key, patience).await {
+            match answers.flights.join(&key, patience(table, call)).await {
                 Joined::First(first) => lead = Some(first),
                 Joined::Answer(answer) => found = Entry::decode(&answer),
                 Joined::Nothing => {}
@@ -108,18 +131,100 @@ pub async fn lookup(
         if let Some(entry) = found
             && let Some(body) = in_form(call, shape, &entry)
         {
-            count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
-            hit(admitted, group, entry.facts);
-            return Ok(Some(Box::new(Cached { body })));
+            return serve(gate, table, call, group, entry, body, None, admitted).await;
+        }
+    }
+    if answers.nearest.is_some() && (asks || keeps) {
+        likeness = semantic::likeness(gate, table, answers, call, &around, admitted.asker()).await;
+        let alike = match &likeness {
+            Some(likeness) if asks => {
+                semantic::find(answers, likeness, controls.max_age, &gate.metrics).await
+            }
+            _ => None,
+        };
+        if let Some(Alike { entry, similarity }) = alike
+            && let Some(body) = in_form(call, shape, &entry)
+        {
+            return serve(gate, table, call, group, entry, body, Some(similarity), admitted).await;
         }
     }
     if keeps {
         let (answers, metrics) = (Arc::clone(answers), Arc::clone(&gate.metrics));
         let room = Room { pieces: Vec::new(), size: 0 };
-        admitted.keep =
-            Some(Box::new(Keep { answers, metrics, key, ttl, group, shape, lead, room: Some(room) }));
+        admitted.keep = Some(Box::new(Keep {
+            answers,
+            metrics,
+            key,
+            ttl,
+            group,
+            shape,
+            kind: None,
+            lead,
+            likeness,
+            room: Some(room),
+        }));
     }
     Ok(None)
+}
+
+/// Serves a kept answer, if the caller's rates let it.
+#[expect(clippy::too_many_arguments, reason = "the parts of one answer, each named at its two call sites")]
+async fn serve(
+    gate: &Arc<Gate>,
+    table: &Table,
+    call: &Call,
+    group: ModelGroup,
+    entry: Entry,
+    body: Bytes,
+    similarity: Option<f32>,
+    admitted: &mut Admitted,
+) -> Result<Option<Box<Cached>>, Refusal> {
+    count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
+    let kind = entry.facts.kind.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
+    hit(admitted, group, entry.facts);
+    if let Some(looked) = &mut admitted.meter.looked {
+        looked.similarity = similarity;
+    }
+    Ok(Some(Box::new(Cached { body, kind })))
+}
+
+/// The answer to a request all of whose inputs are known; else what is known of them stays with it.
+#[expect(clippy::too_many_arguments, reason = "the parts of one lookup, each named at the only call site")]
+async fn embeddings(
+    gate: &Arc<Gate>,
+    table: &Table,
+    answers: &Answers,
+    call: &Arc<Call>,
+    group: ModelGroup,
+    items: Option<Items>,
+    shared: Option<String>,
+    admitted: &mut Admitted,
+) -> Result<Option<Box<Cached>>, Refusal> {
+    let Some(mut items) = items else { return Ok(None) };
+    let Some((kept, facts)) = items.complete(call) else {
+        if let Some(key) = shared {
+            match answers.flights.join(&key, patience(table, call)).await {
+                Joined::First(first) => items.lead = Some(first),
+                Joined::Answer(answer) => {
+                    if let Some(entry) = Entry::decode(&answer) {
+                        let body = entry.body.clone();
+                        return serve(gate, table, call, group, entry, body, None, admitted).await;
+                    }
+                }
+                Joined::Nothing => {}
+            }
+        }
+        admitted.items = Some(Box::new(items));
+        return Ok(None);
+    };
+    count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
+    hit(admitted, group, facts);
+    Ok(Some(Box::new(kept)))
+}
+
+/// How long it waits for another request's answer.
+fn patience(table: &Table, call: &Call) -> Duration {
+    call.options.timeout.unwrap_or(table.settings.timeout).min(PATIENCE)
 }
 
 /// Notes what a kept answer used, that it cost nothing, and what it would have cost.
@@ -232,7 +337,10 @@ pub struct Keep {
     ttl: Duration,
     group: ModelGroup,
     shape: Shape,
+    kind: Option<String>,
     lead: Option<Lead>,
+    /// Where it stands among questions that mean the same, if those are compared.
+    likeness: Option<Likeness>,
     /// The bytes so far; `None` once they are too many.
     room: Option<Room>,
 }
@@ -252,6 +360,11 @@ impl Keep {
         });
     }
 
+    /// Remembers an unusual media type.
+    pub fn kind(&mut self, kind: &HeaderValue) {
+        self.kind = kind.to_str().ok().filter(|_| *kind != JSON).map(str::to_owned);
+    }
+
     /// There will be no answer to keep: those that wait ask for themselves.
     pub fn give_up(mut self) {
         if let Some(lead) = self.lead.take() {
@@ -260,7 +373,7 @@ impl Keep {
     }
 
     /// Keeps the answer that has been sent.
-    pub fn finish(self, admitted: &mut Admitted) {
+    pub fn finish(mut self, admitted: &mut Admitted) {
         let is_bounded = admitted.held.as_ref().is_some_and(|held| held.longest.is_some());
         let meter = &mut admitted.meter;
         let is_whole = meter.ending == Ending::Complete && !meter.cut && !is_bounded;
@@ -282,9 +395,15 @@ impl Keep {
             provider: destination.map(|it| it.provider.name.to_owned()),
             model: destination.map(|it| it.model.clone()),
             losses: meter.losses.clone(),
+            kind: self.kind.clone(),
         };
         match Entry::encode(&facts, &room.pieces) {
-            Some(answer) => self.answers.keep(self.key, answer, self.ttl, self.lead, &self.metrics),
+            Some(answer) => {
+                if let Some(likeness) = self.likeness.take() {
+                    semantic::keep(&self.answers, likeness, answer.clone(), self.ttl, &self.metrics);
+                }
+                self.answers.keep(self.key, answer, self.ttl, self.lead, &self.metrics);
+            }
             None => self.give_up(),
         }
     }

@@ -18,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::stage::identify::Principal;
 use crate::stage::pump::Pump;
 use crate::stage::send::{Answer, patience};
+use crate::stage::task;
 
 /// Tokens of a mock answer. Source: LiteLLM, `mock_completion`.
 const USAGE: (u64, u64) = (10, 20);
@@ -63,6 +64,9 @@ pub(super) async fn answer(
             return Err(refusal(Fault::new(FaultClass::Timeout, "This is a mock timeout error")));
         }
     };
+    if let Some(task) = &call.task {
+        return task::mocked(call, task, &value).map_err(refusal);
+    }
     let response = response(destination, &value).map_err(refusal)?;
     if call.stream {
         let pump = Box::new(Pump::replay(call, destination, unfold(&response), table));
@@ -102,7 +106,7 @@ fn response(destination: &Destination, value: &Value) -> Result<ChatResponse, Fa
 }
 
 /// Texts that stand for a failure. Source: compat, config §1.1 `mock_response`.
-fn failure(text: &str) -> Option<Fault> {
+pub(super) fn failure(text: &str) -> Option<Fault> {
     let (class, message) = match text {
         "litellm.RateLimitError" => (FaultClass::RateLimit, "this is a mock rate limit error"),
         "litellm.InternalServerError" => (FaultClass::Internal, "this is a mock internal server error"),

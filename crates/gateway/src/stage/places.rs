@@ -12,7 +12,6 @@ use crate::destination::Via;
 use crate::gate::{Gate, Table};
 use crate::ports::Which;
 use crate::refusal::{Limited, Refusal};
-use crate::stage::send::via;
 
 /// The budgets that one deployment counts in: its own and its provider's.
 type Own = SmallVec<[Limit; 2]>;
@@ -41,7 +40,7 @@ impl Budgets {
             if deployment.config.params.budget.max_budget.is_some() {
                 own.extend(ask(Which::Deployment(deployment.config.id.as_str().into())).await);
             }
-            let provider = provider(table, index, resolved, via(call.dialect));
+            let provider = provider(table, index, resolved, call.via());
             if let Some(provider) = provider.filter(|name| table.routing.budgets.has(name)) {
                 if !providers.iter().any(|(known, _)| *known == provider) {
                     providers.push((provider, ask(Which::Provider(provider.into())).await));

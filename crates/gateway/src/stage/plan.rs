@@ -197,7 +197,7 @@ pub(crate) fn team(principal: &Principal) -> Team<'_> {
 async fn prompt(table: &Table, call: &Call, resolved: &Resolved, asker: Asker<'_>) -> Result<u64, Refusal> {
     let bytes = asker.input_bytes;
     let rough = bytes / BYTES_PER_TOKEN;
-    if !table.router.checks().pre_call {
+    if !table.router.checks().pre_call || call.task.is_some() {
         return Ok(rough);
     }
     let windows = resolved.members.iter().map(|&index| table.router.deployments()[index].window());

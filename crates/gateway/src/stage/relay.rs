@@ -196,7 +196,7 @@ fn may_retry(
 fn stream(call: Arc<Call>, answer: Answer) -> Option<(Arc<Call>, Box<Pump>)> {
     match answer {
         Answer::Stream { pump, .. } => Some((call, pump)),
-        Answer::Same { .. } | Answer::Translated { .. } | Answer::Cached(_) => None,
+        Answer::Same { .. } | Answer::Translated { .. } | Answer::Made { .. } | Answer::Cached(_) => None,
     }
 }
 

@@ -16,7 +16,6 @@ use crate::stage::admit::{Admitted, Held};
 use crate::stage::identify::Principal;
 use crate::stage::places::is_place;
 use crate::stage::plan::{Asker, Expected, Planned};
-use crate::stage::send::via;
 
 /// Output with which an answer begins to make sense, in tokens.
 const FIRST_SLICE: u64 = 64;
@@ -64,7 +63,7 @@ impl Forecast {
 fn first_destination(table: &Table, call: &Call, planned: &Planned) -> Option<Arc<Destination>> {
     let deployment = table.deployments.get(planned.first()?)?;
     let model = planned.resolved.upstream_model(&deployment.upstream_model);
-    deployment.destination(&model, via(call.dialect), table).ok()
+    deployment.destination(&model, call.via(), table).ok()
 }
 
 /// Reserves; `admitted` then holds it until it is settled.
@@ -171,8 +170,8 @@ async fn hold(
     let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
     limits.extend_from_slice(places);
     limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
-    if admitted.meter.copy_of.is_some() {
-        // Rates are for what clients ask; what a copy costs they pay.
+    if admitted.meter.copy_of.is_some() || admitted.meter.is_ours {
+        // Rates are for what clients ask; what else is made of it they pay.
         limits.retain(|limit| limit.meter() == Meter::Budget);
     }
     if limits.is_empty() {

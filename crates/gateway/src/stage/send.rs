@@ -10,18 +10,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use faregate_terms::{Fault, FaultClass};
 use faregate_upstream::{Outgoing, Payload, Timeouts};
 use faregate_wire::chat::{ChatResponse, unfold};
-use faregate_wire::dialect::{
-    Dialect, Edit, Features, FollowUp, Framing, Glance, Head, Losses, Malformed, Route,
-};
+use faregate_wire::dialect::{Edit, Features, FollowUp, Framing, Glance, Head, Losses, Malformed, Route};
 
 use crate::call::Call;
-use crate::destination::{BETA_HEADER, Destination, Via};
+use crate::destination::{BETA_HEADER, Destination};
 use crate::gate::Table;
 use crate::refusal::Refusal;
 use crate::stage::admit::Meter;
 use crate::stage::lookup::Cached;
 use crate::stage::params;
 use crate::stage::pump::{Primed, Pump};
+use crate::stage::task;
 
 /// The largest answer that is collected before it is passed on.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
@@ -50,6 +49,17 @@ pub enum Answer {
         /// Its headers.
         headers: HeaderMap,
     },
+    /// All of it, as the client is to have it.
+    Made {
+        /// Its bytes.
+        body: Bytes,
+        /// Their media type.
+        kind: HeaderValue,
+        /// The provider's headers.
+        headers: HeaderMap,
+        /// What the receipt needs of it.
+        glance: Glance,
+    },
     /// A stream whose first visible output is there.
     Stream {
         /// Where the bytes come from.
@@ -62,23 +72,35 @@ pub enum Answer {
 }
 
 /// What one attempt sends.
-struct Prepared {
+pub(super) struct Prepared {
     route: Route,
     body: Payload,
+    /// Media type of the body.
+    kind: HeaderValue,
     /// True if the body went through as bytes and the answer may as well.
     same: bool,
     losses: Losses,
 }
 
-/// The provider route that fits a client's dialect best.
-pub fn via(dialect: Dialect) -> Via {
-    match dialect {
-        Dialect::OpenAiResponses => Via::Responses,
-        Dialect::OpenAiText => Via::Completions,
-        Dialect::Anthropic => Via::Messages,
-        _ => Via::Chat,
+impl Prepared {
+    /// A body whose answer is read whole.
+    pub(super) fn whole(route: Route, body: Payload, kind: HeaderValue, losses: Losses) -> Self {
+        Self { route, body, kind, same: false, losses }
     }
 }
+
+/// What came of it.
+pub(super) struct Exchanged {
+    same: bool,
+    framing: Framing,
+    /// The key it was sent with, by its place.
+    key: usize,
+    /// A 2xx answer.
+    pub(super) answer: faregate_upstream::Answer,
+}
+
+/// The media type of almost all bodies.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Makes one call. A budget bounds its answer to `longest` tokens; what comes of it is noted in `meter`.
 ///
@@ -92,6 +114,46 @@ pub(super) async fn send(
     meter: &mut Meter,
     left: Option<Duration>,
 ) -> Result<Answer, Refusal> {
+    if let Some(task) = &call.task {
+        // Boxed, so that a chat does not carry the room of it.
+        return Box::pin(task::send(table, call, task, destination, meter, left)).await;
+    }
+    let upstream_refusal = |fault: Fault| Refusal::upstream(fault, destination.provider.name);
+    let prepare = |without: &[String]| prepare(table, call, destination, longest, without);
+    let Exchanged { same, framing, key, answer } =
+        exchange(table, call, destination, meter, left, prepare).await?;
+    let streamed = call.stream && framing != Framing::Whole && is_stream(&answer.headers);
+    if streamed {
+        // A stream that may be continued is read, so that it is known what was said.
+        let same = same && meter.said.is_none();
+        let pump = Pump::new(call, destination, framing, same, answer.body, table);
+        return match Box::new(pump).prime(meter).await {
+            Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),
+            Primed::Failed(fault) => Err(upstream_refusal(fault)),
+        };
+    }
+    let body = collect(answer.body).await.map_err(upstream_refusal)?;
+    whole(table, call, destination, key, same, body, answer.headers).await.map_err(upstream_refusal)
+}
+
+/// A whole body, within bounds.
+pub(super) async fn collect(body: faregate_upstream::Body) -> Result<Bytes, Fault> {
+    body.collect(MAX_ANSWER).await.map_err(Fault::from)
+}
+
+/// Sends what `prepare` makes until a 2xx answer comes: again without what the provider named as unknown to it, and
+/// with another key where one failed.
+///
+/// # Errors
+/// The provider's failure, or what keeps this call from being made to it.
+pub(super) async fn exchange(
+    table: &Table,
+    call: &Call,
+    destination: &Destination,
+    meter: &mut Meter,
+    left: Option<Duration>,
+    mut prepare: impl FnMut(&[String]) -> Result<Prepared, Refusal>,
+) -> Result<Exchanged, Refusal> {
     destination
         .settle_project()
         .await
@@ -101,10 +163,10 @@ pub(super) async fn send(
     let mut again = 0;
     let mut key = destination.keyring.as_ref().map_or(0, |ring| ring.pick());
     let mut since = Instant::now();
-    let (same, framing, answer) = loop {
-        let prepared = prepare(table, call, destination, longest, &without)?;
+    loop {
+        let prepared = prepare(&without)?;
         meter.losses = prepared.losses.into_names();
-        let headers = headers(table, call, destination, &prepared.route)?;
+        let headers = headers(table, call, destination, &prepared.route, prepared.kind)?;
         let url = destination.url(&prepared.route.path).map_err(upstream_refusal)?;
         let timeouts = timeouts(call, destination, left);
         let answer = table
@@ -120,7 +182,7 @@ pub(super) async fn send(
             .await
             .map_err(|error| upstream_refusal(error.into()))?;
         if answer.status.is_success() {
-            break (prepared.same, prepared.route.framing, answer);
+            return Ok(Exchanged { same: prepared.same, framing: prepared.route.framing, key, answer });
         }
         let status = answer.status.as_u16();
         let head_headers = answer.headers;
@@ -138,19 +200,7 @@ pub(super) async fn send(
         }
         again += 1;
         without.extend(rejected);
-    };
-    let streamed = call.stream && framing != Framing::Whole && is_stream(&answer.headers);
-    if streamed {
-        // A stream that may be continued is read, so that it is known what was said.
-        let same = same && meter.said.is_none();
-        let pump = Pump::new(call, destination, framing, same, answer.body, table);
-        return match Box::new(pump).prime(meter).await {
-            Primed::Ready(pump) => Ok(Answer::Stream { pump, headers: answer.headers }),
-            Primed::Failed(fault) => Err(upstream_refusal(fault)),
-        };
     }
-    let body = answer.body.collect(MAX_ANSWER).await.map_err(|error| upstream_refusal(error.into()))?;
-    whole(table, call, destination, key, same, body, answer.headers).await.map_err(upstream_refusal)
 }
 
 /// Reads a whole answer; asks again for predictions that are not done.
@@ -233,7 +283,8 @@ fn prepare(
         edits.extend(dropped.iter().filter_map(|name| destination.baseline_name(name)).map(Edit::Remove));
         let body = call.envelope.spliced(&edits);
         let route = codec.route(&target, call.stream);
-        return Ok(Prepared { route, body: destination.with_extra_body(body)?, same: true, losses });
+        let body = destination.with_extra_body(body)?;
+        return Ok(Prepared { route, body, kind: JSON, same: true, losses });
     } else {
         let request = call.request()?;
         let mut own = None;
@@ -256,7 +307,8 @@ fn prepare(
         vec![Bytes::from(destination.mended(body, call, without)?)]
     };
     let route = codec.route(&target, call.stream);
-    Ok(Prepared { route, body: destination.with_extra_body(body)?, same: false, losses })
+    let body = destination.with_extra_body(body)?;
+    Ok(Prepared::whole(route, body, JSON, losses))
 }
 
 /// The provider request a call would make, for `/utils/transform_request`.
@@ -269,7 +321,7 @@ pub fn preview(
     destination: &Destination,
 ) -> Result<(String, HeaderMap, Bytes), Refusal> {
     let prepared = prepare(table, call, destination, None, &[])?;
-    let headers = headers(table, call, destination, &prepared.route)?;
+    let headers = headers(table, call, destination, &prepared.route, prepared.kind)?;
     let url = destination
         .url(&prepared.route.path)
         .map_err(|fault| Refusal::upstream(fault, destination.provider.name))?;
@@ -281,9 +333,10 @@ fn headers(
     call: &Call,
     destination: &Destination,
     route: &Route,
+    kind: HeaderValue,
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, kind);
     if call.stream && route.framing == Framing::Sse {
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     }

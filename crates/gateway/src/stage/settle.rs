@@ -20,6 +20,7 @@ use crate::refusal::Refusal;
 use crate::stage::admit::{Admitted, InFlight, Meter};
 use crate::stage::identify::Principal;
 use crate::stage::reserve::ANYBODY;
+use crate::task::is_generative;
 
 /// Turns what a request did into its receipt and hands that on.
 pub struct Settler {
@@ -216,6 +217,14 @@ pub(super) fn estimate(meter: &mut Meter) {
         && matches!(meter.ending, Ending::Complete | Ending::Broken | Ending::ClientClosed);
     let produced = meter.output_bytes > 0;
     if !answered || !produced || meter.usage.output > 0 {
+        return;
+    }
+    if !is_generative(meter.arrival.found.operation) {
+        if meter.usage.is_empty() {
+            let model = meter.destination.as_ref().map_or("", |destination| destination.model.as_str());
+            meter.usage.input = tokens::estimate(model, meter.input_bytes);
+            meter.usage.estimated = true;
+        }
         return;
     }
     let model = meter.destination.as_ref().map_or("", |destination| destination.model.as_str());

@@ -38,6 +38,7 @@ pub(crate) async fn single(
             let headers = match &answer {
                 Answer::Same { headers, .. }
                 | Answer::Translated { headers, .. }
+                | Answer::Made { headers, .. }
                 | Answer::Stream { headers, .. } => headers.clone(),
                 Answer::Cached(_) => HeaderMap::new(),
             };

@@ -41,7 +41,7 @@ async fn every_deployment_is_called_and_shown_without_its_key() {
     let entries = [
         entry(&provider, "a", "well", json!({"health_check_max_tokens": 7})),
         entry(&provider, "b", "sick", json!({})),
-        entry(&provider, "c", "whisper", json!({"mode": "audio_transcription"})),
+        entry(&provider, "c", "painter", json!({"mode": "image_generation"})),
     ];
     let gateway = start(&entries, json!({})).await;
     let mut receipts = gateway.receipts();
@@ -49,7 +49,7 @@ async fn every_deployment_is_called_and_shown_without_its_key() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let shown = answer.json();
     assert_eq!(ids(&shown, "healthy_endpoints"), ["well"]);
-    assert_eq!(ids(&shown, "unhealthy_endpoints"), ["sick", "whisper"]);
+    assert_eq!(ids(&shown, "unhealthy_endpoints"), ["sick", "painter"]);
     assert_eq!((shown["healthy_count"].as_u64(), shown["unhealthy_count"].as_u64()), (Some(1), Some(2)));
     let unhealthy = &shown["unhealthy_endpoints"];
     assert_eq!(unhealthy[0]["exception_status"], 500);
@@ -172,8 +172,17 @@ async fn a_model_is_tried_before_it_is_saved_and_its_secrets_stay_secret() {
     );
     let (_, answer) = trial(json!({"litellm_params": {"model": "a"}})).await;
     assert_eq!(answer["status"], "success", "the configuration's own: {answer}");
-    let (_, answer) = trial(json!({"mode": "embedding", "litellm_params": params("new")})).await;
+    let (_, answer) = trial(json!({"mode": "image_generation", "litellm_params": params("new")})).await;
     assert_eq!(answer["result"]["exception_status"], 501, "{answer}");
+    for (mode, path) in [
+        ("embedding", "/embeddings"),
+        ("audio_transcription", "/audio/transcriptions"),
+        ("responses", "/responses"),
+    ] {
+        let (_, answer) = trial(json!({"mode": mode, "litellm_params": params("new")})).await;
+        assert_eq!(answer["status"], "success", "{mode}: {answer}");
+        assert!(provider.requests().last().unwrap().path.ends_with(path), "{mode}");
+    }
     let reference =
         json!({"litellm_params": {"model": "openai/x", "api_key": "os.environ/LITELLM_MASTER_KEY"}});
     assert_eq!(trial(reference).await.0, 400);

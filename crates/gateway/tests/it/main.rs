@@ -7,3 +7,4 @@ mod betas;
 mod health;
 mod litellm;
 mod quirks;
+mod tasks;

@@ -4,7 +4,6 @@
 //! is on disk counts; the index in memory only decides what goes when there is too much. Files are touched on
 //! threads for blocking work, few at a time, and nobody waits for them longer than the deadline.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -15,19 +14,15 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
-use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::frame::{self, HEAD, MARK, ends_at};
 use super::memory::{Lasting, OwnTime};
-use super::{Answer, CacheError, ResponseCache};
+use super::{Answer, CacheError, ResponseCache, name_of};
 use crate::clock::Clock;
 
-/// First bytes of every file.
-const MARK: [u8; 4] = *b"fgc1";
-/// Mark, end in milliseconds since 1970, and a checksum of the value.
-const HEAD: usize = 4 + 8 + 4;
 /// What a file takes is a multiple of this.
 const BLOCK: u64 = 4096;
 /// Files touched at once.
@@ -148,12 +143,10 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let whole =
-            ends_at(&bytes).filter(|_| checksum(&bytes[HEAD..]).to_le_bytes() == bytes[HEAD - 4..HEAD]);
-        if whole.is_some_and(|end| end > self.clock.wall_ms()) {
+        if let Some(value) = frame::unwrap(&bytes, self.clock.wall_ms()) {
             // Read to be kept, as what is asked for often.
             self.index.get(name);
-            return Ok(Some(bytes.slice(HEAD..)));
+            return Ok(Some(value));
         }
         self.index.invalidate(name);
         remove(&path)?;
@@ -168,11 +161,7 @@ impl Inner {
             return remove(&path).map(|_| ());
         }
         let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-        let mut bytes = Vec::with_capacity(HEAD + value.len());
-        bytes.extend_from_slice(&MARK);
-        bytes.extend_from_slice(&self.clock.wall_ms().saturating_add(ttl_ms).to_le_bytes());
-        bytes.extend_from_slice(&checksum(value).to_le_bytes());
-        bytes.extend_from_slice(value);
+        let bytes = frame::wrap(value, self.clock.wall_ms().saturating_add(ttl_ms));
         self.place(&path, &bytes)?;
         self.index.insert(name.into(), Blocks { count: blocks(size), ttl });
         self.index.run_pending_tasks();
@@ -257,12 +246,6 @@ impl Inner {
     }
 }
 
-/// When the value of a file ends, in milliseconds since 1970; `None` if it is no file of ours.
-fn ends_at(bytes: &[u8]) -> Option<i64> {
-    let rest = bytes.strip_prefix(&MARK).filter(|_| bytes.len() >= HEAD)?;
-    rest.first_chunk().map(|end| i64::from_le_bytes(*end))
-}
-
 fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = vec![0; HEAD];
     fs::File::open(path)?.read_exact(&mut head)?;
@@ -274,22 +257,8 @@ fn lives(path: &Path, now: i64) -> bool {
     head(path).ok().as_deref().and_then(ends_at).is_some_and(|end| end > now)
 }
 
-fn checksum(value: &[u8]) -> u32 {
-    crc32fast::hash(value)
-}
-
 fn blocks(size: u64) -> u32 {
     u32::try_from(size.div_ceil(BLOCK)).unwrap_or(u32::MAX)
-}
-
-/// The name of a key's file: keys may hold what file names may not.
-fn name_of(key: &str) -> String {
-    let mut name = String::with_capacity(64);
-    for byte in Sha256::digest(key) {
-        // Writing to a text cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
 }
 
 /// Spread over folders, as some file systems are slow with many files in one.

@@ -1,6 +1,7 @@
 //! The connection to Redis, Valkey or a cluster of either: one multiplexed connection, a deadline on every
 //! call, and a breaker, so that a dead or slow server costs callers next to nothing.
 
+mod generation;
 mod resolve;
 mod settings;
 
@@ -14,17 +15,14 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use crate::breaker::{BREAK_FOR, Breaker, Trial};
 use resolve::Names;
 
+pub(crate) use generation::Generations;
 pub use resolve::Resolve;
 pub use settings::{BadRedis, RedisSettings};
-
-/// Failures in a row after which calls fail at once for a while.
-const BREAK_AFTER: u32 = 3;
-/// How long; then one call tries again.
-const BREAK_FOR: Duration = Duration::from_secs(1);
 
 /// Why a call did not give an answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,7 +49,7 @@ struct Inner {
     /// The connection in use; connects again when it is gone.
     connection: Mutex<Option<Connection>>,
     connecting: tokio::sync::Mutex<()>,
-    breaker: Mutex<Breaker>,
+    breaker: Breaker,
 }
 
 enum Target {
@@ -59,28 +57,25 @@ enum Target {
     Many(Box<ClusterClient>),
 }
 
-#[derive(Default)]
-struct Breaker {
-    failures: u32,
-    open_until: Option<Instant>,
-}
-
-/// One call under way; counts as failed unless it was answered, also when the caller gives up on it.
+/// One call under way.
 struct Call<'a> {
     redis: &'a Redis,
-    answered: bool,
+    trial: Option<Trial<'a>>,
+}
+
+impl Call<'_> {
+    fn answered(&mut self) {
+        if let Some(trial) = self.trial.take() {
+            trial.answered();
+        }
+    }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.answered {
-            return;
-        }
-        let mut breaker = self.redis.0.breaker.lock();
-        breaker.failures = breaker.failures.saturating_add(1);
-        if breaker.failures >= BREAK_AFTER {
-            breaker.open_until = Some(Instant::now() + BREAK_FOR);
-            drop(breaker);
+        let Some(trial) = self.trial.take() else { return };
+        drop(trial);
+        if self.redis.0.breaker.is_open() {
             // The other side may be gone without a word; the next call connects again.
             self.redis.0.connection.lock().take();
         }
@@ -161,16 +156,15 @@ impl Redis {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        self.admit()?;
-        let mut call = Call { redis: self, answered: false };
+        let trial = Some(self.0.breaker.admit().ok_or(RedisError::Broken)?);
+        let mut call = Call { redis: self, trial };
         let done = timeout(deadline, async {
             let connection = self.connection().await?;
             work(connection).await
         });
         match done.await {
             Ok(Ok(value)) => {
-                call.answered = true;
-                *self.0.breaker.lock() = Breaker::default();
+                call.answered();
                 Ok(value)
             }
             Ok(Err(error)) => {
@@ -178,24 +172,11 @@ impl Redis {
                     self.0.connection.lock().take();
                 } else {
                     // The server is there, and says no.
-                    call.answered = true;
+                    call.answered();
                 }
                 Err(RedisError::Failed(error.to_string()))
             }
             Err(_) => Err(RedisError::Late(deadline)),
-        }
-    }
-
-    fn admit(&self) -> Result<(), RedisError> {
-        let mut breaker = self.0.breaker.lock();
-        match breaker.open_until {
-            Some(until) if Instant::now() < until => Err(RedisError::Broken),
-            Some(_) => {
-                // One call tries; the others go on failing until it is back.
-                breaker.open_until = Some(Instant::now() + BREAK_FOR);
-                Ok(())
-            }
-            None => Ok(()),
         }
     }
 
@@ -227,7 +208,7 @@ impl Redis {
 impl Inner {
     fn new(target: Arc<Target>, tag: String, resolver: Option<Arc<dyn Resolve>>) -> Self {
         let (connection, connecting) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Self { target, tag, resolver, connection, connecting, breaker: Mutex::default() }
+        Self { target, tag, resolver, connection, connecting, breaker: Breaker::default() }
     }
 }
 

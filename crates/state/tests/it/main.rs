@@ -6,6 +6,7 @@ mod alone;
 mod cache;
 mod connection;
 mod model;
+mod nearest;
 mod replicas;
 mod replicas_model;
 mod sharing;

@@ -29,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faregate-wire",
         ],
     ),
-    ("faregate-integrations", &["faregate-config", "faregate-terms"]),
+    ("faregate-integrations", &["faregate-config", "faregate-state", "faregate-terms", "faregate-upstream"]),
     ("faregate-journal", &["faregate-terms"]),
     ("faregate-fake-provider", &[]),
     (

@@ -2,6 +2,8 @@
 
 mod away;
 mod forms;
+mod items;
+mod semantic;
 mod shared;
 
 use std::sync::Arc;

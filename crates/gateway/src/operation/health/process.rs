@@ -56,7 +56,7 @@ fn for_admins(principal: &Principal) -> Result<(), Refusal> {
 /// Everything readiness depends on.
 pub(super) fn in_detail(gate: &Gate, table: &Table) -> Value {
     let level = LevelFilter::current();
-    let cache = table.answers.as_ref().map(|answers| cache::word(answers.settings.kind));
+    let cache = table.answers.as_ref().map(|answers| cache::word(&answers.settings));
     json!({
         "status": "healthy",
         "db": database(gate).1,

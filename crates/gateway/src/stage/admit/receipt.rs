@@ -101,6 +101,9 @@ fn call_type(operation: Operation) -> &'static str {
         Operation::Converse | Operation::ConverseStream | Operation::Invoke | Operation::InvokeStream => {
             "allm_passthrough_route"
         }
+        Operation::Embeddings => "aembedding",
+        Operation::Rerank => "arerank",
+        Operation::Transcriptions => "atranscription",
         _ => "acompletion",
     }
 }

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod attempts;
+mod auto;
 mod choice;
 mod cooldowns;
 mod explain;

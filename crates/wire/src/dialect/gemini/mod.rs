@@ -27,6 +27,8 @@ pub use count::{
 };
 pub use provider::Provider;
 
+pub(crate) use provider::path;
+
 pub(in crate::dialect) use fault::{delay, retry_after};
 pub(in crate::dialect) use time::seconds;
 

@@ -20,7 +20,7 @@ pub struct Provider;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
 /// The path of a method of the target's model, e.g. `generateContent`.
-pub(super) fn path(target: &Target<'_>, method: &str) -> String {
+pub(crate) fn path(target: &Target<'_>, method: &str) -> String {
     let model = target.model.strip_prefix("gemini/").unwrap_or(target.model);
     let encoded = |text: &str| utf8_percent_encode(text, SEGMENT).to_string();
     match target.flavor {

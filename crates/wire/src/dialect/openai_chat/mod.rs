@@ -20,6 +20,8 @@ mod types;
 pub use client::Client;
 pub use provider::Provider;
 
+pub(crate) use provider::place;
+
 pub(in crate::dialect) use client::error_value;
 pub(in crate::dialect) use fault::{fault, fault_of};
 pub(in crate::dialect) use request::read as read_request;

@@ -104,32 +104,40 @@ fn model<'a>(target: &Target<'a>) -> &'a str {
 }
 
 fn path(target: &Target<'_>, stream: bool) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, SEGMENT).to_string();
+    let Flavor::Vertex { project, location, version } = target.flavor else {
+        return place(target, "chat/completions");
+    };
+    let place = format!("/{version}/projects/{}/locations/{}", encoded(project), encoded(location));
+    if is_mistral(target.model) {
+        let name = target.model.strip_prefix("mistralai/").unwrap_or(target.model);
+        let method = if stream { "streamRawPredict" } else { "rawPredict" };
+        format!("{place}/publishers/mistralai/models/{}:{method}", encoded(name))
+    } else if !target.model.is_empty() && target.model.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("{place}/endpoints/{}/chat/completions", target.model)
+    } else {
+        format!("{place}/endpoints/openapi/chat/completions")
+    }
+}
+
+/// Where a service of OpenAI's kind does `what`, e.g. `embeddings`.
+pub(crate) fn place(target: &Target<'_>, what: &str) -> String {
     match target.flavor {
         Flavor::Azure { api_version } => format!(
-            "/openai/deployments/{}/chat/completions?api-version={}",
+            "/openai/deployments/{}/{what}?api-version={}",
             encoded(target.model),
             encoded(api_version)
         ),
         Flavor::AzureV1 { api_version: Some(version) } => {
-            format!("/openai/v1/chat/completions?api-version={}", encoded(version))
+            format!("/openai/v1/{what}?api-version={}", encoded(version))
         }
-        Flavor::AzureV1 { api_version: None } => "/openai/v1/chat/completions".to_owned(),
+        Flavor::AzureV1 { api_version: None } => format!("/openai/v1/{what}"),
         Flavor::AzureFoundry { api_version } => {
-            format!("/models/chat/completions?api-version={}", encoded(api_version))
+            format!("/models/{what}?api-version={}", encoded(api_version))
         }
-        Flavor::Vertex { project, location, version } => {
-            let place = format!("/{version}/projects/{}/locations/{}", encoded(project), encoded(location));
-            if is_mistral(target.model) {
-                let name = target.model.strip_prefix("mistralai/").unwrap_or(target.model);
-                let method = if stream { "streamRawPredict" } else { "rawPredict" };
-                format!("{place}/publishers/mistralai/models/{}:{method}", encoded(name))
-            } else if !target.model.is_empty() && target.model.bytes().all(|byte| byte.is_ascii_digit()) {
-                format!("{place}/endpoints/{}/chat/completions", target.model)
-            } else {
-                format!("{place}/endpoints/openapi/chat/completions")
-            }
-        }
-        Flavor::Plain | Flavor::BedrockInvoke => "/chat/completions".to_owned(),
+        Flavor::Plain | Flavor::BedrockInvoke | Flavor::Vertex { .. } => format!("/{what}"),
     }
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
 }
