@@ -26,7 +26,6 @@ use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
-use crate::stage::lookup::Cached;
 use crate::stage::send::{Answer, JSON};
 
 /// Keys that are looked up at a time.
@@ -47,28 +46,22 @@ pub struct Items {
     pub(super) lead: Option<Lead>,
 }
 
-/// How a request wants the cache to be used.
-pub(super) struct Wanted {
-    /// Answers may be taken, no older than this.
-    pub asks: Option<Option<Duration>>,
-    /// New ones are kept so long.
-    pub ttl: Option<Duration>,
-}
-
 impl Items {
-    /// Looks every input up; `None` for a body that holds none.
+    /// Looks every input up; `None` for a body that holds none. `asks` if answers may be taken, no older than that;
+    /// new ones are kept for `ttl`.
     pub(super) async fn of(
         gate: &Gate,
         answers: &Arc<Answers>,
         call: &Call,
-        group: ModelGroup,
+        group: &ModelGroup,
         around: &Circumstances<'_>,
-        wanted: &Wanted,
+        asks: Option<Option<Duration>>,
+        ttl: Option<Duration>,
     ) -> Option<Self> {
         let texts = texts(call)?;
         let keys: Vec<String> =
             texts.iter().map(|text| key::of_item(call, around, text.get().as_bytes())).collect();
-        let found = match wanted.asks {
+        let found = match asks {
             None => texts.iter().map(|_| None).collect(),
             Some(max_age) => {
                 let mut found = Vec::with_capacity(keys.len());
@@ -83,11 +76,11 @@ impl Items {
             }
         };
         let (answers, metrics) = (Arc::clone(answers), Arc::clone(&gate.metrics));
-        Some(Self { answers, metrics, group, ttl: wanted.ttl, keys, texts, found, lead: None })
+        Some(Self { answers, metrics, group: group.clone(), ttl, keys, texts, found, lead: None })
     }
 
     /// The whole answer with what it once used and cost, if every input was known.
-    pub(super) fn complete(&self, call: &Call) -> Option<(Cached, Facts)> {
+    pub(super) fn complete(&self, call: &Call) -> Option<(Bytes, Facts)> {
         let mut facts = self.found.first()?.as_ref()?.facts.clone();
         (facts.usage, facts.cost) = (Usage::default(), Some(PicoUsd::ZERO));
         for entry in &self.found {
@@ -98,7 +91,7 @@ impl Items {
         }
         let vectors = self.found.iter().flatten().map(vector).collect::<Option<_>>()?;
         let all = Embeddings { vectors, usage: facts.usage.clone(), id: String::new() };
-        Some((Cached { body: Bytes::from(all.write(&call.model, false)), kind: None }, facts))
+        Some((Bytes::from(all.write(&call.model, false)), facts))
     }
 
     /// The call for the inputs that nobody knows; `None` if that is all of them.

@@ -21,7 +21,7 @@ use crate::gate::{Gate, Table};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Admitted;
-use crate::stage::items::{Items, Wanted};
+use crate::stage::items::Items;
 use crate::stage::plan;
 use crate::stage::render::{render, reply};
 use crate::stage::reserve::count;
@@ -87,144 +87,164 @@ pub async fn lookup(
     let team = plan::team(&admitted.principal);
     let Some(resolved) = resolved(table, team, &call.model).filter(|_| wanted) else { return Ok(None) };
     let owner = owner(table, team, &resolved);
-    let group = resolved.group;
     let around = key::Circumstances {
-        group: group.as_str(),
+        group: resolved.group.as_str(),
         owner,
         namespace: controls.namespace.as_deref().or(answers.settings.namespace.as_deref()),
         isolation: answers.settings.isolation,
         account: &admitted.meter.account,
         forwards_headers: table.settings.forward_client_headers,
     };
-    let key = key::of(call, &around);
+    let ttl = Some(controls.ttl.unwrap_or_else(|| answers.ttl()));
+    let search = Search {
+        gate,
+        table,
+        answers,
+        call,
+        key: key::of(call, &around),
+        asks: (!controls.no_cache).then_some(controls.max_age),
+        ttl: ttl.filter(|ttl| !controls.no_store && !ttl.is_zero()),
+        shape: shape_of(table, call),
+        group: resolved.group.clone(),
+    };
+    let (key, asked) = (search.key.clone(), search.asks.is_some());
+    admitted.meter.looked = Some(Box::new(Looked { key, asked, hit: None, similarity: None }));
     if call.task == Some(Task::Embedding) {
-        let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
-        let wanted = Wanted {
-            asks: (!controls.no_cache).then_some(controls.max_age),
-            ttl: (!controls.no_store && !ttl.is_zero()).then_some(ttl),
-        };
-        let items = Items::of(gate, answers, call, group.clone(), &around, &wanted).await;
-        let asked = wanted.asks.is_some();
-        let coalesces = asked && wanted.ttl.is_some() && answers.settings.coalesce.unwrap_or(true);
-        let shared = coalesces.then(|| key.clone());
-        admitted.meter.looked = Some(Box::new(Looked { key, asked, hit: None, similarity: None }));
-        return embeddings(gate, table, answers, call, group, items, shared, admitted).await;
+        let items = Items::of(gate, answers, call, &search.group, &around, search.asks, search.ttl).await;
+        return search.embeddings(items, admitted).await;
     }
-    let asks = !controls.no_cache;
-    admitted.meter.looked =
-        Some(Box::new(Looked { key: key.clone(), asked: asks, hit: None, similarity: None }));
-    let ttl = controls.ttl.unwrap_or_else(|| answers.ttl());
-    let keeps = !controls.no_store && !ttl.is_zero();
-    let shape = shape_of(table, call);
-    let mut lead = None;
-    let mut likeness = None;
-    if asks {
-        let mut found = answers.find(&key, controls.max_age, &gate.metrics).await;
-        let coalesces = keeps && !call.stream && answers.settings.coalesce.unwrap_or(true);
-        if found.is_none() && coalesces {
-            match answers.flights.join(&key, patience(table, call)).await {
-                Joined::First(first) => lead = Some(first),
-                Joined::Answer(answer) => found = Entry::decode(&answer),
-                Joined::Nothing => {}
-            }
-        }
-        if let Some(entry) = found
-            && let Some(body) = in_form(call, shape, &entry)
-        {
-            return serve(gate, table, call, group, entry, body, None, admitted).await;
-        }
+    let (found, lead) = search.exact(!call.stream).await;
+    if let Some(kept) = found.and_then(|entry| search.in_form(entry, None)) {
+        return search.serve(kept, admitted).await;
     }
-    if answers.nearest.is_some() && (asks || keeps) {
-        likeness = semantic::likeness(gate, table, answers, call, &around, admitted.asker()).await;
-        let alike = match &likeness {
-            Some(likeness) if asks => {
-                semantic::find(answers, likeness, controls.max_age, &gate.metrics).await
-            }
-            _ => None,
-        };
-        if let Some(Alike { entry, similarity }) = alike
-            && let Some(body) = in_form(call, shape, &entry)
-        {
-            return serve(gate, table, call, group, entry, body, Some(similarity), admitted).await;
-        }
+    let (found, likeness) = search.alike(&around, admitted).await;
+    if let Some(kept) = found.and_then(|alike| search.in_form(alike.entry, Some(alike.similarity))) {
+        return search.serve(kept, admitted).await;
     }
-    if keeps {
-        let (answers, metrics) = (Arc::clone(answers), Arc::clone(&gate.metrics));
-        let room = Room { pieces: Vec::new(), size: 0 };
-        admitted.keep = Some(Box::new(Keep {
-            answers,
-            metrics,
-            key,
-            ttl,
-            group,
-            shape,
-            kind: None,
-            lead,
-            likeness,
-            room: Some(room),
-        }));
-    }
+    admitted.keep = search.keep(lead, likeness).map(Box::new);
     Ok(None)
 }
 
-/// Serves a kept answer, if the caller's rates let it.
-#[expect(clippy::too_many_arguments, reason = "the parts of one answer, each named at its two call sites")]
-async fn serve(
-    gate: &Arc<Gate>,
-    table: &Table,
-    call: &Call,
+/// One look into the cache.
+struct Search<'a> {
+    gate: &'a Arc<Gate>,
+    table: &'a Table,
+    answers: &'a Arc<Answers>,
+    call: &'a Arc<Call>,
+    key: String,
+    /// Set if an answer may come from the cache: how old it may be.
+    asks: Option<Option<Duration>>,
+    /// Set if a new answer is kept: how long.
+    ttl: Option<Duration>,
+    shape: Shape,
     group: ModelGroup,
-    entry: Entry,
+}
+
+/// A kept answer in the form that is wanted.
+struct Kept {
     body: Bytes,
+    facts: Facts,
     similarity: Option<f32>,
-    admitted: &mut Admitted,
-) -> Result<Option<Box<Cached>>, Refusal> {
-    count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
-    let kind = entry.facts.kind.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
-    hit(admitted, group, entry.facts);
-    if let Some(looked) = &mut admitted.meter.looked {
-        looked.similarity = similarity;
-    }
-    Ok(Some(Box::new(Cached { body, kind })))
 }
 
-/// The answer to a request all of whose inputs are known; else what is known of them stays with it.
-#[expect(clippy::too_many_arguments, reason = "the parts of one lookup, each named at the only call site")]
-async fn embeddings(
-    gate: &Arc<Gate>,
-    table: &Table,
-    answers: &Answers,
-    call: &Arc<Call>,
-    group: ModelGroup,
-    items: Option<Items>,
-    shared: Option<String>,
-    admitted: &mut Admitted,
-) -> Result<Option<Box<Cached>>, Refusal> {
-    let Some(mut items) = items else { return Ok(None) };
-    let Some((kept, facts)) = items.complete(call) else {
-        if let Some(key) = shared {
-            match answers.flights.join(&key, patience(table, call)).await {
-                Joined::First(first) => items.lead = Some(first),
-                Joined::Answer(answer) => {
-                    if let Some(entry) = Entry::decode(&answer) {
-                        let body = entry.body.clone();
-                        return serve(gate, table, call, group, entry, body, None, admitted).await;
-                    }
-                }
-                Joined::Nothing => {}
-            }
+impl Search<'_> {
+    /// The answer to exactly this question, of then or of somebody who asks it now; else perhaps the duty to get one.
+    async fn exact(&self, may_wait: bool) -> (Option<Entry>, Option<Lead>) {
+        let Some(max_age) = self.asks else { return (None, None) };
+        let found = self.answers.find(&self.key, max_age, &self.gate.metrics).await;
+        if found.is_some() || !may_wait {
+            return (found, None);
         }
-        admitted.items = Some(Box::new(items));
-        return Ok(None);
-    };
-    count(gate, table, group.as_str(), call.arrival.id.clone(), admitted).await?;
-    hit(admitted, group, facts);
-    Ok(Some(Box::new(kept)))
-}
+        self.together().await
+    }
 
-/// How long it waits for another request's answer.
-fn patience(table: &Table, call: &Call) -> Duration {
-    call.options.timeout.unwrap_or(table.settings.timeout).min(PATIENCE)
+    /// The answer of somebody who asks the same now; else perhaps the duty to get one.
+    async fn together(&self) -> (Option<Entry>, Option<Lead>) {
+        if self.asks.is_none() || self.ttl.is_none() || !self.answers.settings.coalesce.unwrap_or(true) {
+            return (None, None);
+        }
+        let patience = self.call.options.timeout.unwrap_or(self.table.settings.timeout).min(PATIENCE);
+        match self.answers.flights.join(&self.key, patience).await {
+            Joined::First(lead) => (None, Some(lead)),
+            Joined::Answer(answer) => (Entry::decode(&answer), None),
+            Joined::Nothing => (None, None),
+        }
+    }
+
+    /// The answer to a question that means the same, and where this one stands among those.
+    async fn alike(
+        &self,
+        around: &key::Circumstances<'_>,
+        admitted: &Admitted,
+    ) -> (Option<Alike>, Option<Likeness>) {
+        if self.answers.nearest.is_none() || (self.asks.is_none() && self.ttl.is_none()) {
+            return (None, None);
+        }
+        let Self { gate, table, answers, call, .. } = *self;
+        let likeness = semantic::likeness(gate, table, answers, call, around, admitted.asker()).await;
+        let found = match (&likeness, self.asks) {
+            (Some(likeness), Some(max_age)) => {
+                semantic::find(answers, likeness, max_age, &gate.metrics).await
+            }
+            _ => None,
+        };
+        (found, likeness)
+    }
+
+    /// The answer to a request for embeddings all of whose inputs are known, or that somebody else gets right now;
+    /// else what is known of them stays with the request.
+    async fn embeddings(
+        self,
+        items: Option<Items>,
+        admitted: &mut Admitted,
+    ) -> Result<Option<Box<Cached>>, Refusal> {
+        let Some(mut items) = items else { return Ok(None) };
+        if let Some((body, facts)) = items.complete(self.call) {
+            return self.serve(Kept { body, facts, similarity: None }, admitted).await;
+        }
+        let (found, lead) = self.together().await;
+        if let Some(Entry { body, facts }) = found {
+            return self.serve(Kept { body, facts, similarity: None }, admitted).await;
+        }
+        items.lead = lead;
+        admitted.items = Some(Box::new(items));
+        Ok(None)
+    }
+
+    /// The answer as this client wants it; `None` if it cannot be told so.
+    fn in_form(&self, entry: Entry, similarity: Option<f32>) -> Option<Kept> {
+        let body = in_form(self.call, self.shape, &entry)?;
+        Some(Kept { body, facts: entry.facts, similarity })
+    }
+
+    /// Serves a kept answer, if the caller's rates let it.
+    async fn serve(self, kept: Kept, admitted: &mut Admitted) -> Result<Option<Box<Cached>>, Refusal> {
+        let call_id = self.call.arrival.id.clone();
+        count(self.gate, self.table, self.group.as_str(), call_id, admitted).await?;
+        let Kept { body, facts, similarity } = kept;
+        let kind = facts.kind.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
+        hit(admitted, self.group, facts);
+        if let Some(looked) = &mut admitted.meter.looked {
+            looked.similarity = similarity;
+        }
+        Ok(Some(Box::new(Cached { body, kind })))
+    }
+
+    /// What keeps the answer that is still to come.
+    fn keep(self, lead: Option<Lead>, likeness: Option<Likeness>) -> Option<Keep> {
+        Some(Keep {
+            answers: Arc::clone(self.answers),
+            metrics: Arc::clone(&self.gate.metrics),
+            key: self.key,
+            ttl: self.ttl?,
+            group: self.group,
+            shape: self.shape,
+            kind: None,
+            lead,
+            likeness,
+            room: Some(Room { pieces: Vec::new(), size: 0 }),
+        })
+    }
 }
 
 /// Notes what a kept answer used, that it cost nothing, and what it would have cost.
