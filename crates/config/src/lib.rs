@@ -41,7 +41,7 @@ pub use schema::{
     HedgeAfter, HedgeSettings, IndexKind, Isolation, LitellmParams, LitellmSettings, ModelInfo, OwnCheck,
     PeopleDefaults, PeopleRules, QdrantSettings, Quantization, RedisConfig, RetryBudgetSettings,
     RouterLimits, RouterSettings, RoutingGroup, S3Settings, SelfServe, SemanticScope, SemanticSettings,
-    SpendSettings, SslVerify, Strategy, TokenRate, UiAccess, VertexParams,
+    SpendSettings, SslVerify, Strategy, StreamGuardSettings, TokenRate, UiAccess, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
 pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};

@@ -284,7 +284,7 @@ fn instead(name: &str, groups: &BTreeSet<&str>) -> String {
 /// Warns of settings of single groups that hold for none: unlike requests they name a group as `model_list` does.
 fn check_settings(root: &Node, snapshot: &Snapshot, groups: &BTreeSet<&str>, findings: &mut Findings) {
     let entries = |key: &str| root.get("router_settings")?.get(key)?.entries();
-    for key in ["hedging", "weights"] {
+    for key in ["hedging", "stream_guard", "weights"] {
         for entry in entries(key).unwrap_or_default() {
             let name = entry.key.as_str();
             if !groups.contains(name) {

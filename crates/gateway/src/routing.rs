@@ -55,6 +55,8 @@ pub struct Routing {
     pub bonding: Bonding,
     /// Groups that make a second call when the first is slow.
     pub hedging: HashMap<String, HedgeRule>,
+    /// How streams of a group must begin before they are passed on.
+    pub guards: HashMap<String, StreamGuard>,
     /// Groups whose broken streams are continued elsewhere.
     pub continued: Continued,
     /// Some deployment's requests are copied to other groups.
@@ -88,6 +90,7 @@ impl Routing {
             total_timeout: router.total_timeout,
             retry_budget: retry_budget(snapshot),
             hedging: hedging(snapshot),
+            guards: guards(snapshot),
             bonding: bonding(snapshot),
             mirrors: snapshot.deployments.iter().any(|it| !it.params.silent_models.is_empty()),
             continued: Continued {
@@ -150,6 +153,26 @@ fn retry_budget(snapshot: &Snapshot) -> Option<BudgetRule> {
 
 /// What losing calls may cost, as a part of what answers cost, when nobody says otherwise.
 const EXTRA_SPEND: f64 = 0.05;
+
+/// How a stream must begin before it is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamGuard {
+    /// So many tokens must come,
+    pub tokens: u64,
+    /// in this time after the first one.
+    pub within: Duration,
+}
+
+/// What must come where a group's guard does not say.
+const GUARD: StreamGuard = StreamGuard { tokens: 20, within: Duration::from_secs(2) };
+
+fn guards(snapshot: &Snapshot) -> HashMap<String, StreamGuard> {
+    let guards = snapshot.router.stream_guard.iter().map(|(group, given)| {
+        let tokens = given.tokens.unwrap_or(GUARD.tokens);
+        (group.to_string(), StreamGuard { tokens, within: given.within.unwrap_or(GUARD.within) })
+    });
+    guards.collect()
+}
 
 fn hedging(snapshot: &Snapshot) -> HashMap<String, HedgeRule> {
     let rule = |given: &HedgeSettings| HedgeRule {

@@ -39,6 +39,6 @@ pub use redis::RedisConfig;
 pub use router::{RouterSettings, Strategy};
 pub use routing_groups::RoutingGroup;
 pub use semantic::{IndexKind, QdrantSettings, Quantization, SemanticScope, SemanticSettings};
-pub use thrift::{HedgeAfter, HedgeSettings, RetryBudgetSettings};
+pub use thrift::{HedgeAfter, HedgeSettings, RetryBudgetSettings, StreamGuardSettings};
 
 pub(crate) use deployment::read_model_list;

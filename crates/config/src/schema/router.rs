@@ -8,7 +8,7 @@ use faregate_terms::ModelGroup;
 use super::limits::RouterLimits;
 use super::redis::RedisConfig;
 use super::routing_groups::{self, RoutingGroup};
-use super::thrift::{self, HedgeSettings, RetryBudgetSettings};
+use super::thrift::{self, HedgeSettings, RetryBudgetSettings, StreamGuardSettings};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::open_map::OpenMap;
@@ -73,6 +73,8 @@ pub struct RouterSettings {
     pub retry_budget: RetryBudgetSettings,
     /// Groups that make a second call when the first is slow.
     pub hedging: BTreeMap<ModelGroup, HedgeSettings>,
+    /// How streams of a group must begin before they are passed on.
+    pub stream_guard: BTreeMap<ModelGroup, StreamGuardSettings>,
     /// Streams of text that break off are continued elsewhere.
     pub mid_stream_fallback: bool,
     /// The same for single groups.
@@ -135,6 +137,7 @@ impl RouterSettings {
                 .map(|mut budget| RetryBudgetSettings::read(&mut budget))
                 .unwrap_or_default(),
             hedging: thrift::hedging(fields),
+            stream_guard: thrift::stream_guard(fields),
             mid_stream_fallback: fields.flag("enable_mid_stream_fallback_continuation").unwrap_or_default(),
             mid_stream_fallback_groups: fields
                 .texts("mid_stream_fallback_groups")

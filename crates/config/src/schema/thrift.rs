@@ -1,4 +1,4 @@
-//! `router_settings.retry_budget` and `.hedging`: how many calls requests may make beyond one.
+//! `router_settings.retry_budget`, `.hedging` and `.stream_guard`: which calls requests may make beyond one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,6 +44,27 @@ pub struct HedgeSettings {
     pub after: HedgeAfter,
     /// Spend on calls that lose, as a part of the spend on answers.
     pub max_extra_spend: Option<f64>,
+}
+
+/// One entry of `router_settings.stream_guard`: how a stream must begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StreamGuardSettings {
+    /// So many tokens must come.
+    pub tokens: Option<u64>,
+    /// In this time, after the first one.
+    pub within: Option<Duration>,
+}
+
+/// `router_settings.stream_guard`, by group.
+pub(super) fn stream_guard(fields: &mut Fields<'_>) -> BTreeMap<ModelGroup, StreamGuardSettings> {
+    let Some(mut groups) = fields.child("stream_guard") else { return BTreeMap::new() };
+    let mut read = BTreeMap::new();
+    for entry in groups.entries() {
+        let Some(mut group) = groups.child(&entry.key) else { continue };
+        let guard = StreamGuardSettings { tokens: group.count("tokens"), within: group.seconds("within") };
+        read.insert(ModelGroup::from(entry.key.as_str()), guard);
+    }
+    read
 }
 
 /// `router_settings.hedging`, by group.

@@ -22,6 +22,7 @@ use crate::health::{GroupRecord, Kinship, Measured, Ticket};
 use crate::metrics::Outcome;
 use crate::operation::explain::Explained;
 use crate::refusal::Refusal;
+use crate::routing::StreamGuard;
 use crate::stage::account;
 use crate::stage::cut::Cut;
 use crate::stage::hedge::Leg;
@@ -186,6 +187,10 @@ pub struct Meter {
     pub usage: Usage,
     /// Calls that broke off and were continued.
     pub cuts: Vec<Cut>,
+    /// How the stream of the call under way must begin, if another may be had in its place.
+    pub guard: Option<StreamGuard>,
+    /// True once that call has been given up although something of it was there.
+    pub given_up: bool,
     /// What the client has been told, where a broken stream is to be continued.
     pub said: Option<Box<Said>>,
     /// What all that cost, once it has been worked out: `None` inside if nobody knows.
@@ -358,17 +363,26 @@ impl Admitted {
                 ticket.failed(fault, own);
             }
         }
-        self.note(destination, since, class, None);
+        let discarded = std::mem::take(&mut self.meter.given_up).then(|| {
+            let seen = self.meter.seen();
+            self.discard(destination, &seen)
+        });
+        self.note(destination, since, class, discarded);
     }
 
     /// Notes a call that another one overtook, and what it may cost. `seen` is what came of it.
     pub(crate) fn overtaken(&mut self, leg: &Leg, seen: &Usage) {
-        let model = leg.destination.model.as_str();
-        let input = || tokens::estimate(model, self.meter.input_bytes);
+        let discarded = self.discard(&leg.destination, seen);
+        self.note(&leg.destination, leg.since, None, Some(discarded));
+    }
+
+    /// Counts what a call cost of which nobody gets anything.
+    fn discard(&mut self, destination: &Destination, seen: &Usage) -> Discarded {
+        let input = || tokens::estimate(&destination.model, self.meter.input_bytes);
         let usage = Usage { input: if seen.input > 0 { seen.input } else { input() }, ..seen.clone() };
-        let cost = leg.destination.cost(&usage);
+        let cost = destination.cost(&usage);
         self.meter.discarded_cost += cost.unwrap_or(PicoUsd::ZERO);
-        self.note(&leg.destination, leg.since, None, Some(Discarded { cost }));
+        Discarded { cost }
     }
 
     /// Puts a call on the receipt.
@@ -381,7 +395,7 @@ impl Admitted {
     ) {
         self.under_way.retain(|(_, began)| *began != since);
         let (meter, duration) = (&mut self.meter, since.elapsed());
-        if discarded.is_none() {
+        if discarded.is_none() || fault.is_some() {
             meter.upstream_time += duration;
         }
         let start = since.saturating_duration_since(meter.arrival.at);
@@ -467,6 +481,8 @@ impl Meter {
             attempts: Vec::new(),
             kinship: None,
             waited: Duration::ZERO,
+            guard: None,
+            given_up: false,
             discarded_cost: PicoUsd::ZERO,
             retries: 0,
             max_retries: 0,
@@ -493,6 +509,14 @@ impl Meter {
         self.losses = other.losses;
         self.said = other.said;
         (self.output_bytes, self.output_tokens) = (other.output_bytes, other.output_tokens);
+    }
+
+    /// Gives the call under way up: what was seen of it nobody gets.
+    pub(crate) fn give_up(&mut self) {
+        (self.given_up, self.ttft) = (true, None);
+        if let Some(said) = &mut self.said {
+            **said = Said::default();
+        }
     }
 
     /// Notes the first visible output, once.

@@ -200,12 +200,20 @@ impl Pump {
         }
     }
 
-    /// Waits until something visible is there, or it is clear that nothing will come.
+    /// Waits until something visible is there, as much as a guard wants, or it is clear that nothing will come.
     pub async fn prime(mut self: Box<Self>, meter: &mut Meter) -> Primed {
         let commit_at = tokio::time::Instant::now() + COMMIT_AFTER;
+        // Set from the first output on, while a guard waits for more.
+        let mut guarded: Option<tokio::time::Instant> = None;
         while let Some(upstream) = &mut self.upstream {
-            let chunk = match tokio::time::timeout_at(commit_at, upstream.chunk()).await {
+            let until = guarded.unwrap_or(commit_at);
+            let chunk = match tokio::time::timeout_at(until, upstream.chunk()).await {
                 Ok(chunk) => chunk,
+                Err(_) if guarded.is_some() => {
+                    let text = format!("the stream trickles: {} tokens came at first", meter.output_tokens);
+                    meter.give_up();
+                    return Primed::Failed(Fault::new(FaultClass::Timeout, text));
+                }
                 Err(_) => break,
             };
             let step = match chunk {
@@ -214,8 +222,18 @@ impl Pump {
                 None => self.input_ended(meter),
             };
             match step {
-                Ok(_) if meter.ttft.is_some() || self.state == State::Ended => break,
+                Ok(_) if self.state == State::Ended => break,
+                Ok(_) if meter.ttft.is_some() => match meter.guard {
+                    Some(guard) if meter.output_tokens < guard.tokens => {
+                        guarded.get_or_insert_with(|| tokio::time::Instant::now() + guard.within);
+                    }
+                    _ => break,
+                },
                 Ok(_) => {}
+                Err(fault) if guarded.is_some() => {
+                    meter.give_up();
+                    return Primed::Failed(fault);
+                }
                 Err(fault) if meter.ttft.is_some() => {
                     self.broke = Some(fault);
                     break;

@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::{Deployment, Gate, Table};
 use crate::health::{self, Now, Ticket};
+use crate::routing::StreamGuard;
 use crate::stage::admit::Admitted;
 use crate::stage::hedge::{self, Hedging, Leg, Outcome};
 use crate::stage::mock;
@@ -196,11 +197,24 @@ impl<'a> Tour<'a> {
                     // Boxed, so that requests of other groups do not carry the room of a second call.
                     return Box::pin(hedge::race(self, &hedging, call, leg, planned, walk, admitted)).await;
                 }
+                let may_retry = self.retries(call, admitted, deployment) > admitted.meter.retries;
+                admitted.meter.guard = self.guard(planned, walk).filter(|_| may_retry);
                 let longest = admitted.held.as_ref().and_then(|held| held.longest);
                 send(self.table, call, &leg.destination, longest, &mut admitted.meter, self.left()).await
             }
         };
         Outcome { answer, by: None }
+    }
+
+    /// How the stream must begin; `None` where there is no guard, or nobody to turn to.
+    fn guard(&self, planned: &Planned, walk: &Walk<'_>) -> Option<StreamGuard> {
+        let guards = &self.table.routing.guards;
+        if guards.is_empty() || self.resumed.is_some() {
+            return None;
+        }
+        let number = planned.resolved.members.group;
+        let guard = guards.get(self.table.router.names()[number].as_str())?;
+        walk.changes_for_the_better(&self.now(planned)).then_some(*guard)
     }
 
     /// How the group is hedged; `None` if it is not.

@@ -9,6 +9,7 @@ mod explain;
 mod fallbacks;
 mod faults;
 mod groups;
+mod guard;
 mod hedging;
 mod keys;
 mod limits;
