@@ -141,6 +141,7 @@ pub const GATEWAY_MEMBERS: &[&str] = &[
     "mock_testing_rate_limit_error",
     "no-log",
     "num_retries",
+    "priority",
     "prompt_id",
     "prompt_label",
     "prompt_variables",

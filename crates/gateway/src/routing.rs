@@ -59,6 +59,8 @@ pub struct Routing {
     pub guards: HashMap<String, StreamGuard>,
     /// Groups whose broken streams are continued elsewhere.
     pub continued: Continued,
+    /// How urgent requests are that do not say.
+    pub default_priority: i64,
     /// Some deployment's requests are copied to other groups.
     pub mirrors: bool,
     /// Configured fallbacks are for those who may use their group.
@@ -92,6 +94,7 @@ impl Routing {
             hedging: hedging(snapshot),
             guards: guards(snapshot),
             bonding: bonding(snapshot),
+            default_priority: router.default_priority.unwrap_or_default(),
             mirrors: snapshot.deployments.iter().any(|it| !it.params.silent_models.is_empty()),
             continued: Continued {
                 all: router.mid_stream_fallback,

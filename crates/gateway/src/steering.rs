@@ -177,6 +177,8 @@ pub struct Steering {
     pub mock_response: Option<Value>,
     /// Whether a stream that breaks off is continued elsewhere, whatever the configuration says.
     pub mid_stream_fallback: Option<bool>,
+    /// How urgent it is where requests wait for a place; smaller numbers first.
+    pub priority: Option<i64>,
     /// The only region the request may be served in.
     pub region: Option<String>,
 }
@@ -280,6 +282,7 @@ const MEMBERS: &[&str] = &[
     "mock_response",
     "allowed_model_region",
     "mid_stream_fallback",
+    "priority",
 ];
 
 impl Steering {
@@ -303,6 +306,7 @@ impl Steering {
             mock_timeout: is_set("mock_timeout"),
             mock_response: envelope.get::<Value>("mock_response").filter(|value| !value.is_null()),
             mid_stream_fallback: envelope.get("mid_stream_fallback"),
+            priority: envelope.get("priority"),
             region: envelope.get::<String>("allowed_model_region").filter(|region| !region.is_empty()),
         }))
     }

@@ -84,6 +84,8 @@ pub struct Wish<'a> {
     pub region: Option<&'a str>,
     /// The team it is booked on.
     pub team: Team<'a>,
+    /// Indexes of deployments that refuse one of its parameters.
+    pub unfit: &'a [usize],
 }
 
 /// Whose deployments a request may use besides everybody's.

@@ -15,7 +15,7 @@ const DEFAULT_TAG: &str = "default";
 pub struct Checks {
     /// `enable_tag_filtering`, and how tags must match.
     pub tags: Option<TagRule>,
-    /// `enable_pre_call_checks`: the prompt must fit, and the region must be right.
+    /// `enable_pre_call_checks`: the prompt must fit, and the parameters must be taken.
     pub pre_call: bool,
 }
 
@@ -40,6 +40,8 @@ pub enum Excluded {
     Region,
     /// The prompt is longer than it takes.
     Window,
+    /// It does not take a parameter that may not be dropped.
+    Params,
     /// It failed and rests.
     Rests,
     /// Its budget, or its provider's, is spent.
@@ -56,6 +58,7 @@ impl Excluded {
             Self::Tags => "tags",
             Self::Region => "region",
             Self::Window => "context_window",
+            Self::Params => "parameters",
             Self::Rests => "cooldown",
             Self::Budget => "budget",
             Self::Full => "limits",
@@ -145,6 +148,9 @@ impl Router {
         }
         if self.checks.pre_call && deployment.max_input_tokens.is_some_and(|most| wish.input_tokens > most) {
             return Some(Excluded::Window);
+        }
+        if self.checks.pre_call && wish.unfit.contains(&index) {
+            return Some(Excluded::Params);
         }
         if facts.rests(index) {
             return Some(Excluded::Rests);

@@ -79,6 +79,8 @@ pub struct RouterSettings {
     pub mid_stream_fallback: bool,
     /// The same for single groups.
     pub mid_stream_fallback_groups: Vec<ModelGroup>,
+    /// How urgent requests are that do not say; smaller numbers first.
+    pub default_priority: Option<i64>,
     /// Failures per minute before a cooldown.
     pub allowed_fails: Option<u64>,
     /// The same by error class, such as `TimeoutErrorAllowedFails`.
@@ -138,6 +140,7 @@ impl RouterSettings {
                 .unwrap_or_default(),
             hedging: thrift::hedging(fields),
             stream_guard: thrift::stream_guard(fields),
+            default_priority: fields.number("default_priority").map(|priority| priority as i64),
             mid_stream_fallback: fields.flag("enable_mid_stream_fallback_continuation").unwrap_or_default(),
             mid_stream_fallback_groups: fields
                 .texts("mid_stream_fallback_groups")

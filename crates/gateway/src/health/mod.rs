@@ -6,16 +6,15 @@
 mod affinity;
 mod facts;
 mod keyring;
+mod queue;
 mod ticket;
 mod vitals;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::sync::Notify;
 
 use faregate_router::{CooldownRule, Hedges, OwnRule, RetryBudget, Router};
 use faregate_state::affinity::Affinity;
@@ -32,6 +31,7 @@ pub use affinity::{Bond, Kinship};
 pub(crate) use affinity::{find, keep};
 pub use facts::Now;
 pub use keyring::Keyring;
+pub use queue::Queue;
 pub use ticket::{Measured, Ticket};
 pub use vitals::{Memory, Vitals};
 
@@ -48,14 +48,8 @@ pub struct Health {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Told when a deployment with a limit of parallel requests has a place again.
-    freed: Notify,
-    waiting: AtomicUsize,
+    queue: Queue,
 }
-
-/// Requests that may wait for a place at the same time.
-const MOST_WAITING: usize = 10_000;
-/// Between two looks at deployments whose places other replicas fill as well.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What a group's requests did together.
 #[derive(Debug, Default)]
@@ -90,8 +84,7 @@ impl Health {
             limits: services.limits.clone(),
             clock: Arc::clone(&services.clock),
             metrics,
-            freed: Notify::new(),
-            waiting: AtomicUsize::new(0),
+            queue: Queue::default(),
         }
     }
 
@@ -128,20 +121,8 @@ impl Health {
     }
 
     /// Requests that wait for a place.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// Waits until a place may be free, at most until `end`; false if there is no more waiting.
-    pub async fn place(&self, end: Instant) -> bool {
-        let _place = match Waiting::enter(&self.waiting) {
-            Some(place) if Instant::now() < end => place,
-            _ => return false,
-        };
-        let look = end.min(Instant::now() + LOOK_AGAIN);
-        // Whether told or not, the caller looks for itself.
-        let _ = tokio::time::timeout_at(look.into(), self.freed.notified()).await;
-        true
+    pub fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Lets a deployment rest that has earned it by this failure; true if it does.
@@ -180,29 +161,11 @@ impl Health {
     }
 
     fn gives_place(&self) {
-        if self.waiting.load(Ordering::Acquire) > 0 {
-            self.freed.notify_one();
-        }
+        self.queue.call();
     }
 
     /// The current minute, by the wall clock.
     fn minute(&self) -> i64 {
         self.clock.wall_ms().div_euclid(60_000)
-    }
-}
-
-/// One request that waits for a place.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::AcqRel) < MOST_WAITING).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -15,6 +15,7 @@ use crate::refusal::{Nowhere, Refusal};
 use crate::stage::admit::BYTES_PER_TOKEN;
 use crate::stage::identify::Principal;
 use crate::stage::kinship::Bonds;
+use crate::stage::params;
 use crate::stage::places::Budgets;
 use crate::stage::reserve;
 
@@ -87,6 +88,9 @@ pub struct Asker<'a> {
 pub struct Wanted {
     region: Option<String>,
     input_tokens: u64,
+    unfit: Vec<usize>,
+    /// What the first of those would say.
+    unfit_because: Option<Refusal>,
 }
 
 impl Wanted {
@@ -102,7 +106,27 @@ impl Wanted {
         asker: Asker<'_>,
     ) -> Result<Self, Refusal> {
         let region = region(gate, call, asker).await;
-        Ok(Self { region, input_tokens: prompt(table, call, resolved, asker).await? })
+        let input_tokens = prompt(table, call, resolved, asker).await?;
+        let mut wanted = Self { region, input_tokens, unfit: Vec::new(), unfit_because: None };
+        if table.router.checks().pre_call && call.task.is_none() {
+            wanted.check_params(table, call, resolved);
+        }
+        Ok(wanted)
+    }
+
+    /// Finds the deployments that refuse a parameter of the call.
+    fn check_params(&mut self, table: &Table, call: &Call, resolved: &Resolved) {
+        for &index in resolved.members.iter() {
+            let deployment = &table.deployments[index];
+            let model = resolved.upstream_model(&deployment.upstream_model);
+            // One that leads nowhere says so when it is called.
+            let Ok(destination) = deployment.destination(&model, call.via(), table) else { continue };
+            let (rules, provider) = (&destination.params, destination.provider.name);
+            if let Err(refusal) = params::to_drop(call, rules, provider, &destination.model) {
+                self.unfit.push(index);
+                self.unfit_because.get_or_insert(refusal);
+            }
+        }
     }
 
     /// The same for the router.
@@ -113,6 +137,7 @@ impl Wanted {
             tags: &asker.account.tags,
             region: self.region.as_deref(),
             team: team(asker.principal),
+            unfit: &self.unfit,
         }
     }
 }
@@ -140,7 +165,10 @@ pub async fn plan(
         Err(nobody) if nobody.all(Excluded::Team) => {
             return Err(unknown(table, call.arrival.found.route, &call.model));
         }
-        Err(nobody) => Err(refusal(gate, table, &call.model, &wish, &nobody, &budgets)),
+        Err(nobody) => Err(match &wanted.unfit_because {
+            Some(because) if nobody.all(Excluded::Params) => because.clone(),
+            _ => refusal(gate, table, &call.model, &wish, &nobody, &budgets),
+        }),
     };
     let bonding = &table.routing.bonding;
     let (mut bonds, mut kinship) = (Bonds::new(), None);

@@ -122,7 +122,10 @@ impl<'a> Tour<'a> {
     /// Waits for a place at a deployment; false if there is no more waiting.
     pub(super) async fn place(&self, call: &Call, since_asked: Instant, admitted: &mut Admitted) -> bool {
         let since = Instant::now();
-        let may_be_free = self.gate.health.place(self.queue_end(call, since_asked)).await;
+        let own = call.options.steering.as_deref().and_then(|steering| steering.priority);
+        let priority = own.unwrap_or(self.table.routing.default_priority);
+        let end = self.queue_end(call, since_asked);
+        let may_be_free = self.gate.health.queue().turn(priority, since_asked, end).await;
         admitted.waited(since.elapsed());
         may_be_free
     }

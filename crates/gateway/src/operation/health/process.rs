@@ -88,7 +88,7 @@ pub fn details(gate: &Gate, table: &Table, principal: &Principal) -> Result<Resp
 /// 401 for all but administrators.
 pub fn backlog(gate: &Gate, principal: &Principal) -> Result<Response<Body>, Refusal> {
     for_admins(principal)?;
-    let (in_flight, waiting) = (gate.settler.in_flight(), gate.health.waiting());
+    let (in_flight, waiting) = (gate.settler.in_flight(), gate.health.queue().waiting());
     Ok(answer_json(&json!({
         "in_flight_requests": in_flight,
         "admitted_requests": in_flight.saturating_sub(waiting as u64),

@@ -229,3 +229,30 @@ async fn a_teams_deployments_are_for_that_team() {
         assert_eq!(names.contains(&json!("internal")), key == "sk-red", "{key}: {names:?}");
     }
 }
+
+#[tokio::test]
+async fn deployments_that_refuse_a_parameter_are_passed_over_where_calls_are_checked_before() {
+    let provider = FakeProvider::start().await;
+    let refuses = json!({"model": "perplexity/sonar", "weight": 1000, "model_info": {"id": "refuses"}});
+    let entries = || {
+        let takes = entry(&provider, "a", "up-takes", json!({"weight": 0.001}));
+        [
+            entry(&provider, "a", "up-refuses", refuses.clone()),
+            takes,
+            entry(&provider, "b", "b", refuses.clone()),
+        ]
+    };
+    let gateway = start(entries(), json!({"enable_pre_call_checks": true, "num_retries": 0})).await;
+    let reply = chat(&gateway, "a", json!({"seed": 7})).await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-litellm-model-id")), (200, Some("up-takes")));
+    let told = gateway.post("/route/explain", &super::ask("a", json!({"seed": 7}))).await.json();
+    assert_eq!(told["candidates"][0]["excluded"], "parameters", "{told}");
+    // Nobody takes it: the refusal names it. Dropped, everybody does.
+    let refused = chat(&gateway, "b", json!({"seed": 7})).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("seed"), "{}", refused.text());
+    assert_eq!(chat(&gateway, "b", json!({"seed": 7, "drop_params": true})).await.status, 200);
+    let unchecked = start(entries(), json!({"num_retries": 0})).await;
+    unchecked.gate().fix_dice(7);
+    assert_eq!(chat(&unchecked, "a", json!({"seed": 7})).await.status, 400);
+}

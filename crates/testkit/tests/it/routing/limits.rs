@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use faregate_config::Env;
-use faregate_fake_provider::FakeProvider;
+use faregate_fake_provider::{Answer, FakeProvider, Matcher};
 use faregate_gateway::caller::{Caller, Grant, Granter, ModelLimit, Subject};
 use faregate_gateway::gate::Services;
 use faregate_gateway::ports::{PrincipalSource, Then, Which};
@@ -12,9 +12,10 @@ use faregate_gateway::steering::Preferences;
 use faregate_state::limits::{Limit, Limits, Rule, Scope, ScopeKey, Window};
 use faregate_terms::{Account, KeyHash, PicoUsd};
 use faregate_testkit::{Client, Gateway, Reply};
+use futures_util::future::{join, join3};
 use serde_json::{Value, json};
 
-use super::{called, config, entry, fails};
+use super::{called, chat, config, entry, fails, start};
 
 /// Every key is this one.
 struct One {
@@ -163,4 +164,48 @@ async fn an_end_user_is_served_in_its_region_or_not_at_all() {
     assert_eq!(reply.status, 400, "{}", reply.json());
     assert_eq!(called(&stage.provider), Vec::<String>::new(), "no fallback either");
     assert_eq!(stage.ask(json!({"user": "somebody"})).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_those_that_wait_for_a_place_the_most_urgent_goes_first() {
+    let provider = FakeProvider::start().await;
+    let entries = [entry(&provider, "a", "up-1", json!({"max_parallel_requests": 1}))];
+    let gateway = start(entries, json!({"default_priority": 3})).await;
+    provider.always(Matcher::any(), Answer::directive("first_byte_ms=200"));
+    let says = |text: &str, more: Value| {
+        let mut more = more;
+        more["messages"] = json!([{"role": "user", "content": text}]);
+        more
+    };
+    let (asks, gate) = (&gateway, gateway.gate());
+    let queued = async |count: usize| {
+        while gate.health.queue().waiting() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let first = chat(asks, "a", says("first", json!({})));
+    let later = async {
+        provider.received(1).await;
+        let patient = chat(asks, "a", says("patient", json!({"priority": 9})));
+        let usual = async {
+            queued(1).await;
+            chat(asks, "a", says("usual", json!({}))).await
+        };
+        let urgent = async {
+            queued(2).await;
+            chat(asks, "a", says("urgent", json!({"priority": 0}))).await
+        };
+        join3(patient, usual, urgent).await
+    };
+    let (first, (patient, usual, urgent)) = join(first, later).await;
+    for reply in [first, patient, usual, urgent] {
+        assert_eq!(reply.status, 200, "{}", reply.json());
+    }
+    let order: Vec<String> = provider
+        .requests()
+        .iter()
+        .map(|request| request.json()["messages"][0]["content"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(order, ["first", "urgent", "usual", "patient"]);
+    assert!(provider.requests().iter().all(|request| request.json().get("priority").is_none()));
 }
