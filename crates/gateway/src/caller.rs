@@ -40,6 +40,8 @@ pub struct Caller {
     pub spent: PicoUsd,
     /// What an operator has permitted clients of this key.
     pub permits: Permits,
+    /// The only region its requests may be served in.
+    pub region: Option<Box<str>>,
     /// How its requests are routed where they say nothing themselves.
     pub preferences: Option<Arc<Preferences>>,
 }

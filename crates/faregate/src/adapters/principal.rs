@@ -268,6 +268,7 @@ impl Build<'_> {
                 max_budget: max_budget.map(|max| max.0),
             },
             spent: record.spent.key,
+            region: region(&record),
             // A key's settings replace its team's as a whole. Source: compat, behaviour §5.
             preferences: Preferences::read(&key.router_settings)
                 .or_else(|| Preferences::read(&team.as_ref()?.router_settings)),
@@ -599,6 +600,17 @@ fn aliases(record: &KeyRecord) -> BTreeMap<String, String> {
     let maps = [team, Some(&record.key.aliases)].into_iter().flatten().filter_map(Value::as_object);
     let pairs = maps.flatten().filter_map(|(name, target)| Some((name.clone(), target.as_str()?.to_owned())));
     pairs.collect()
+}
+
+/// Where data may go, as the metadata of the organization, team, project or key says, the widest first: nobody may
+/// widen what somebody above has promised.
+fn region(record: &KeyRecord) -> Option<Box<str>> {
+    let organization = record.organization.as_ref().map(|organization| &organization.metadata);
+    let team = record.team.as_ref().map(|team| &team.metadata);
+    let project = record.project.as_ref().map(|project| &project.metadata);
+    let all = [organization, team, project, Some(&record.key.metadata)];
+    let said = |metadata: &Value| Some(metadata["data_residency"].as_str()?.trim().into());
+    all.into_iter().flatten().find_map(said).filter(|region: &Box<str>| !region.is_empty())
 }
 
 fn tags(record: &KeyRecord) -> Vec<String> {

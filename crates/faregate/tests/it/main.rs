@@ -22,6 +22,7 @@ mod process;
 mod reconcile;
 mod replicas;
 mod requests;
+mod residency;
 mod rotate_salt;
 mod serving;
 mod starting;

@@ -184,8 +184,12 @@ pub async fn plan(
     Ok(Planned { resolved, plan, expected, bonds, budgets, kinship })
 }
 
-/// The only region the request may be served in: the end user's, else what the request asks for.
+/// The only region the request may be served in: the key's data residency, the end user's, else what the request asks
+/// for.
 async fn region(gate: &Gate, call: &Call, asker: Asker<'_>) -> Option<String> {
+    if let Some(region) = asker.principal.caller().and_then(|caller| caller.region.as_deref()) {
+        return Some(region.to_owned());
+    }
     if let (Some(principals), Some(id)) = (&gate.services.principals, &asker.account.end_user)
         && let Ok(Some(subject)) = principals.subject(&Which::EndUser(id.as_str().into())).await
         && subject.region.is_some()
