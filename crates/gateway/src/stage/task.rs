@@ -17,6 +17,7 @@ use faregate_wire::task::embedding::{self, EmbeddingCodec, EmbeddingRequest, Emb
 use faregate_wire::task::rerank::{self, Ranking, RerankRequest};
 use faregate_wire::task::transcription::{self, Upload};
 
+use crate::audio;
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::gate::Table;
@@ -179,7 +180,7 @@ impl Attempt<'_> {
             false => Usage::default(),
         };
         if usage.is_empty() {
-            (usage.audio_ms, usage.estimated) = crate::audio::length(&upload.file);
+            (usage.audio_ms, usage.estimated) = audio::length(&upload.file).await;
         }
         Ok(Answer::Made { body, kind, headers, glance: Glance { id: String::new(), usage } })
     }

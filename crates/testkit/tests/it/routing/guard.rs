@@ -10,12 +10,15 @@ fn guarded() -> Value {
     json!({"num_retries": 1, "stream_guard": {"a": {"tokens": 10, "within": 0.2}}})
 }
 
-/// Deployments `up-1`, tried first, and `up-2`, whose tokens cost a cent each.
-fn two(provider: &FakeProvider) -> Vec<Value> {
-    let price = json!({"order": 1, "input_cost_per_token": 0, "output_cost_per_token": 0.01});
-    let mut second = price.clone();
-    second["order"] = json!(2);
-    vec![entry(provider, "a", "up-1", price), entry(provider, "a", "up-2", second)]
+/// Deployments `up-1`, which comes first, and `up-2`, whose tokens cost a cent each.
+async fn two(provider: &FakeProvider) -> Gateway {
+    let priced = |model, weight| {
+        let params = json!({"weight": weight, "input_cost_per_token": 0, "output_cost_per_token": 0.01});
+        entry(provider, "a", model, params)
+    };
+    let gateway = start([priced("up-1", 1000.0), priced("up-2", 0.001)], guarded()).await;
+    gateway.gate().fix_dice(7);
+    gateway
 }
 
 async fn answered(gateway: &Gateway) -> String {
@@ -28,15 +31,7 @@ async fn answered(gateway: &Gateway) -> String {
 #[tokio::test]
 async fn a_stream_that_trickles_is_given_up_for_one_that_flows() {
     let provider = FakeProvider::start().await;
-    // Both of one order: a guard turns to a deployment of the same level.
-    let mut entries = two(&provider);
-    entries
-        .iter_mut()
-        .for_each(|entry| drop(entry["litellm_params"].as_object_mut().unwrap().remove("order")));
-    entries[0]["litellm_params"]["weight"] = json!(1000);
-    entries[1]["litellm_params"]["weight"] = json!(0.001);
-    let gateway = start(entries, guarded()).await;
-    gateway.gate().fix_dice(7);
+    let gateway = two(&provider).await;
     let mut receipts = gateway.receipts();
     provider.always(Matcher::model("up-1"), Answer::directive("tokens=40 delay_ms=60"));
     provider.always(Matcher::model("up-2"), Answer::text("a full answer at once"));
@@ -56,14 +51,7 @@ async fn a_stream_that_trickles_is_given_up_for_one_that_flows() {
 #[tokio::test]
 async fn a_stream_that_breaks_while_it_is_watched_is_another_ones() {
     let provider = FakeProvider::start().await;
-    let mut entries = two(&provider);
-    entries
-        .iter_mut()
-        .for_each(|entry| drop(entry["litellm_params"].as_object_mut().unwrap().remove("order")));
-    entries[0]["litellm_params"]["weight"] = json!(1000);
-    entries[1]["litellm_params"]["weight"] = json!(0.001);
-    let gateway = start(entries, guarded()).await;
-    gateway.gate().fix_dice(7);
+    let gateway = two(&provider).await;
     provider.always(Matcher::model("up-1"), Answer::directive("tokens=40 cut_after=4"));
     provider.always(Matcher::model("up-2"), Answer::text("whole"));
     assert_eq!(answered(&gateway).await, "whole");
@@ -72,7 +60,7 @@ async fn a_stream_that_breaks_while_it_is_watched_is_another_ones() {
 #[tokio::test]
 async fn short_answers_pass_and_the_only_deployment_may_trickle() {
     let provider = FakeProvider::start().await;
-    let gateway = start(two(&provider), guarded()).await;
+    let gateway = two(&provider).await;
     provider.always(Matcher::model("up-1"), Answer::text("short"));
     assert_eq!(answered(&gateway).await, "short");
     assert_eq!(called(&provider), ["up-1"]);
