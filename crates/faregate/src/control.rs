@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use faregate_admin::{Admin, PriceList};
 use faregate_config::Snapshot;
 use faregate_gateway::gate::{DatabaseStatus, Gate, Services};
+use faregate_gateway::health;
 use faregate_gateway::principals::Principals;
 use faregate_integrations::web::Web;
 use faregate_journal::{Journal, JournalError, Recovery, Settings};
@@ -109,6 +110,7 @@ impl Control {
             cooldowns: shared.cooldowns,
             key_rests: shared.key_rests,
             affinity: shared.affinity,
+            figures: shared.figures,
             checkups: shared.checkups,
             estimates: Arc::new(OutputEstimates::new()),
             clock,
@@ -118,6 +120,7 @@ impl Control {
 
     /// Starts the jobs that work with the gate; `ask` has what is stored taken up, once the database is there.
     pub fn attend(&self, gate: &Arc<Gate>, ask: &mpsc::Sender<oneshot::Sender<()>>) {
+        self.sharing.spawn(health::share(Arc::clone(gate), self.sharing_ends.clone()));
         if self.is_there {
             jobs::attend(&self.desk, gate, &self.jobs);
             return;

@@ -10,6 +10,7 @@ use faregate_state::affinity::{self, Affinity};
 use faregate_state::clock::Clock;
 use faregate_state::cooldown::{self, Cooldowns};
 use faregate_state::feed::RedisLog;
+use faregate_state::figures::{self, Figures};
 use faregate_state::invalidate::{Invalidations, TOPIC};
 use faregate_state::lease::{Leadership, MemoryClaims, RedisClaims};
 use faregate_state::limits::{Limits, RedisCounters};
@@ -35,6 +36,8 @@ pub struct Shared {
     pub key_rests: Cooldowns,
     /// Which deployment served what; over Redis alone, as there is much of it.
     pub affinity: Affinity,
+    /// What deployments do; over Redis alone, as it is said all the time.
+    pub figures: Figures,
     /// What health checks found.
     pub checkups: Checkups,
     /// News of changes.
@@ -67,6 +70,7 @@ pub fn start(
             cooldowns: Cooldowns::alone(Arc::clone(clock)),
             key_rests: Cooldowns::alone(Arc::clone(clock)),
             affinity: Affinity::alone(Arc::clone(clock)),
+            figures: Figures::alone(Arc::clone(clock)),
             checkups: Checkups::alone(Arc::clone(clock)),
             invalidations: Invalidations::alone(Arc::clone(clock)),
             leadership: Leadership::new(Arc::new(MemoryClaims::new(Arc::clone(clock))), Arc::clone(clock)),
@@ -89,12 +93,15 @@ pub fn start(
     let log = Arc::new(RedisLog::new(&redis.another(), affinity::TOPIC));
     let (affinity, follow) = Affinity::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
+    let log = Arc::new(RedisLog::new(&redis.another(), figures::TOPIC).keeping(figures::KEPT));
+    let (figures, follow) = Figures::shared(log, Arc::clone(clock), stop.clone());
+    tasks.spawn(follow);
     let log = Arc::new(RedisLog::new(&redis.another(), checkup::TOPIC));
     let (checkups, follow) = Checkups::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(RedisClaims::new(&redis)), Arc::clone(clock));
     let over = Some("redis");
-    Ok(Shared { limits, cooldowns, key_rests, affinity, checkups, invalidations, leadership, over })
+    Ok(Shared { limits, cooldowns, key_rests, affinity, figures, checkups, invalidations, leadership, over })
 }
 
 /// Replicas of one PostgreSQL agree through it.
@@ -120,8 +127,9 @@ fn over_database(
     let (checkups, follow) = Checkups::shared(log, Arc::clone(clock), stop.clone());
     tasks.spawn(follow);
     let leadership = Leadership::new(Arc::new(SqlClaims(store.clone())), Arc::clone(clock));
-    let (affinity, over) = (Affinity::alone(Arc::clone(clock)), Some("the database"));
-    Shared { limits, cooldowns, key_rests, affinity, checkups, invalidations, leadership, over }
+    let (affinity, figures) = (Affinity::alone(Arc::clone(clock)), Figures::alone(Arc::clone(clock)));
+    let over = Some("the database");
+    Shared { limits, cooldowns, key_rests, affinity, figures, checkups, invalidations, leadership, over }
 }
 
 /// `coordination_redis`, else `router_settings.redis_*`, else the cache's, else `REDIS_*`.

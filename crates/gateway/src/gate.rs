@@ -16,6 +16,7 @@ use faregate_router::{Checks, Router, Seeded, strategy};
 use faregate_state::affinity::Affinity;
 use faregate_state::clock::{Clock, SystemClock};
 use faregate_state::cooldown::Cooldowns;
+use faregate_state::figures::Figures;
 use faregate_state::limits::{Limit, Limits, OutputEstimates, Scope, ScopeKey, TokenKind};
 use faregate_terms::{DeploymentId, Secret};
 use faregate_upstream::{EnvView, Upstream};
@@ -92,6 +93,8 @@ pub struct Services {
     pub key_rests: Cooldowns,
     /// Which deployment served what.
     pub affinity: Affinity,
+    /// What deployments do, on other replicas as well.
+    pub figures: Figures,
     /// What health checks found.
     pub checkups: Checkups,
     /// What time it is.
@@ -120,6 +123,7 @@ impl Services {
             cooldowns: Cooldowns::alone(Arc::clone(&clock)),
             key_rests: Cooldowns::alone(Arc::clone(&clock)),
             affinity: Affinity::alone(Arc::clone(&clock)),
+            figures: Figures::alone(Arc::clone(&clock)),
             checkups: Checkups::alone(Arc::clone(&clock)),
             clock,
         }

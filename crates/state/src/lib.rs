@@ -10,6 +10,7 @@ pub mod cache;
 pub mod clock;
 pub mod cooldown;
 pub mod feed;
+pub mod figures;
 pub mod invalidate;
 pub mod lease;
 pub mod limits;

@@ -15,6 +15,7 @@ use faregate_catalog::Catalog;
 use faregate_config::{Env, ServeEnv, Snapshot, Strictness, read_text};
 use faregate_gateway::answers::Answers;
 use faregate_gateway::gate::{Gate, Services, Table};
+use faregate_gateway::health;
 use faregate_gateway::metrics::DEFAULT_BUCKETS;
 use faregate_terms::Secret;
 
@@ -63,6 +64,7 @@ impl Gateway {
         let listener = listen::bind("127.0.0.1", 0).await.expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("a bound listener has an address");
         let stop = CancellationToken::new();
+        tokio::spawn(health::share(Arc::clone(&gate), stop.clone()));
         let serving = listen::serve(
             listener,
             Workers::here(),

@@ -1,5 +1,6 @@
-//! Three whole gateways that share one Redis, or one PostgreSQL alone: what one lets rest all let rest, limits hold over
-//! the sum, budgets are used up and not passed, and a Redis that is away or slow is nobody's trouble.
+//! Three whole gateways that share one Redis, or one PostgreSQL alone: what one lets rest all let rest, what one does with a
+//! deployment all rank by, limits hold over the sum, budgets are used up and not passed, and a Redis that is away or slow is
+//! nobody's trouble.
 //!
 //! An outage lasts two seconds here; `FAREGATE_OUTAGE_SECONDS=30` makes it as long as promised.
 
@@ -154,6 +155,52 @@ async fn a_session_and_a_dead_key_of_one_are_known_to_the_other() {
     soon("a dead key", || {
         post(there, "/route/explain", &body("b", json!({})))["candidates"][0]["keys_out"] == 1
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_does_with_a_deployment_the_other_ranks_by_until_it_is_gone() {
+    let (database, redis, provider) =
+        (Database::create().await, RedisServer::start(), FakeProvider::start().await);
+    provider.always(Matcher::model("busy"), Answer::named("hang"));
+    let list = [("a", "busy"), ("a", "idle"), ("b", "used"), ("b", "fresh")]
+        .map(|(group, model)| entry(&provider, group, model, &json!({})));
+    let by_use =
+        json!({"group_name": "by-use", "models": ["b"], "routing_strategy": "usage-based-routing-v2"});
+    let router = json!({"routing_strategy": "least-busy", "num_retries": 0, "routing_groups": [by_use]});
+    let config = json!({"model_list": list, "router_settings": router});
+    let mut all = replicas(2, &config, &database.url(), Some(&redis.url()));
+    let ((_one, there), (_two, mut here)) = (all.pop().unwrap(), all.pop().unwrap());
+    // The plan's first, and what is known of a deployment.
+    let says = |group: &str, id: &str| {
+        let body = json!({"model": group, "messages": [{"role": "user", "content": "hi"}]});
+        let says = post(&there, "/route/explain", &body);
+        let rows = says["candidates"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["deployment"] == id).unwrap().clone();
+        (says["plan"][0][0].as_str().unwrap().to_owned(), row)
+    };
+    // Only this replica calls these two, by their ids.
+    let hanging: Vec<_> = (0..3).map(|_| here.stream("busy", MASTER)).collect();
+    soon("three calls in flight", || says("a", "busy").1["in_flight"] == 3);
+    for _ in 0..4 {
+        assert_eq!(says("a", "busy").0, "idle");
+        let answer = there.chat("a", MASTER);
+        assert_eq!((answer.status, answer.header("x-litellm-model-id")), (200, Some("idle".to_owned())));
+    }
+    soon("what was used and how long it took", || {
+        // Again each time: a minute may turn.
+        assert_eq!(here.chat("used", MASTER).status, 200);
+        let (first, row) = says("b", "used");
+        let is_known = row["tokens_this_minute"].as_u64() > Some(0) && row["latency_seconds"].is_number();
+        is_known && first == "fresh"
+    });
+    here.signal("KILL");
+    assert_eq!(here.ended(), None);
+    let since = Instant::now();
+    soon("the end of a replica", || {
+        says("a", "busy").1["in_flight"] == 0 && says("b", "used").1["latency_seconds"].is_null()
+    });
+    println!("forgotten after {:?}", since.elapsed());
+    drop(hanging);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 mod affinity;
 mod facts;
 mod keyring;
+mod others;
 mod queue;
 mod ticket;
 mod vitals;
@@ -31,6 +32,7 @@ pub use affinity::{Bond, Kinship};
 pub(crate) use affinity::{find, keep};
 pub use facts::Now;
 pub use keyring::Keyring;
+pub use others::share;
 pub use queue::Queue;
 pub use ticket::{Measured, Ticket};
 pub use vitals::{Memory, Vitals};

@@ -8,7 +8,10 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use faregate_router::{Tally, is_the_deployments_fault};
+use faregate_state::figures::{Figure, Mean};
 use faregate_terms::FaultClass;
+
+use super::others::Others;
 
 /// What is remembered of latencies.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +33,8 @@ pub struct Vitals {
     failing: AtomicU32,
     /// The outage last shown; −1 before the first.
     pub(crate) shown: Shown,
+    /// What other replicas do with it.
+    pub(super) others: Others,
     recent: Mutex<Recent>,
 }
 
@@ -52,6 +57,9 @@ const ALL: u32 = 1 << 16;
 const NEWEST: u32 = 16;
 /// Beyond this part of failures a deployment is shaky: a tenth.
 const SHAKY: u32 = ALL / 10;
+
+/// What it did in the minute before still counts as lately.
+const LATELY: i64 = 1;
 
 /// Nothing to prove.
 const WELL: u8 = 0;
@@ -98,12 +106,46 @@ impl Recent {
             (self.minute, self.answers, self.failures, self.tokens) = (minute, 0, 0, 0);
         }
     }
+
+    fn tokens(&self, minute: i64) -> u64 {
+        if self.minute == minute { self.tokens } else { 0 }
+    }
+
+    fn per_token(&self, now: Duration, memory: &Memory) -> Mean {
+        mean(&live(&self.per_token, now, memory))
+    }
+
+    /// The mean, or the percentile that is asked for in its place.
+    fn to_first(&self, now: Duration, memory: &Memory) -> Mean {
+        let mut first = live(&self.to_first, now, memory);
+        let (mean, Some(percentile)) = (mean(&first), memory.percentile) else { return mean(&first) };
+        first.sort_by(f64::total_cmp);
+        let rank = (percentile / 100.0 * first.len() as f64).ceil() as usize;
+        let at = rank.clamp(1, first.len().max(1)) - 1;
+        Mean { seconds: first.get(at).copied().unwrap_or_default(), ..mean }
+    }
 }
 
 impl Vitals {
-    /// Requests it is serving.
+    /// Requests it is serving, for all replicas that are heard of.
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::Relaxed).saturating_add(self.others.in_flight())
+    }
+
+    /// What this replica has it do, if anything lately.
+    pub(super) fn figure(&self, minute: i64, now: Duration, memory: &Memory) -> Option<Figure> {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let recent = self.recent.lock();
+        if in_flight == 0 && minute.saturating_sub(recent.minute) > LATELY {
+            return None;
+        }
+        let figure = Figure {
+            in_flight,
+            tokens: recent.tokens(minute),
+            per_token: recent.per_token(now, memory),
+            to_first: recent.to_first(now, memory),
+        };
+        (figure != Figure::default()).then_some(figure)
     }
 
     /// True while one request finds out whether it has recovered.
@@ -123,27 +165,17 @@ impl Vitals {
         self.failing.store(known - known.div_ceil(NEWEST) + newest, Ordering::Relaxed);
     }
 
-    /// Tokens used, or expected to be used, in this minute.
+    /// Tokens used, or expected to be used, in this minute, for all replicas that are heard of.
     pub fn tokens(&self, minute: i64) -> u64 {
-        let recent = self.recent.lock();
-        if recent.minute == minute { recent.tokens } else { 0 }
+        self.recent.lock().tokens(minute).saturating_add(self.others.tokens(minute))
     }
 
-    /// Seconds per token, or to the first token of streams, lately.
+    /// Seconds per token, or to the first token of streams, lately; those of other replicas count by their samples.
     pub fn latency(&self, stream: bool, now: Duration, memory: &Memory) -> Option<f64> {
         let recent = self.recent.lock();
-        let live = |samples: &VecDeque<(Duration, f64)>| {
-            let is_live = |(at, _): &(Duration, f64)| now.saturating_sub(*at) <= memory.ttl;
-            samples.iter().copied().filter(is_live).map(|(_, seconds)| seconds).collect::<Samples>()
-        };
-        let mut first = if stream { live(&recent.to_first) } else { Samples::new() };
-        if first.is_empty() {
-            return mean(&live(&recent.per_token));
-        }
-        let Some(percentile) = memory.percentile else { return mean(&first) };
-        first.sort_by(f64::total_cmp);
-        let rank = (percentile / 100.0 * first.len() as f64).ceil() as usize;
-        first.get(rank.clamp(1, first.len()) - 1).copied()
+        let first = || recent.to_first(now, memory).and(self.others.to_first()).known();
+        let each = || recent.per_token(now, memory).and(self.others.per_token()).known();
+        if stream { first().or_else(each) } else { each() }
     }
 
     /// One more call; true if it is the trial after a rest.
@@ -267,8 +299,14 @@ fn keep(samples: &mut VecDeque<(Duration, f64)>, now: Duration, seconds: Option<
     samples.push_back((now, seconds));
 }
 
-fn mean(samples: &[f64]) -> Option<f64> {
-    (!samples.is_empty()).then(|| samples.iter().sum::<f64>() / samples.len() as f64)
+fn live(samples: &VecDeque<(Duration, f64)>, now: Duration, memory: &Memory) -> Samples {
+    let is_live = |(at, _): &(Duration, f64)| now.saturating_sub(*at) <= memory.ttl;
+    samples.iter().copied().filter(is_live).map(|(_, seconds)| seconds).collect()
+}
+
+fn mean(samples: &[f64]) -> Mean {
+    let number = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    Mean { samples: number, seconds: samples.iter().sum::<f64>() / f64::from(number.max(1)) }
 }
 
 #[cfg(test)]
@@ -299,6 +337,38 @@ mod tests {
         assert_eq!(vitals.latency(false, at(60), &MEMORY), None);
         let slow = Memory { percentile: Some(90.0), ..MEMORY };
         assert_eq!(vitals.latency(true, at(5), &slow), Some(30.0));
+    }
+
+    #[test]
+    fn what_other_replicas_do_is_added_and_latencies_count_by_their_samples() {
+        let vitals = Vitals::default();
+        let mean = |samples, seconds| Mean { samples, seconds };
+        let figure = Figure { in_flight: 4, tokens: 500, per_token: mean(1, 8.0), to_first: mean(3, 1.0) };
+        vitals.others.set(7, &figure);
+        assert_eq!((vitals.in_flight(), vitals.tokens(7), vitals.tokens(8)), (4, 500, 0));
+        assert_eq!(vitals.latency(false, at(1), &MEMORY), Some(8.0), "known by others alone");
+        assert_eq!(vitals.figure(7, at(1), &MEMORY), None, "nothing of its own to tell");
+        vitals.enter(100, 7);
+        vitals.enter(100, 7);
+        let done =
+            Done { began: 7, minute: 7, expected: 100, tokens: 30, per_token: Some(2.0), to_first: None };
+        vitals.answered(&done, at(1), &MEMORY);
+        assert_eq!((vitals.in_flight(), vitals.tokens(7)), (6, 630));
+        assert_eq!(vitals.latency(false, at(1), &MEMORY), Some(5.0));
+        assert_eq!(vitals.latency(true, at(1), &MEMORY), Some(1.0));
+        let own = vitals.figure(7, at(1), &MEMORY).unwrap();
+        assert_eq!((own.in_flight, own.tokens, own.per_token), (2, 130, mean(1, 2.0)));
+        vitals.others.set(7, &Figure::default());
+        assert_eq!((vitals.in_flight(), vitals.latency(true, at(1), &MEMORY)), (2, Some(2.0)));
+        vitals.leave();
+        vitals.leave();
+        assert_eq!(
+            Vitals::default().figure(0, at(1), &MEMORY),
+            None,
+            "a call that came to nothing says nothing"
+        );
+        assert!(vitals.figure(8, at(1), &MEMORY).is_some_and(|it| it.tokens == 0), "a minute later");
+        assert_eq!(vitals.figure(9, at(1), &MEMORY), None, "that was long ago");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub struct RedisLog {
     since: Script,
     version: String,
     entries: String,
+    kept: usize,
 }
 
 impl RedisLog {
@@ -34,7 +35,14 @@ impl RedisLog {
             since: Script::new(include_str!("since.lua")),
             version,
             entries,
+            kept: LOG_LENGTH,
         }
+    }
+
+    /// The same with room for so many entries, where old ones are worth nothing.
+    #[must_use]
+    pub fn keeping(self, kept: usize) -> Self {
+        Self { kept, ..self }
     }
 }
 
@@ -42,7 +50,7 @@ impl SharedLog for RedisLog {
     fn append<'a>(&'a self, entries: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let mut call = self.append.key(&self.version);
-            call.key(&self.entries).arg(LOG_LENGTH);
+            call.key(&self.entries).arg(self.kept);
             for entry in entries {
                 call.arg(entry);
             }

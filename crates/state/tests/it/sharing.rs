@@ -7,6 +7,7 @@ use faregate_state::affinity::{self, Affinity};
 use faregate_state::clock::{Clock, ManualClock, SystemClock};
 use faregate_state::cooldown::{self, Cooldowns};
 use faregate_state::feed::{MemoryLog, RedisLog, SharedLog};
+use faregate_state::figures::{self, Figure, Figures, Mean, Summary};
 use faregate_state::invalidate::{self, Change, Invalidations, Subject};
 use faregate_state::lease::{Leadership, MemoryClaims, RedisClaims};
 use faregate_state::redis::{Redis, RedisSettings};
@@ -210,4 +211,87 @@ async fn what_served_a_request_is_heard_of_by_every_replica_and_known_where_the_
     assert_eq!(alone.find(7), Some("b".into()), "nothing waits for the store");
     stop.cancel();
     follow.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_of_what_is_soon_worth_nothing_keeps_little() {
+    let log = RedisLog::new(&redis(), "brief").keeping(3);
+    let entries: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+    log.append(&entries).await.unwrap();
+    assert_eq!(log.since(0).await.unwrap().entries, entries[7..]);
+}
+
+/// A deployment with calls under way, in minute 7.
+fn busy(id: &str, in_flight: u64) -> Summary {
+    let per_token = Mean { samples: 2, seconds: 0.25 };
+    let figure = Figure { in_flight, tokens: 40, per_token, to_first: Mean::default() };
+    Summary { minute: 7, figures: [(DeploymentId::from(id), figure)].into() }
+}
+
+/// Waits until `figures` says that the others do this, as long as `speaks` goes on with what it says.
+async fn others(figures: &Figures, expected: &Summary, speaks: impl Fn()) {
+    let said = async {
+        loop {
+            speaks();
+            if figures.others(7).is_some_and(|others| others == *expected) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), said).await.unwrap();
+}
+
+#[tokio::test]
+async fn figures_of_a_replica_count_for_the_others_until_it_leaves_or_is_silent() {
+    let nothing = Summary { minute: 7, ..Summary::default() };
+    let log: Arc<dyn SharedLog> = Arc::new(RedisLog::new(&redis(), figures::TOPIC).keeping(figures::KEPT));
+    for log in [Arc::new(MemoryLog::default()) as Arc<dyn SharedLog>, log] {
+        let replica = || {
+            let stop = CancellationToken::new();
+            let (figures, run) = Figures::shared(log.clone(), clock(), stop.clone());
+            (figures, tokio::spawn(run), stop)
+        };
+        let ((one, one_runs, one_stops), (two, two_runs, two_stops)) = (replica(), replica());
+        others(&two, &busy("a", 3), || one.tell(busy("a", 3))).await;
+        assert_eq!(one.others(7), None, "its own figures are not those of others");
+        others(&two, &busy("b", 1), || one.tell(busy("b", 1))).await;
+        one_stops.cancel();
+        one_runs.await.unwrap();
+        others(&two, &nothing, || one.tell(busy("b", 1))).await;
+
+        let ((gone, gone_runs, _), (stays, stays_runs, _)) = (replica(), replica());
+        let both = Summary {
+            figures: [busy("a", 2), busy("b", 5)].into_iter().flat_map(|it| it.figures).collect(),
+            ..nothing.clone()
+        };
+        others(&two, &both, || {
+            gone.tell(busy("a", 2));
+            stays.tell(busy("b", 5));
+        })
+        .await;
+        gone_runs.abort();
+        let since = Instant::now();
+        others(&two, &busy("b", 5), || stays.tell(busy("b", 5))).await;
+        assert!(since.elapsed() > Duration::from_secs(1), "a short silence is nothing");
+        stays_runs.abort();
+        two_stops.cancel();
+        two_runs.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn figures_stay_here_where_there_is_nobody_or_no_store() {
+    let alone = Figures::alone(clock());
+    alone.tell(busy("a", 3));
+    assert!(!alone.is_shared() && alone.others(7).is_none());
+    let dead = Redis::new(&RedisSettings::url("redis://127.0.0.1:1"), "nobody").unwrap();
+    let stop = CancellationToken::new();
+    let log = Arc::new(RedisLog::new(&dead, figures::TOPIC));
+    let (figures, run) = Figures::shared(log, clock(), stop.clone());
+    let runs = tokio::spawn(run);
+    figures.tell(busy("a", 3));
+    assert_eq!(figures.others(7), None, "nothing waits for the store");
+    stop.cancel();
+    runs.await.unwrap();
 }

@@ -8,6 +8,7 @@ mod cooldowns;
 mod explain;
 mod fallbacks;
 mod faults;
+mod figures;
 mod groups;
 mod guard;
 mod hedging;
