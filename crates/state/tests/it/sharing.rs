@@ -295,3 +295,24 @@ async fn figures_stay_here_where_there_is_nobody_or_no_store() {
     stop.cancel();
     runs.await.unwrap();
 }
+
+#[tokio::test]
+async fn figures_of_others_run_out_with_the_store_and_return_with_it() {
+    let mut server = RedisServer::start();
+    let redis = Redis::new(&RedisSettings::url(&server.url()), "figures").unwrap();
+    let stop = CancellationToken::new();
+    let replica = || {
+        let log = Arc::new(RedisLog::new(&redis, figures::TOPIC).keeping(figures::KEPT));
+        let (figures, run) = Figures::shared(log, clock(), stop.clone());
+        tokio::spawn(run);
+        figures
+    };
+    let (one, two) = (replica(), replica());
+    others(&two, &busy("a", 3), || one.tell(busy("a", 3))).await;
+    server.kill();
+    let nothing = Summary { minute: 7, ..Summary::default() };
+    others(&two, &nothing, || one.tell(busy("a", 3))).await;
+    server.restart();
+    others(&two, &busy("a", 4), || one.tell(busy("a", 4))).await;
+    stop.cancel();
+}
