@@ -609,8 +609,9 @@ fn region(record: &KeyRecord) -> Option<Box<str>> {
     let team = record.team.as_ref().map(|team| &team.metadata);
     let project = record.project.as_ref().map(|project| &project.metadata);
     let all = [organization, team, project, Some(&record.key.metadata)];
-    let said = |metadata: &Value| Some(metadata["data_residency"].as_str()?.trim().into());
-    all.into_iter().flatten().find_map(said).filter(|region: &Box<str>| !region.is_empty())
+    let said =
+        |metadata: &'_ Value| metadata["data_residency"].as_str().map(|region| region.trim().to_owned());
+    all.into_iter().flatten().filter_map(said).find(|region| !region.is_empty()).map(Box::from)
 }
 
 fn tags(record: &KeyRecord) -> Vec<String> {
