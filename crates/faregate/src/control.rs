@@ -101,7 +101,13 @@ impl Control {
         if is_there {
             jobs::prepare(&desk).await;
         }
-        let jobs = jobs::start(&desk, recovery, left, heard);
+        let (jobs, caught_up) = jobs::start(&desk, recovery, left, heard);
+        // What earlier processes left counts in budgets from the first request on.
+        if is_there && tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
+            tracing::warn!(
+                "what earlier processes left is still being booked; budgets may not know of it yet"
+            );
+        }
         let services = Services {
             database: Some(desk.status.clone()),
             principals: Some(principals),
@@ -201,6 +207,8 @@ impl Control {
 
 /// Where journals are, one folder for each process.
 const JOURNALS: &str = "journal";
+/// How long a start waits for the booking of what earlier processes left.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// The folders that processes may have.
 pub(crate) fn folders(journals: &Path) -> impl Iterator<Item = PathBuf> {

@@ -23,6 +23,7 @@ use faregate_state::invalidate::{Change, Invalidations};
 use faregate_state::lease::Leadership;
 use faregate_state::limits::Limits;
 use faregate_store::Store;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -81,14 +82,19 @@ pub async fn prepare(desk: &Desk) {
     }
 }
 
-/// Starts every job. The tracker ends when all have ended after `stop`.
-pub fn start(desk: &Desk, recovery: Recovery, left: Vec<Left>, heard: alerts::Heard) -> TaskTracker {
+/// Starts every job. The tracker ends when all have ended after `stop`. What comes with it ends when all that earlier
+/// processes left is booked.
+pub fn start(
+    desk: &Desk,
+    recovery: Recovery,
+    left: Vec<Left>,
+    heard: alerts::Heard,
+) -> (TaskTracker, impl Future<Output = ()> + use<>) {
     let tracker = TaskTracker::new();
-    drop(recover::settle_open(&desk.journal, &recovery));
-    if !left.is_empty() {
-        tracker.spawn(recover::take_over(desk.clone(), left));
-    }
-    tracker.spawn(settle::run(desk.clone()));
+    let opened = recover::settle_open(&desk.journal, &recovery);
+    let (first, booked) = oneshot::channel();
+    let taken_over = tracker.spawn(recover::take_over(desk.clone(), left));
+    tracker.spawn(settle::run(desk.clone(), opened, first));
     tracker.spawn(hear(desk.clone()));
     tracker.spawn(alerts::run(desk.clone(), heard));
     tracker.spawn(every("ping", Duration::from_secs(2), desk.clone(), ping));
@@ -98,7 +104,12 @@ pub fn start(desk: &Desk, recovery: Recovery, left: Vec<Left>, heard: alerts::He
     tracker.spawn(every("list-keys", Duration::from_secs(600), desk.clone(), list_keys));
     tracker.spawn(every("retention", Duration::from_secs(60), desk.clone(), retention::run));
     tracker.close();
-    tracker
+    let caught_up = async move {
+        // Either may have been stopped.
+        let _ = booked.await;
+        let _ = taken_over.await;
+    };
+    (tracker, caught_up)
 }
 
 /// Starts the jobs that work with the gate.

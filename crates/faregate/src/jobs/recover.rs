@@ -31,7 +31,7 @@ pub fn settle_open(journal: &Journal, recovery: &Recovery) -> Vec<Ticket> {
 }
 
 /// How long calls that were under way may take to be on record.
-const WRITTEN: Duration = Duration::from_secs(10);
+pub(super) const WRITTEN: Duration = Duration::from_secs(10);
 
 /// Books what processes left that will not come back to their journals.
 pub async fn take_over(desk: Desk, left: Vec<Left>) {

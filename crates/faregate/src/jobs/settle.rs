@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use faregate_journal::{Journal, Reader};
+use faregate_journal::{Journal, Reader, Ticket};
 use faregate_store::SettleOptions;
 use faregate_store::ledger::{ModelBudgeted, ModelBudgets};
 use faregate_terms::Receipt;
+use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::Desk;
+use super::recover::WRITTEN;
 use crate::adapters::model_budgets;
 use crate::database::now;
 
@@ -21,9 +24,17 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fr
 /// How long the last receipts may take at the end; the others wait for the next start.
 const LAST_TRIES: Duration = Duration::from_secs(10);
 
-/// Runs until the end, and then until the journal is empty or the time for that is over.
-pub async fn run(desk: Desk) {
+/// Runs until the end, and then until the journal is empty or the time for that is over. `first` is told once what the
+/// journal held at the start, and what `opened` adds to it, is booked.
+pub async fn run(desk: Desk, opened: Vec<Ticket>, first: oneshot::Sender<()>) {
     let mut reader = desk.journal.reader();
+    // A reader that comes before the writer finds nothing.
+    let _ = tokio::time::timeout(WRITTEN, join_all(opened)).await;
+    if drain(&desk, &mut reader).await.is_none() {
+        return;
+    }
+    // Nobody may be waiting any more.
+    let _ = first.send(());
     loop {
         tokio::select! {
             () = reader.ready() => {}
