@@ -122,7 +122,7 @@ fn who<'a>(around: &Circumstances<'a>) -> Vec<&'a str> {
 }
 
 /// Headers that change the answer.
-fn headers(headers: &HeaderMap, forwards: bool, fact: &mut impl FnMut(&str, &[u8])) {
+pub(crate) fn headers(headers: &HeaderMap, forwards: bool, fact: &mut impl FnMut(&str, &[u8])) {
     for value in headers.get_all("anthropic-beta") {
         fact("anthropic-beta", value.as_bytes());
     }

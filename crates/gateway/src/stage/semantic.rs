@@ -14,10 +14,11 @@ use faregate_config::{SemanticScope, SemanticSettings};
 use faregate_state::cache::CacheError;
 use faregate_terms::Account;
 use faregate_wire::chat::{ChatRequest, Part, Role};
+use faregate_wire::dialect::Dialect;
 
 use crate::answers::Answers;
 use crate::answers::entry::Entry;
-use crate::answers::key::Circumstances;
+use crate::answers::key::{self, Circumstances};
 use crate::call::Call;
 use crate::gate::{Gate, Table};
 use crate::metrics::Metrics;
@@ -128,15 +129,28 @@ fn scope(
     settings: &SemanticSettings,
 ) -> String {
     let mut rest = request.clone();
-    rest.messages.pop();
-    // How it is sent, and to whom it is booked, which the scope says in its own words.
-    (rest.stream, rest.include_usage, rest.user) = (false, false, None);
-    rest.metadata.clear();
+    // Of the question its words alone: who is named as saying it, say, stays.
+    for part in rest.messages.last_mut().into_iter().flat_map(|last| &mut last.parts) {
+        if let Part::Text { text, .. } = part {
+            text.clear();
+        }
+    }
+    // How it is sent.
+    (rest.stream, rest.include_usage) = (false, false);
+    if call.dialect != Dialect::OpenAiResponses {
+        // To whom it is booked, which the scope says in its own words. A response repeats it, so there it counts.
+        rest.user = None;
+        rest.metadata.clear();
+    }
     let mut hash = Sha256::new();
-    let mut fact = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
+    let mut bytes = |name: &str, value: &[u8]| {
+        for piece in [name.as_bytes(), value] {
+            hash.update((piece.len() as u64).to_le_bytes());
+            hash.update(piece);
+        }
     };
+    key::headers(&call.arrival.headers, around.forwards_headers, &mut bytes);
+    let mut fact = |text: &str| bytes("", text.as_bytes());
     fact(call.dialect.name());
     fact(around.group);
     fact(&call.model);
@@ -147,6 +161,7 @@ fn scope(
     fact(&format!("{rest:?}"));
     let options = &call.options;
     fact(&format!("{:?}", (&options.drop_params, &options.additional_drop_params, &options.extra_headers)));
+    fact(&format!("{:?}", options.allowed_openai_params));
     hash.finalize().iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
 }
 

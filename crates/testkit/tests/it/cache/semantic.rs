@@ -79,8 +79,10 @@ async fn what_differs_in_anything_else_is_never_taken_for_the_same() {
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]}]});
     let turns = json!({"messages": [{"role": "user", "content": "about bikes"}, {"role": "assistant", "content": "yes"},
         {"role": "user", "content": QUESTION}]});
+    let named = json!({"messages": [{"role": "user", "name": "ann", "content": QUESTION}]});
     let others = [
         json!({}),
+        named,
         json!({"model": "groq"}),
         json!({"temperature": 0.5}),
         json!({"response_format": {"type": "json_object"}}),
@@ -95,12 +97,24 @@ async fn what_differs_in_anything_else_is_never_taken_for_the_same() {
         assert!(!is_hit(&reply), "{more}");
         assert_eq!(cached.chats(), index + 1, "{more}");
     }
+    let beta = cached.gateway.client().with("anthropic-beta", "new-2026");
+    assert!(!is_hit(&beta.post(CHAT, &question(QUESTION, json!({}))).await), "a feature is switched on");
     let anthropic =
         json!({"model": "openai", "max_tokens": 50, "messages": [{"role": "user", "content": QUESTION}]});
     assert!(
         !is_hit(&cached.gateway.post("/v1/messages", &anthropic).await),
         "another dialect's answer is in another form"
     );
+}
+
+#[tokio::test]
+async fn a_response_repeats_its_metadata_and_never_another_ones() {
+    let cached = cached(json!({})).await;
+    let ask = |text: &str, run: &str| json!({"model": "openai", "input": text, "metadata": {"run": run}});
+    for (text, run, hit) in [(QUESTION, "1", false), (ALIKE, "2", false), (ALIKE, "1", true)] {
+        let reply = cached.gateway.post("/v1/responses", &ask(text, run)).await;
+        assert_eq!((is_hit(&reply), &reply.json()["metadata"]["run"]), (hit, &json!(run)), "{text} {run}");
+    }
 }
 
 #[tokio::test]
