@@ -2,7 +2,8 @@
 //!
 //! A connection, its requests and the provider connections they use stay on one thread. In a runtime that
 //! spans threads, each event of a stream wakes another thread to look for work: measured on two cores, that
-//! cost more than the request itself.
+//! cost more than the request itself. For the same reason they write their receipts themselves, whenever they have
+//! nothing else to do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,11 +43,15 @@ impl Workers {
     pub fn start(count: usize) -> std::io::Result<Self> {
         let mut started = Self { workers: Vec::with_capacity(count), threads: Vec::with_capacity(count) };
         for number in 1..=count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(faregate_journal::hand::before_rest)
+                .build()?;
             let worker = Worker { runtime: runtime.handle().clone(), connections: Arc::default() };
             let (end, ended) = oneshot::channel();
             let handle = thread::Builder::new().name(format!("faregate-{number}")).spawn(move || {
                 faregate_upstream::be_worker(number);
+                faregate_journal::hand::lend();
                 // Ends by the message or by the sender's end; both mean the same.
                 let _ = runtime.block_on(ended);
             })?;

@@ -48,15 +48,35 @@ pub(crate) struct Frame<'a> {
     pub skipped: usize,
 }
 
-/// Appends a frame.
-pub(crate) fn put(out: &mut Vec<u8>, kind: Kind, slot: u64, payload: &[u8]) {
-    let length = (payload.len() as u32).to_le_bytes();
+/// Appends a frame with the payload that `fill` writes; one that fails leaves an empty payload.
+pub(crate) fn put(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    slot: u64,
+    fill: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+) {
+    let start = out.len();
     out.extend_from_slice(MARK);
     out.push(kind as u8);
     out.extend_from_slice(&slot.to_le_bytes());
-    out.extend_from_slice(&length);
-    out.extend_from_slice(&checksum(kind as u8, slot, &length, payload).to_le_bytes());
-    out.extend_from_slice(payload);
+    // Length and checksum follow when they are known.
+    out.resize(start + HEAD, 0);
+    if fill(out).is_err() {
+        out.truncate(start + HEAD);
+    }
+    let (head, payload) = out[start..].split_at_mut(HEAD);
+    let length = (payload.len() as u32).to_le_bytes();
+    let sum = checksum(kind as u8, slot, &length, payload);
+    head[HEAD - 8..HEAD - 4].copy_from_slice(&length);
+    head[HEAD - 4..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Appends a frame with this payload.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, kind: Kind, slot: u64, payload: &[u8]) {
+    put(out, kind, slot, |out| {
+        out.extend_from_slice(payload);
+        Ok(())
+    });
 }
 
 fn checksum(kind: u8, slot: u64, length: &[u8; 4], payload: &[u8]) -> u32 {
@@ -115,7 +135,7 @@ mod tests {
     fn written(payloads: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for (slot, payload) in payloads.iter().enumerate() {
-            put(&mut bytes, Kind::Settled, slot as u64, payload);
+            put_bytes(&mut bytes, Kind::Settled, slot as u64, payload);
             ends.push(bytes.len());
         }
         (bytes, ends)

@@ -2,14 +2,16 @@
 //!
 //! [`Journal::admit`] notes that a call is under way and keeps a place for its receipt, so that
 //! [`Slot::settle`] never waits and never fails; the [`Ticket`] it gives is done when the receipt has been
-//! written to the file. Writing is the work of one thread, in groups; another brings the file to the disk every
-//! few milliseconds. A [`Reader`] hands receipts on, in order, and remembers how far it came. What was under way
+//! written to the file. A thread that serves many calls writes what they have put on record before it rests
+//! ([`hand`]), all of it at once and without waking anybody; for other threads one of the journal's own does. Another
+//! brings the file to the disk every few milliseconds. A [`Reader`] hands receipts on, in order, and remembers how far it came. What was under way
 //! when a process died is found by [`Journal::open`].
 //!
 //! Files in, files out: nothing here knows databases, requests or a clock on the wall. A disk that is full costs
 //! safety, not requests: receipts then go to the reader from memory, and [`Journal::health`] says so.
 
 mod format;
+pub mod hand;
 mod reader;
 mod recover;
 mod shared;
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faregate_terms::{Account, CallId, DeploymentId, PicoUsd, ProviderName, Receipt, UtcMillis};
 use parking_lot::Mutex;
@@ -198,7 +200,7 @@ impl Journal {
             return Err(Full);
         }
         let number = self.slots.fetch_add(1, Ordering::Relaxed);
-        self.shared.push(Item::Admitted(number, Box::new(admission)));
+        self.shared.push(Item::Admitted(number, Instant::now(), Box::new(admission)));
         Ok(Slot { journal: self.clone(), number, settled: false })
     }
 

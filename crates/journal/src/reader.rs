@@ -64,7 +64,7 @@ impl Reader {
         let mut batch = Vec::with_capacity(count);
         for (position, receipt, _) in state.recent.drain(..count) {
             self.next = position.unwrap_or(self.next).max(self.next);
-            batch.push(receipt);
+            batch.push(*receipt);
         }
         state.base = state.base.max(self.next);
         drop(state);

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 
 use crate::recover::Found;
-use crate::{Admission, Settings};
+use crate::writer::Writer;
+use crate::{Admission, Settings, hand};
 
 /// A place in the log, just after a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -84,7 +85,8 @@ pub struct Health {
 
 /// Work for the writing thread.
 pub(crate) enum Item {
-    Admitted(u64, Box<Admission>),
+    /// With the moment it began.
+    Admitted(u64, Instant, Box<Admission>),
     Settled(u64, Box<Receipt>, Arc<Signal>),
     Void(u64),
 }
@@ -95,12 +97,14 @@ pub(crate) enum Rest {
     /// It does not: it looks at the queue before it rests again.
     #[default]
     Awake,
-    /// For a while, and only what somebody waits for wakes it. An admission nobody waits for: a gateway with
-    /// something to do is not woken twice for each request.
+    /// For a while, and only what somebody waits for wakes it. An admission nobody waits for.
     Light,
-    /// Until there is anything at all.
+    /// Until there is anything at all that the pushing thread does not see to itself.
     Deep,
 }
+
+/// Items that a thread which writes for itself leaves waiting while it has more to do.
+const MOST_WAITING: usize = 128;
 
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -112,14 +116,22 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds an item; true if the writing thread has to be woken for it.
-    fn add(&mut self, item: Item) -> bool {
-        self.urgent |= !matches!(item, Item::Admitted(..));
+    fn take(&mut self) -> Vec<Item> {
+        self.urgent = false;
+        std::mem::take(&mut self.items)
+    }
+
+    /// Adds an item; true if the writing thread has to be woken for it. `own` says that the thread which adds it
+    /// will see to what is urgent.
+    fn add(&mut self, item: Item, own: bool) -> bool {
+        let is_urgent = !matches!(item, Item::Admitted(..));
+        self.urgent |= is_urgent;
         self.items.push(item);
         let wakes = match self.rest {
             Rest::Awake => false,
-            Rest::Light => self.urgent,
-            Rest::Deep => true,
+            Rest::Light => is_urgent && !own,
+            // Whoever sees to it later may have been kept from it: somebody must look after young calls.
+            Rest::Deep => !(is_urgent && own),
         };
         if wakes {
             self.rest = Rest::Awake;
@@ -129,7 +141,7 @@ impl Queue {
 }
 
 /// A receipt for the reader; `None` if it is in no file.
-pub(crate) type Recent = (Option<Position>, Receipt, Instant);
+pub(crate) type Recent = (Option<Position>, Box<Receipt>, Instant);
 
 pub(crate) struct State {
     /// Receipts after `base`, in order.
@@ -153,6 +165,12 @@ pub(crate) struct Shared {
     pub settings: Settings,
     pub queue: Mutex<Queue>,
     pub wake: Condvar,
+    /// Locked before the queue and the state.
+    pub writer: Mutex<Writer>,
+    /// Calls that are under way and not on file yet.
+    pub young: AtomicUsize,
+    /// True if the last write took so long that the journal's own thread must do the next.
+    pub slow: AtomicBool,
     pub state: Mutex<State>,
     /// Rung when there is something to read.
     pub bell: tokio::sync::Notify,
@@ -173,6 +191,9 @@ impl Shared {
             settings,
             queue: Mutex::default(),
             wake: Condvar::new(),
+            writer: Mutex::new(Writer::new(found)),
+            young: AtomicUsize::new(0),
+            slow: AtomicBool::new(false),
             state: Mutex::new(State {
                 recent: VecDeque::new(),
                 base: found.end,
@@ -192,9 +213,39 @@ impl Shared {
         }
     }
 
-    pub fn push(&self, item: Item) {
-        if self.queue.lock().add(item) {
+    pub fn push(self: &Arc<Self>, item: Item) {
+        let own = !self.slow.load(Ordering::Relaxed) && hand::takes(self);
+        let mut queue = self.queue.lock();
+        let wakes = queue.add(item, own);
+        let many = own && queue.items.len() >= MOST_WAITING;
+        drop(queue);
+        if wakes {
             self.wake.notify_one();
+        }
+        if many {
+            self.write_own();
+        }
+    }
+
+    /// Writes what is queued; with `all`, also that calls have only just begun.
+    pub fn write(&self, all: bool) {
+        let mut writer = self.writer.lock();
+        // Taken under the writer's lock, so that groups are written in order.
+        let items = self.queue.lock().take();
+        writer.write(self, items, all);
+    }
+
+    /// Writes what is queued, unless somebody is at it: whoever that is looks again afterwards. Does not wait for a
+    /// disk that is slow, but leaves it to the journal's thread.
+    pub fn write_own(&self) {
+        while self.queue.lock().urgent {
+            if self.slow.load(Ordering::Relaxed) {
+                self.wake.notify_one();
+                return;
+            }
+            let Some(mut writer) = self.writer.try_lock() else { return };
+            let items = self.queue.lock().take();
+            writer.write(self, items, false);
         }
     }
 
