@@ -17,18 +17,20 @@ mod recover;
 mod shared;
 mod writer;
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use faregate_terms::{Account, CallId, DeploymentId, PicoUsd, ProviderName, Receipt, UtcMillis};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use format::Kind;
 pub use reader::Reader;
 pub use shared::{Health, Position, Ticket};
 use shared::{Item, Shared, Signal};
@@ -42,8 +44,8 @@ pub struct Settings {
     pub sync_every: Duration,
     /// Calls under way at most.
     pub most_open: usize,
-    /// Receipts kept in memory for the reader; the others it reads from the files.
-    pub most_recent: usize,
+    /// Receipts kept in memory while there is no file to write them to.
+    pub most_unfiled: usize,
 }
 
 impl Default for Settings {
@@ -52,7 +54,7 @@ impl Default for Settings {
             segment_bytes: 16 * 1024 * 1024,
             sync_every: Duration::from_millis(10),
             most_open: 262_144,
-            most_recent: 50_000,
+            most_unfiled: 50_000,
         }
     }
 }
@@ -200,12 +202,12 @@ impl Journal {
             return Err(Full);
         }
         let number = self.slots.fetch_add(1, Ordering::Relaxed);
-        self.shared.push(Item::Admitted(number, Instant::now(), Box::new(admission)));
+        self.shared.push(Item::Admitted(number, Box::new(admission)));
         Ok(Slot { journal: self.clone(), number, settled: false })
     }
 
     /// Puts a receipt on record for a call that an earlier process left open.
-    pub fn settle_open(&self, open: &OpenCall, receipt: Receipt) -> Ticket {
+    pub fn settle_open(&self, open: &OpenCall, receipt: &Receipt) -> Ticket {
         self.record(open.slot, receipt)
     }
 
@@ -228,16 +230,25 @@ impl Journal {
         self.shared.lock.lock().take();
     }
 
-    fn record(&self, slot: u64, receipt: Receipt) -> Ticket {
+    fn record(&self, slot: u64, receipt: &Receipt) -> Ticket {
         let signal = Arc::new(Signal::default());
-        self.shared.push(Item::Settled(slot, Box::new(receipt), Arc::clone(&signal)));
+        FRAME.with_borrow_mut(|frame| {
+            frame.clear();
+            format::put(frame, Kind::Settled, slot, |out| serde_json::to_writer(out, receipt));
+            self.shared.push(Item::Settled(slot, frame, Arc::clone(&signal)));
+        });
         Ticket::new(signal)
     }
 }
 
+thread_local! {
+    /// The receipt that is being put on record.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Slot {
     /// Puts the call's receipt on record. Never waits, never fails.
-    pub fn settle(mut self, receipt: Receipt) -> Ticket {
+    pub fn settle(mut self, receipt: &Receipt) -> Ticket {
         self.settled = true;
         self.journal.record(self.number, receipt)
     }

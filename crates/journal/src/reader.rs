@@ -35,7 +35,7 @@ impl Reader {
             {
                 let state = self.shared.state.lock();
                 let closed = self.shared.closed.load(Ordering::SeqCst);
-                if !state.recent.is_empty() || state.backlog > 0 || closed {
+                if !state.unfiled.is_empty() || state.filed > 0 || closed {
                     return;
                 }
             }
@@ -48,27 +48,31 @@ impl Reader {
     /// # Errors
     /// If a file cannot be read.
     pub fn next_batch(&mut self, most: usize) -> io::Result<Vec<Receipt>> {
-        let base = self.shared.state.lock().base;
-        if self.next < base {
-            let batch = self.read_files(base, most)?;
-            if !batch.is_empty() {
-                return Ok(self.hand(batch));
-            }
+        // What is in no file is the most at risk.
+        let unfiled = self.unfiled(most);
+        if !unfiled.is_empty() {
+            return Ok(self.hand(unfiled));
         }
+        let end = self.shared.state.lock().end;
+        let batch = self.read_files(end, most)?;
         let mut state = self.shared.state.lock();
-        if state.base > self.next {
-            self.next = state.base;
-            state.backlog = 0;
+        state.filed = state.filed.saturating_sub(batch.len() as u64);
+        if self.next >= state.end {
+            // Also what could not be read has been had.
+            state.filed = 0;
+            state.since = None;
         }
-        let count = most.min(state.recent.len());
-        let mut batch = Vec::with_capacity(count);
-        for (position, receipt, _) in state.recent.drain(..count) {
-            self.next = position.unwrap_or(self.next).max(self.next);
-            batch.push(*receipt);
-        }
-        state.base = state.base.max(self.next);
         drop(state);
         Ok(self.hand(batch))
+    }
+
+    /// Receipts that are in no file, at most `most`.
+    fn unfiled(&self, most: usize) -> Vec<Receipt> {
+        let mut state = self.shared.state.lock();
+        let count = most.min(state.unfiled.len());
+        let payloads: Vec<_> = state.unfiled.drain(..count).collect();
+        drop(state);
+        payloads.iter().filter_map(|payload| self.receipt(payload)).collect()
     }
 
     /// Everything handed out so far is settled: it is never read again, and files that hold nothing else go.
@@ -118,8 +122,6 @@ impl Reader {
             }
             self.read_piece(length, until, most, &mut batch)?;
         }
-        let mut state = self.shared.state.lock();
-        state.backlog = state.backlog.saturating_sub(batch.len() as u64);
         Ok(batch)
     }
 
@@ -144,10 +146,7 @@ impl Reader {
                 at = frame.end;
                 self.next.offset = start + at as u64;
                 if frame.kind == Kind::Settled {
-                    match serde_json::from_slice(frame.payload) {
-                        Ok(receipt) => batch.push(receipt),
-                        Err(error) => self.set_aside(frame.payload, &error),
-                    }
+                    batch.extend(self.receipt(frame.payload));
                 }
             }
             if at > 0 {
@@ -160,6 +159,10 @@ impl Reader {
             }
             size *= 4;
         }
+    }
+
+    fn receipt(&self, payload: &[u8]) -> Option<Receipt> {
+        serde_json::from_slice(payload).inspect_err(|error| self.set_aside(payload, error)).ok()
     }
 
     /// A receipt that cannot be understood must not hold up the others, nor be forgotten.

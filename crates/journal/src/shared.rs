@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use faregate_terms::Receipt;
 use futures_util::task::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 
@@ -69,11 +68,11 @@ impl Future for Ticket {
 /// How a journal is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Waiting for the writing thread.
+    /// Waiting to be written.
     pub queued: usize,
     /// Receipts written and not acknowledged.
     pub unacknowledged: u64,
-    /// Since when the oldest of them waits; nothing if there is none.
+    /// Since when there are any that have not been read; nothing if there is none.
     pub lag: Option<Duration>,
     /// Bytes of all files.
     pub bytes: u64,
@@ -83,11 +82,13 @@ pub struct Health {
     pub lost: u64,
 }
 
-/// Work for the writing thread.
-pub(crate) enum Item {
-    /// With the moment it began.
-    Admitted(u64, Instant, Box<Admission>),
-    Settled(u64, Box<Receipt>, Arc<Signal>),
+/// Work for whoever writes.
+pub(crate) enum Item<'a> {
+    /// A call has begun.
+    Admitted(u64, Box<Admission>),
+    /// A call is over, with the frame of its receipt.
+    Settled(u64, &'a [u8], Arc<Signal>),
+    /// Nothing came of a call.
     Void(u64),
 }
 
@@ -103,30 +104,65 @@ pub(crate) enum Rest {
     Deep,
 }
 
-/// Items that a thread which writes for itself leaves waiting while it has more to do.
-const MOST_WAITING: usize = 128;
+/// Receipts that a thread which writes for itself leaves waiting while it has more to do.
+const MOST_WAITING: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Queue {
-    pub items: Vec<Item>,
+    pub group: Group,
     /// True if there is more than admissions.
     pub urgent: bool,
     pub rest: Rest,
     pub closed: bool,
 }
 
+/// What is written at once.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Frames of receipts.
+    pub frames: Vec<u8>,
+    /// The calls they are of, and who waits for them to be written.
+    pub settled: Vec<(u64, Arc<Signal>)>,
+    /// Calls of which nothing came.
+    pub void: Vec<u64>,
+    /// Calls that have begun, and when.
+    pub begun: Vec<(u64, Instant, Box<Admission>)>,
+}
+
+impl Group {
+    pub fn len(&self) -> usize {
+        self.settled.len() + self.void.len() + self.begun.len()
+    }
+
+    /// Makes it empty, but keeps its room.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.settled.clear();
+        self.void.clear();
+        self.begun.clear();
+    }
+}
+
 impl Queue {
-    fn take(&mut self) -> Vec<Item> {
+    /// Gives what there is for `empty`.
+    fn take(&mut self, empty: &mut Group) {
         self.urgent = false;
-        std::mem::take(&mut self.items)
+        std::mem::swap(&mut self.group, empty);
     }
 
     /// Adds an item; true if the writing thread has to be woken for it. `own` says that the thread which adds it
     /// will see to what is urgent.
-    fn add(&mut self, item: Item, own: bool) -> bool {
+    fn add(&mut self, item: Item<'_>, own: bool) -> bool {
         let is_urgent = !matches!(item, Item::Admitted(..));
         self.urgent |= is_urgent;
-        self.items.push(item);
+        match item {
+            Item::Admitted(slot, admission) => self.group.begun.push((slot, Instant::now(), admission)),
+            Item::Void(slot) => self.group.void.push(slot),
+            Item::Settled(slot, frame, signal) => {
+                self.group.frames.extend_from_slice(frame);
+                self.group.settled.push((slot, signal));
+            }
+        }
         let wakes = match self.rest {
             Rest::Awake => false,
             Rest::Light => is_urgent && !own,
@@ -140,20 +176,17 @@ impl Queue {
     }
 }
 
-/// A receipt for the reader; `None` if it is in no file.
-pub(crate) type Recent = (Option<Position>, Box<Receipt>, Instant);
-
 pub(crate) struct State {
-    /// Receipts after `base`, in order.
-    pub recent: VecDeque<Recent>,
-    /// From here on receipts are in `recent`; before it they are in the files.
-    pub base: Position,
+    /// Receipts that are in no file, in order.
+    pub unfiled: VecDeque<Box<[u8]>>,
     /// End of what has been written.
     pub end: Position,
     /// Up to here everything has been acknowledged.
     pub acknowledged: Position,
-    /// Receipts in files before `base` that are not acknowledged.
-    pub backlog: u64,
+    /// Receipts in files that the reader has not had.
+    pub filed: u64,
+    /// Since when there are any that it has not had.
+    pub since: Option<Instant>,
     /// Number and length of the files.
     pub segments: VecDeque<(u64, u64)>,
     pub degraded: Option<String>,
@@ -195,11 +228,11 @@ impl Shared {
             young: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
             state: Mutex::new(State {
-                recent: VecDeque::new(),
-                base: found.end,
+                unfiled: VecDeque::new(),
                 end: found.end,
                 acknowledged: found.acknowledged,
-                backlog: found.recovery.receipts,
+                filed: found.recovery.receipts,
+                since: (found.recovery.receipts > 0).then(Instant::now),
                 segments: found.segments.clone().into(),
                 degraded: None,
                 lost: 0,
@@ -213,11 +246,11 @@ impl Shared {
         }
     }
 
-    pub fn push(self: &Arc<Self>, item: Item) {
+    pub fn push(self: &Arc<Self>, item: Item<'_>) {
         let own = !self.slow.load(Ordering::Relaxed) && hand::takes(self);
         let mut queue = self.queue.lock();
         let wakes = queue.add(item, own);
-        let many = own && queue.items.len() >= MOST_WAITING;
+        let many = own && queue.group.settled.len() >= MOST_WAITING;
         drop(queue);
         if wakes {
             self.wake.notify_one();
@@ -229,10 +262,7 @@ impl Shared {
 
     /// Writes what is queued; with `all`, also that calls have only just begun.
     pub fn write(&self, all: bool) {
-        let mut writer = self.writer.lock();
-        // Taken under the writer's lock, so that groups are written in order.
-        let items = self.queue.lock().take();
-        writer.write(self, items, all);
+        self.write_with(&mut self.writer.lock(), all);
     }
 
     /// Writes what is queued, unless somebody is at it: whoever that is looks again afterwards. Does not wait for a
@@ -244,9 +274,14 @@ impl Shared {
                 return;
             }
             let Some(mut writer) = self.writer.try_lock() else { return };
-            let items = self.queue.lock().take();
-            writer.write(self, items, false);
+            self.write_with(&mut writer, false);
         }
+    }
+
+    fn write_with(&self, writer: &mut Writer, all: bool) {
+        // Taken under the writer's lock, so that groups are written in order.
+        self.queue.lock().take(&mut writer.group);
+        writer.write(self, all);
     }
 
     pub fn close(&self) {
@@ -255,12 +290,12 @@ impl Shared {
     }
 
     pub fn health(&self) -> Health {
-        let queued = self.queue.lock().items.len();
+        let queued = self.queue.lock().group.len();
         let state = self.state.lock();
         Health {
             queued,
-            unacknowledged: state.backlog + state.recent.len() as u64 + self.handed.load(Ordering::Relaxed),
-            lag: state.recent.front().map(|(_, _, since)| since.elapsed()),
+            unacknowledged: state.filed + state.unfiled.len() as u64 + self.handed.load(Ordering::Relaxed),
+            lag: state.since.map(|since| since.elapsed()),
             bytes: state.segments.iter().map(|(_, length)| length).sum(),
             degraded: state.degraded.clone(),
             lost: state.lost,

@@ -9,12 +9,10 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use faregate_terms::Receipt;
-
 use crate::Admission;
 use crate::format::{self, Kind};
 use crate::recover::{Found, path};
-use crate::shared::{Item, Position, Rest, Shared, Signal, State};
+use crate::shared::{Group, Position, Rest, Shared, State};
 
 /// How long a call may be under way before it is on file that it is: most are over sooner, or take seconds.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -65,7 +63,7 @@ fn wait(shared: &Shared) -> bool {
         if !waited.timed_out() {
             continue;
         }
-        if !queue.items.is_empty() || shared.young.load(Ordering::Relaxed) > 0 {
+        if queue.group.len() > 0 || shared.young.load(Ordering::Relaxed) > 0 {
             break;
         }
         queue.rest = Rest::Deep;
@@ -85,15 +83,9 @@ pub(crate) struct Writer {
     young: BTreeMap<u64, (Instant, Box<Admission>)>,
     /// Calls under way, as they were written.
     open: BTreeMap<u64, Vec<u8>>,
-    buffer: Vec<u8>,
+    /// What is being written.
+    pub group: Group,
     retry_at: Option<Instant>,
-}
-
-/// What a group of writes ends with.
-#[derive(Default)]
-struct Group {
-    receipts: Vec<(u64, Box<Receipt>)>,
-    signals: Vec<Arc<Signal>>,
 }
 
 impl Writer {
@@ -104,27 +96,39 @@ impl Writer {
             at: Position { segment: found.next_segment, offset: 0 },
             young: BTreeMap::new(),
             open: BTreeMap::new(),
-            buffer: Vec::new(),
+            group: Group::default(),
             retry_at: None,
         }
     }
 
-    /// Writes `items` and the calls that have come of age; with `all`, those that have not as well.
-    pub(crate) fn write(&mut self, shared: &Shared, items: Vec<Item>, all: bool) {
-        let mut group = Group::default();
-        self.encode(items, &mut group);
-        self.encode_aged(all);
+    /// Writes the group and the calls that have come of age; with `all`, those that have not as well.
+    pub(crate) fn write(&mut self, shared: &Shared, all: bool) {
+        // Receipts come first: their bytes are looked at again if they cannot be written.
+        let receipts = self.group.frames.len();
+        self.encode(all);
         shared.young.store(self.young.len(), Ordering::Relaxed);
-        if self.buffer.is_empty() {
-            return;
+        if !self.group.frames.is_empty() {
+            let written = self.put(shared);
+            self.written(shared, written, receipts);
         }
-        let start = self.at;
-        let written = self.put(shared);
+        for (_, signal) in self.group.settled.drain(..) {
+            signal.done();
+        }
+        self.group.clear();
+    }
+
+    /// Says what came of it.
+    fn written(&mut self, shared: &Shared, written: io::Result<()>, receipts: usize) {
         let mut state = shared.state.lock();
+        let is_news = !self.group.settled.is_empty();
+        if is_news {
+            state.since.get_or_insert_with(Instant::now);
+        }
         match written {
             Ok(()) => {
                 state.degraded = None;
                 state.end = self.at;
+                state.filed += self.group.settled.len() as u64;
                 if let Some(last) = state.segments.back_mut() {
                     last.1 = self.at.offset;
                 }
@@ -137,13 +141,11 @@ impl Writer {
                     );
                 }
                 state.degraded = Some(error.to_string());
+                keep(shared, &mut state, &self.group.frames[..receipts]);
             }
         }
         let kept = state.degraded.is_none();
-        let is_news = !group.receipts.is_empty();
-        remember(shared, &mut state, group.receipts, kept.then_some(start));
         drop(state);
-        group.signals.iter().for_each(|signal| signal.done());
         if is_news {
             shared.bell.notify_one();
         }
@@ -153,50 +155,33 @@ impl Writer {
         }
     }
 
-    /// A call that is over before it came of age needs no admission on file.
-    fn encode(&mut self, items: Vec<Item>, group: &mut Group) {
-        self.buffer.clear();
-        for item in items {
-            match item {
-                Item::Admitted(slot, at, admission) => {
-                    self.young.insert(slot, (at, admission));
-                }
-                Item::Void(slot) => {
-                    if self.ends(slot) {
-                        format::put(&mut self.buffer, Kind::Void, slot, |_| Ok(()));
-                    }
-                }
-                Item::Settled(slot, receipt, signal) => {
-                    self.ends(slot);
-                    format::put(&mut self.buffer, Kind::Settled, slot, |out| {
-                        serde_json::to_writer(out, &receipt)
-                    });
-                    group.receipts.push((self.buffer.len() as u64, receipt));
-                    group.signals.push(signal);
-                }
+    /// Completes the group's frames. A call that is over before it came of age needs no admission on file.
+    fn encode(&mut self, all: bool) {
+        let Self { young, open, group, .. } = self;
+        young.extend(group.begun.drain(..).map(|(slot, at, admission)| (slot, (at, admission))));
+        // True if it is on file that the call had begun.
+        let mut ends = |slot: &u64| young.remove(slot).is_none() && open.remove(slot).is_some();
+        for (slot, _) in &group.settled {
+            ends(slot);
+        }
+        for slot in &group.void {
+            if ends(slot) {
+                format::put_bytes(&mut group.frames, Kind::Void, *slot, &[]);
             }
         }
-    }
-
-    /// A call is over; true if it is on file that it had begun.
-    fn ends(&mut self, slot: u64) -> bool {
-        self.young.remove(&slot).is_none() && self.open.remove(&slot).is_some()
-    }
-
-    fn encode_aged(&mut self, all: bool) {
-        let Some(begun) = Instant::now().checked_sub(PATIENCE) else { return };
-        while let Some(first) = self.young.first_entry() {
-            if !all && first.get().0 > begun {
+        let begun = Instant::now().checked_sub(PATIENCE);
+        while let Some(first) = young.first_entry() {
+            if !all && begun.is_none_or(|begun| first.get().0 > begun) {
                 break;
             }
             let (slot, (_, admission)) = first.remove_entry();
             let payload = serde_json::to_vec(&admission).unwrap_or_default();
-            format::put_bytes(&mut self.buffer, Kind::Admitted, slot, &payload);
-            self.open.insert(slot, payload);
+            format::put_bytes(&mut group.frames, Kind::Admitted, slot, &payload);
+            open.insert(slot, payload);
         }
     }
 
-    /// Writes the buffer; half a write is taken back.
+    /// Writes the frames; half a write is taken back.
     fn put(&mut self, shared: &Shared) -> io::Result<()> {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return Err(io::Error::other("waiting before it is tried again"));
@@ -212,12 +197,12 @@ impl Writer {
         }
         let Some(file) = &self.file else { return Err(io::Error::other("there is no file")) };
         let since = Instant::now();
-        if let Err(error) = (&**file).write_all(&self.buffer) {
+        if let Err(error) = (&**file).write_all(&self.group.frames) {
             let _ = file.set_len(self.at.offset);
             return Err(error);
         }
         shared.slow.store(since.elapsed() > SLOW, Ordering::Relaxed);
-        self.at.offset += self.buffer.len() as u64;
+        self.at.offset += self.group.frames.len() as u64;
         let was_clean = shared.dirty.lock().replace(Arc::clone(file)).is_none();
         if was_clean {
             shared.sync.notify_one();
@@ -246,24 +231,20 @@ impl Writer {
     }
 }
 
-/// Keeps receipts for the reader. `start` is where their group begins in the file, if it is in one.
-fn remember(shared: &Shared, state: &mut State, receipts: Vec<(u64, Box<Receipt>)>, start: Option<Position>) {
-    let now = Instant::now();
-    for (end, receipt) in receipts {
-        let position = start.map(|start| Position { offset: start.offset + end, ..start });
-        state.recent.push_back((position, receipt, now));
+/// Keeps the receipts among `frames`, which are in no file, for the reader, as far as they fit.
+fn keep(shared: &Shared, state: &mut State, frames: &[u8]) {
+    let mut at = 0;
+    while let Some(frame) = format::next(frames, at) {
+        at = frame.end;
+        if frame.kind != Kind::Settled {
+            continue;
+        }
+        if state.unfiled.len() >= shared.settings.most_unfiled {
+            state.unfiled.pop_front();
+            state.lost += 1;
+        }
+        state.unfiled.push_back(frame.payload.into());
     }
-    if state.recent.len() <= shared.settings.most_recent {
-        return;
-    }
-    // The reader is far behind: it reads the files from here on. What is in no file stays, as far as it fits.
-    let (filed, unfiled): (Vec<_>, Vec<_>) =
-        state.recent.drain(..).partition(|(position, ..)| position.is_some());
-    state.backlog += filed.len() as u64;
-    state.base = filed.iter().filter_map(|(position, ..)| *position).max().unwrap_or(state.base);
-    let excess = unfiled.len().saturating_sub(shared.settings.most_recent);
-    state.lost += excess as u64;
-    state.recent.extend(unfiled.into_iter().skip(excess));
 }
 
 fn sync(shared: &Shared) {

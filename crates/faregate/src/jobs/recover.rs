@@ -27,7 +27,7 @@ pub fn settle_open(journal: &Journal, recovery: &Recovery) -> Vec<Ticket> {
         );
     }
     let ended = now();
-    recovery.open.iter().map(|open| journal.settle_open(open, receipt(open, ended))).collect()
+    recovery.open.iter().map(|open| journal.settle_open(open, &receipt(open, ended))).collect()
 }
 
 /// How long calls that were under way may take to be on record.

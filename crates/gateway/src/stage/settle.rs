@@ -172,7 +172,7 @@ impl Settler {
         }
         // A refusal before the journal had been told of the call is on record all the same.
         let slot = slot.take().or_else(|| self.open(meter, PicoUsd::ZERO, &[]));
-        Recorded(slot.map(|slot| slot.settle(receipt)))
+        Recorded(slot.map(|slot| slot.settle(&receipt)))
     }
 }
 

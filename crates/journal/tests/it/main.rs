@@ -47,12 +47,12 @@ fn ids(receipts: &[Receipt]) -> Vec<&str> {
 }
 
 async fn settle(journal: &Journal, call: &str) {
-    journal.admit(admission(call)).unwrap().settle(receipt(call)).await;
+    journal.admit(admission(call)).unwrap().settle(&receipt(call)).await;
 }
 
 /// Small files and little memory, so that every way is taken.
 fn tight() -> Settings {
-    Settings { segment_bytes: 2_000, most_recent: 5, ..Settings::default() }
+    Settings { segment_bytes: 2_000, most_unfiled: 5, ..Settings::default() }
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_call_under_way_is_found_after_a_crash_until_it_is_settled() {
     let (journal, recovery) = Journal::open(folder.path(), tight()).unwrap();
     let open: Vec<_> = recovery.open.iter().map(|call| call.admission.call_id.clone().unwrap()).collect();
     assert_eq!(open, [CallId::new("open")]);
-    journal.settle_open(&recovery.open[0], receipt("open")).await;
+    journal.settle_open(&recovery.open[0], &receipt("open")).await;
     journal.close();
     drop(journal);
     let (journal, recovery) = Journal::open(folder.path(), tight()).unwrap();
@@ -152,7 +152,7 @@ async fn places_are_bounded_and_come_back() {
     let (journal, _) = Journal::open(folder.path(), settings).unwrap();
     let (one, _two) = (journal.admit(admission("1")).unwrap(), journal.admit(admission("2")).unwrap());
     assert!(journal.admit(admission("3")).is_err());
-    one.settle(receipt("1")).await;
+    one.settle(&receipt("1")).await;
     assert!(journal.admit(admission("3")).is_ok());
     journal.close();
 }
@@ -211,7 +211,7 @@ async fn the_process_that_dies() {
                 let slots = calls.iter().map(|call| journal.admit(admission(call)).unwrap());
                 let slots: Vec<_> = slots.collect();
                 for (call, slot) in calls.iter().zip(slots) {
-                    slot.settle(receipt(call)).await;
+                    slot.settle(&receipt(call)).await;
                     writeln!(out, "DONE {call}").unwrap();
                 }
                 out.flush().unwrap();
