@@ -25,12 +25,12 @@ STANDARD = {"core", "alloc", "std", "hashbrown"}
 def part_of(function: str) -> str:
     """The crate whose function it is; what was inlined into it counts as its own."""
     source, name = function.split(" [")[0].split(":", 1)
-    for mark, part in {"sqlite3.c": "SQLite", "mimalloc": "malloc and free"}.items():
+    for mark, part in {"sqlite3.c": "SQLite", "jemalloc": "malloc and free"}.items():
         if mark in source:
             return part
     found = re.search(r"(?<![A-Za-z_0-9])([a-z_][a-z_0-9]*)::", name)
     if not found:
-        return "malloc and free" if re.match(r"_?mi_", name) else "libc: copying and comparing"
+        return "malloc and free" if re.match(r"_?rjem_", name) else "libc: copying and comparing"
     crate = found.group(1).replace("_", "-")
     return "standard library" if found.group(1) in STANDARD else crate
 

@@ -39,8 +39,9 @@ rust() {
   want="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
   [ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -1)" = "$want" ] ||
     die "Rust $have is too old: the workspace needs $want"
-  # ring and mimalloc hold a little C.
+  # ring and jemalloc hold some C; the latter is configured and made.
   debian cc gcc
+  debian make make
 }
 
 python() {

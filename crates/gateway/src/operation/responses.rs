@@ -68,9 +68,9 @@ pub fn resume(gate: &Arc<Gate>, call: &Arc<Call>) -> Result<(), Refusal> {
 pub fn finish(
     gate: &Arc<Gate>,
     call: &Arc<Call>,
-    admitted: Admitted,
+    admitted: Box<Admitted>,
     mut answer: Answer,
-    deliver: impl FnOnce(&Arc<Call>, Admitted, Answer) -> (Response<Body>, Recorded),
+    deliver: impl FnOnce(&Arc<Call>, Box<Admitted>, Answer) -> (Response<Body>, Recorded),
 ) -> (Response<Body>, Recorded) {
     let is_ours = call.dialect == Dialect::OpenAiResponses;
     let storable = is_ours && call.envelope.raw("store") != Some(b"false");

@@ -238,11 +238,11 @@ pub struct Meter {
 }
 
 impl Admitted {
-    /// Admits a request.
-    pub fn new(settler: Arc<Settler>, principal: Principal, arrival: Arc<Arrival>) -> Self {
+    /// Admits a request. Boxed, as it is handed on several times and is large.
+    pub fn new(settler: Arc<Settler>, principal: Principal, arrival: Arc<Arrival>) -> Box<Self> {
         settler.enter();
         let account = account::of(&principal, &arrival);
-        Self {
+        Box::new(Self {
             meter: Meter { account, ..Meter::new(arrival, settler.now()) },
             principal,
             held: None,
@@ -259,7 +259,7 @@ impl Admitted {
             relay: None,
             settler,
             settled: false,
-        }
+        })
     }
 
     /// Who asks, for routing.

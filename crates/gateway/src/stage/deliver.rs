@@ -24,7 +24,7 @@ use crate::stage::settle::{Recorded, estimate};
 
 /// Renders `answer` for the client and lets the admitted request go with it. A whole answer must not go out
 /// before it is on record; a stream sees to that itself.
-pub fn deliver(call: &Arc<Call>, mut admitted: Admitted, answer: Answer) -> (Response<Body>, Recorded) {
+pub fn deliver(call: &Arc<Call>, mut admitted: Box<Admitted>, answer: Answer) -> (Response<Body>, Recorded) {
     admitted.meter.status = 200;
     match answer {
         Answer::Same { body, headers, glance } => {
@@ -71,7 +71,7 @@ fn stream_head(call: &Call) -> HeaderMap {
 }
 
 /// An answer that was kept: it costs nothing, and says what that saved.
-fn cached(call: &Arc<Call>, mut admitted: Admitted, kept: Cached) -> (Response<Body>, Recorded) {
+fn cached(call: &Arc<Call>, mut admitted: Box<Admitted>, kept: Cached) -> (Response<Body>, Recorded) {
     let mut headers = if call.stream { stream_head(call) } else { HeaderMap::with_capacity(24) };
     if !call.stream {
         headers.insert(CONTENT_TYPE, kept.kind.clone().unwrap_or(JSON));
@@ -107,7 +107,7 @@ fn note(admitted: &mut Admitted, usage: &Usage, id: String) {
 
 fn whole(
     call: &Arc<Call>,
-    mut admitted: Admitted,
+    mut admitted: Box<Admitted>,
     body: Bytes,
     kind: HeaderValue,
     upstream: &HeaderMap,

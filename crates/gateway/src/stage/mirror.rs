@@ -58,7 +58,7 @@ pub(crate) fn send(
 }
 
 /// The copy as a request of its own, of the same caller.
-fn copy(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> (Arc<Call>, Admitted) {
+fn copy(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> (Arc<Call>, Box<Admitted>) {
     let id = CallId::from(Uuid::new_v4().to_string());
     let arrival = Arc::new(Arrival { id, own_id: None, at: Instant::now(), ..(*call.arrival).clone() });
     let call = Arc::new(call.copied(Arc::clone(&arrival), group));
@@ -71,7 +71,7 @@ fn copy(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> (Arc<Call
     (call, copy)
 }
 
-async fn run(gate: Arc<Gate>, call: Arc<Call>, mut admitted: Admitted, permit: OwnedSemaphorePermit) {
+async fn run(gate: Arc<Gate>, call: Arc<Call>, mut admitted: Box<Admitted>, permit: OwnedSemaphorePermit) {
     let group = call.model.clone();
     let outcome = match answer(&gate, call, &mut admitted).await {
         Ok((call, answer)) => {

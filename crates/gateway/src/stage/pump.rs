@@ -64,7 +64,7 @@ pub struct Pump {
     keeps: bool,
     out: Vec<u8>,
     state: State,
-    admitted: Option<Admitted>,
+    admitted: Option<Box<Admitted>>,
     /// Set when the stream broke between its first visible output and the moment it was handed over.
     broke: Option<Fault>,
     /// Set while another call is made that may go on.
@@ -250,7 +250,7 @@ impl Pump {
     }
 
     /// Hands the admitted request over: from now on it lives as long as the stream.
-    pub fn carry(&mut self, mut admitted: Admitted) {
+    pub fn carry(&mut self, mut admitted: Box<Admitted>) {
         if let Some(fault) = self.broke.take() {
             self.fail(&fault, &mut admitted);
         }
@@ -423,7 +423,7 @@ impl Pump {
         }
     }
 
-    fn finish(&mut self, mut admitted: Admitted) -> Recorded {
+    fn finish(&mut self, mut admitted: Box<Admitted>) -> Recorded {
         if let Some(transcript) = &mut admitted.meter.transcript {
             transcript.piece(&Bytes::copy_from_slice(&self.out));
         }

@@ -34,7 +34,7 @@ pub(crate) struct Relay {
 /// What came of it.
 pub(super) struct Relayed {
     /// The request.
-    pub admitted: Admitted,
+    pub admitted: Box<Admitted>,
     /// Another provider's stream and how it fits on; `None` if nobody goes on.
     pub next: Option<(Box<Pump>, Seam)>,
 }
@@ -74,7 +74,7 @@ impl Relay {
 /// Makes another call that goes on with the stream of the one to `destination`, which broke off.
 pub(super) fn go_on(
     relay: Box<Relay>,
-    mut admitted: Admitted,
+    mut admitted: Box<Admitted>,
     destination: &Arc<Destination>,
     since: Instant,
     fault: Fault,

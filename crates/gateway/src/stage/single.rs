@@ -23,7 +23,7 @@ pub(crate) async fn single(
     call: &Arc<Call>,
     deployment: &Deployment,
     destination: &Arc<Destination>,
-    mut admitted: Admitted,
+    mut admitted: Box<Admitted>,
 ) -> Result<HeaderMap, Refusal> {
     admitted.open();
     let since = Instant::now();

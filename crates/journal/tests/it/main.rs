@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use faregate_journal::{Admission, Journal, JournalError, Settings};
+use faregate_journal::{Admission, Journal, JournalError, Settings, hand};
 use faregate_terms::{CallId, Ending, PicoUsd, Receipt, Usage};
 
 fn receipt(call: &str) -> Receipt {
@@ -178,6 +178,44 @@ async fn a_receipt_that_cannot_be_read_is_set_aside_and_holds_nothing_up() {
     journal.close();
 }
 
+/// Runs `work` on a thread that writes its receipts itself.
+fn on_a_thread_that_writes<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().on_thread_park(hand::before_rest).build().unwrap();
+            hand::lend();
+            runtime.block_on(work)
+        });
+        worker.join().unwrap()
+    })
+}
+
+#[test]
+fn a_thread_that_lends_a_hand_puts_its_receipts_on_record_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), tight()).unwrap();
+    let expected: Vec<String> = (0..300).map(|n| format!("c{n}")).collect();
+    on_a_thread_that_writes(async {
+        // More at once than it may leave waiting, then one after the other.
+        let (many, few) = expected.split_at(200);
+        let tickets: Vec<_> =
+            many.iter().map(|call| journal.admit(admission(call)).unwrap().settle(&receipt(call))).collect();
+        assert!(tickets[0].is_done(), "a thread that does not rest writes when there is much");
+        for ticket in tickets {
+            ticket.await;
+        }
+        for call in few {
+            settle(&journal, call).await;
+        }
+    });
+    let mut reader = journal.reader();
+    assert_eq!(ids(&reader.next_batch(1_000).unwrap()), expected);
+    assert_eq!(journal.health().lag, None);
+    reader.acknowledge().unwrap();
+    journal.close();
+}
+
 /// Runs this binary again as the process that is to die.
 fn child(role: &str, folder: &Path, shell: &str) -> Command {
     let mut command = Command::new("bash");
@@ -205,18 +243,8 @@ async fn the_process_that_dies() {
     let (journal, _) = Journal::open(Path::new(&folder), settings).unwrap();
     let mut out = std::io::stdout();
     match role.as_str() {
-        "load" => {
-            for n in 0.. {
-                let calls: Vec<String> = (0..5).map(|k| format!("c{n}-{k}")).collect();
-                let slots = calls.iter().map(|call| journal.admit(admission(call)).unwrap());
-                let slots: Vec<_> = slots.collect();
-                for (call, slot) in calls.iter().zip(slots) {
-                    slot.settle(&receipt(call)).await;
-                    writeln!(out, "DONE {call}").unwrap();
-                }
-                out.flush().unwrap();
-            }
-        }
+        "load" => load(&journal).await,
+        "hand" => on_a_thread_that_writes(load(&journal)),
         _ => {
             for n in 0..500 {
                 settle(&journal, &format!("c{n}")).await;
@@ -236,11 +264,26 @@ async fn the_process_that_dies() {
     }
 }
 
+/// Puts receipts on record without end, and says so of each.
+async fn load(journal: &Journal) {
+    let mut out = std::io::stdout();
+    for n in 0.. {
+        let calls: Vec<String> = (0..5).map(|k| format!("c{n}-{k}")).collect();
+        let slots: Vec<_> = calls.iter().map(|call| journal.admit(admission(call)).unwrap()).collect();
+        for (call, slot) in calls.iter().zip(slots) {
+            slot.settle(&receipt(call)).await;
+            writeln!(out, "DONE {call}").unwrap();
+        }
+        out.flush().unwrap();
+    }
+}
+
 #[test]
 fn whatever_was_on_record_when_the_process_was_killed_is_there_once() {
     for round in 0..20_u64 {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = child("load", folder.path(), "").spawn().unwrap();
+        let role = if round % 2 == 0 { "load" } else { "hand" };
+        let mut process = child(role, folder.path(), "").spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut done = BTreeSet::new();
         let wanted = 3 + (round * 37) % 211;

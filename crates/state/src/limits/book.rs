@@ -436,7 +436,16 @@ impl Book {
     }
 
     pub fn standing(&self, limit: &Limit) -> Standing {
+        self.standing_at(limit, self.now())
+    }
+
+    /// How each of these stands, all at the same moment.
+    pub fn standings<'a>(&'a self, lines: &'a [Line]) -> impl Iterator<Item = Standing> + 'a {
         let now = self.now();
+        lines.iter().map(move |line| self.standing_at(&line.limit, now))
+    }
+
+    fn standing_at(&self, limit: &Limit, now: Now) -> Standing {
         let mut shard = self.lock(limit.name());
         match shard.counters.get_mut(limit.name()) {
             Some(counter) => {

@@ -54,8 +54,8 @@ impl Hold {
     }
 
     /// How the limits stand now, for headers.
-    pub fn standings(&self) -> Vec<Standing> {
-        self.lines.iter().map(|line| self.book.standing(&line.limit)).collect()
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.book.standings(&self.lines)
     }
 
     /// How much more this request could hold now without passing a strict budget; `None` if none applies.

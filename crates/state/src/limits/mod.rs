@@ -21,7 +21,7 @@
 //! let estimate = Estimate::exact(PicoUsd::parse("0.25")?);
 //! let mut hold = limits.reserve(&of_key, &estimate, "call-1".into()).await?;
 //! hold.top_up(PicoUsd::parse("0.05")?).await?; // while a stream goes on
-//! assert_eq!(hold.standings()[1].remaining(), 59); // for x-ratelimit-api_key-remaining-requests
+//! assert_eq!(hold.standings().nth(1).map(|it| it.remaining()), Some(59)); // for x-ratelimit-api_key-remaining-requests
 //! hold.settle(&Actual { cost: PicoUsd::parse("0.27")?, ..Actual::default() });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;

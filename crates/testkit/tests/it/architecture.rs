@@ -67,7 +67,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("clap", &["faregate", "faregate-fake-provider", "faregate-loadgen"]),
     ("granit-parser", &["faregate-config"]),
     ("hyper-rustls", &["faregate-upstream"]),
-    ("mimalloc", &["faregate", "faregate-loadgen"]),
+    ("tikv-jemallocator", &["faregate"]),
     ("notify", &["faregate"]),
     ("redis", &["faregate-state"]),
     ("sqlx", &["faregate-store", "faregate-testkit"]),
