@@ -202,8 +202,8 @@ pub(crate) struct Shared {
     pub writer: Mutex<Writer>,
     /// Calls that are under way and not on file yet.
     pub young: AtomicUsize,
-    /// True if the last write took so long that the journal's own thread must do the next.
-    pub slow: AtomicBool,
+    /// True if the journal's own thread must do the next write: the last took long, or the file is full.
+    pub delegated: AtomicBool,
     pub state: Mutex<State>,
     /// Rung when there is something to read.
     pub bell: tokio::sync::Notify,
@@ -226,7 +226,7 @@ impl Shared {
             wake: Condvar::new(),
             writer: Mutex::new(Writer::new(found)),
             young: AtomicUsize::new(0),
-            slow: AtomicBool::new(false),
+            delegated: AtomicBool::new(false),
             state: Mutex::new(State {
                 unfiled: VecDeque::new(),
                 end: found.end,
@@ -247,7 +247,7 @@ impl Shared {
     }
 
     pub fn push(self: &Arc<Self>, item: Item<'_>) {
-        let own = !self.slow.load(Ordering::Relaxed) && hand::takes(self);
+        let own = !self.delegated.load(Ordering::Relaxed) && hand::takes(self);
         let mut queue = self.queue.lock();
         let wakes = queue.add(item, own);
         let many = own && queue.group.settled.len() >= MOST_WAITING;
@@ -262,26 +262,26 @@ impl Shared {
 
     /// Writes what is queued; with `all`, also that calls have only just begun.
     pub fn write(&self, all: bool) {
-        self.write_with(&mut self.writer.lock(), all);
+        self.write_with(&mut self.writer.lock(), all, false);
     }
 
     /// Writes what is queued, unless somebody is at it: whoever that is looks again afterwards. Does not wait for a
     /// disk that is slow, but leaves it to the journal's thread.
     pub fn write_own(&self) {
         while self.queue.lock().urgent {
-            if self.slow.load(Ordering::Relaxed) {
+            if self.delegated.load(Ordering::Relaxed) {
                 self.wake.notify_one();
                 return;
             }
             let Some(mut writer) = self.writer.try_lock() else { return };
-            self.write_with(&mut writer, false);
+            self.write_with(&mut writer, false, true);
         }
     }
 
-    fn write_with(&self, writer: &mut Writer, all: bool) {
+    fn write_with(&self, writer: &mut Writer, all: bool, own: bool) {
         // Taken under the writer's lock, so that groups are written in order.
         self.queue.lock().take(&mut writer.group);
-        writer.write(self, all);
+        writer.write(self, all, own);
     }
 
     pub fn close(&self) {

@@ -101,8 +101,9 @@ impl Writer {
         }
     }
 
-    /// Writes the group and the calls that have come of age; with `all`, those that have not as well.
-    pub(crate) fn write(&mut self, shared: &Shared, all: bool) {
+    /// Writes the group and the calls that have come of age; with `all`, those that have not as well. `own` says that
+    /// a thread does it which has more to do: it leaves the beginning of a file to the journal's.
+    pub(crate) fn write(&mut self, shared: &Shared, all: bool, own: bool) {
         // Receipts come first: their bytes are looked at again if they cannot be written.
         let receipts = self.group.frames.len();
         self.encode(all);
@@ -110,6 +111,7 @@ impl Writer {
         if !self.group.frames.is_empty() {
             let written = self.put(shared);
             self.written(shared, written, receipts);
+            self.turn_over(shared, own);
         }
         for (_, signal) in self.group.settled.drain(..) {
             signal.done();
@@ -144,12 +146,20 @@ impl Writer {
                 keep(shared, &mut state, &self.group.frames[..receipts]);
             }
         }
-        let kept = state.degraded.is_none();
         drop(state);
         if is_news {
             shared.bell.notify_one();
         }
-        if kept && self.at.offset >= shared.settings.segment_bytes {
+    }
+
+    /// Begins the next file if this one is full.
+    fn turn_over(&mut self, shared: &Shared, own: bool) {
+        if self.retry_at.is_some() || self.at.offset < shared.settings.segment_bytes {
+            return;
+        }
+        if own {
+            shared.delegated.store(true, Ordering::Relaxed);
+        } else {
             // A failure shows at the next write.
             let _ = self.rotate(shared);
         }
@@ -201,7 +211,7 @@ impl Writer {
             let _ = file.set_len(self.at.offset);
             return Err(error);
         }
-        shared.slow.store(since.elapsed() > SLOW, Ordering::Relaxed);
+        shared.delegated.store(since.elapsed() > SLOW, Ordering::Relaxed);
         self.at.offset += self.group.frames.len() as u64;
         let was_clean = shared.dirty.lock().replace(Arc::clone(file)).is_none();
         if was_clean {

@@ -360,6 +360,12 @@ fn pg_pool(limits: PoolSettings) -> PgPoolOptions {
         .idle_timeout(Duration::from_secs(300))
 }
 
+/// Pages that the writer of an SQLite file keeps in memory, as SQLite counts: negative is KiB. A batch of the request
+/// log touches more than the usual 2 MB, as its ids are random.
+const WRITE_CACHE_KIB: &str = "-8192";
+/// Pages of 4 KiB in the write-ahead log before they go to the file: with fewer, each batch would be written twice.
+const CHECKPOINT_PAGES: &str = "4000";
+
 impl Db {
     /// The same without a connection: the first statement makes one. SQLite is a file that is there or can be made.
     pub async fn open_later(settings: &Settings) -> Result<Self, StoreError> {
@@ -382,10 +388,14 @@ impl Db {
                     .synchronous(SqliteSynchronous::Normal)
                     .foreign_keys(true)
                     .busy_timeout(BUSY);
+                let writing = options
+                    .clone()
+                    .pragma("cache_size", WRITE_CACHE_KIB)
+                    .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
                 let writer = SqlitePoolOptions::new()
                     .max_connections(1)
                     .acquire_timeout(limits.acquire_timeout)
-                    .connect_with(options.clone())
+                    .connect_with(writing)
                     .await?;
                 let readers = SqlitePoolOptions::new()
                     .max_connections(limits.max_connections.clamp(1, 4))

@@ -68,6 +68,9 @@ const INDEXED: usize = 256;
 
 /// The text, cut to what an index can hold, never inside a character.
 pub(super) fn clip(text: &str) -> &str {
+    if text.len() <= INDEXED {
+        return text;
+    }
     let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= INDEXED).last();
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
