@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import parts
 from processes import Server, booking_seconds, cpu_seconds, family, memory, reset_peak
 
 HERE = Path(__file__).resolve().parent
@@ -407,6 +408,10 @@ def main() -> int:
     bench = Bench(folder, options.quick)
     results = []
     started = time.monotonic()
+    wants_parts = not options.quick and (not options.only or options.only in "parts")
+    if wants_parts:
+        print("parts ...", file=sys.stderr, flush=True)
+    pieces = parts.measure() if wants_parts else []
     try:
         facts += bench.footprint()
         bench.start()
@@ -419,8 +424,10 @@ def main() -> int:
         bench.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
-    missed = shortfalls(results)
+    missed = shortfalls(results) + parts.shortfalls(pieces)
     text = "\n".join([*facts, "", table(results), ""])
+    if pieces:
+        text += f"\n{parts.table(pieces)}\n"
     text += "\nShort of its goal: " + "; ".join(missed) + "." if missed else "\nEvery goal was met."
     print(text)
     print(f"\n{time.monotonic() - started:.0f} s", file=sys.stderr)

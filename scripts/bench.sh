@@ -4,6 +4,8 @@
 
 scripts/setup.sh nginx
 scripts/static-build.sh -p faregate-loadgen
+# Benchmarks of single parts are built as the binary is, so that both share what is built.
+export RUSTFLAGS="-C target-feature=+crt-static ${RUSTFLAGS:-}" BENCH_TRIPLE="$TRIPLE"
 export FAREGATE_BIN="${FAREGATE_BIN:-$RELEASE_DIR/faregate}"
 export FAKE_PROVIDER_BIN="${FAKE_PROVIDER_BIN:-$RELEASE_DIR/fake-provider}"
 export LOADGEN_BIN="${LOADGEN_BIN:-$RELEASE_DIR/loadgen}"
