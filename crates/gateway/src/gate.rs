@@ -174,6 +174,8 @@ pub struct Table {
     pub named_credentials: Vec<Credential>,
     /// Access groups of each model group.
     access_groups: HashMap<String, Vec<String>>,
+    /// True if a deployment has limits of its own: where none has, none is looked at for them.
+    pub(crate) has_own_limits: bool,
     /// How deployments are looked after that have nothing of their own.
     usual_care: Arc<Care>,
     /// The deployments' records, taken when the first request asks.
@@ -402,6 +404,7 @@ impl Table {
             auto_routers: HashMap::new(),
             named_credentials: snapshot.credentials.clone(),
             access_groups: access_groups(snapshot),
+            has_own_limits: false,
             usual_care: Arc::new(routing::care(snapshot)),
             seats: OnceLock::new(),
             groups: OnceLock::new(),
@@ -437,6 +440,7 @@ impl Table {
             }
         }
         routing::look_after(&mut table.deployments, &care, snapshot);
+        table.has_own_limits = table.deployments.iter().any(|deployment| !deployment.limits.is_empty());
         table.router = routing::router(&table, snapshot);
         (table, skipped)
     }

@@ -19,6 +19,7 @@ pub struct Now<'a> {
     steady: Duration,
     minute: i64,
     anyone_rests: bool,
+    has_limits: bool,
     is_pressed: bool,
 }
 
@@ -41,6 +42,7 @@ impl<'a> Now<'a> {
             tokens,
             steady,
             minute: health.minute(),
+            has_limits: table.has_own_limits,
             anyone_rests: health.cooldowns.anyone_rests(steady),
             is_pressed: table.routing.retry_budget.is_some() && is_pressed(),
         }
@@ -55,12 +57,14 @@ impl Now<'_> {
 
     /// True if one of a deployment's own limits has less left than what is asked of it.
     fn is_at(&self, deployment: usize, asks: impl Fn(Meter) -> Option<i128>) -> bool {
-        self.deployments[deployment].limits.iter().any(|limit| {
-            let Some(asks) = asks(limit.meter()) else { return false };
-            let standing = self.health.limits.standing(limit);
-            // Who expects more than the whole limit may have it all.
-            standing.remaining() < asks.min(standing.amount())
-        })
+        // Not even looked at, as in a large group each is a walk to cold memory.
+        self.has_limits
+            && self.deployments[deployment].limits.iter().any(|limit| {
+                let Some(asks) = asks(limit.meter()) else { return false };
+                let standing = self.health.limits.standing(limit);
+                // Who expects more than the whole limit may have it all.
+                standing.remaining() < asks.min(standing.amount())
+            })
     }
 }
 
