@@ -4,8 +4,8 @@
 //! [`Slot::settle`] never waits and never fails; the [`Ticket`] it gives is done when the receipt has been
 //! written to the file. A thread that serves many calls writes what they have put on record before it rests
 //! ([`hand`]), all of it at once and without waking anybody; for other threads one of the journal's own does. Another
-//! brings the file to the disk every few milliseconds. A [`Reader`] hands receipts on, in order, and remembers how far it came. What was under way
-//! when a process died is found by [`Journal::open`].
+//! brings the file to the disk every few milliseconds. A [`Reader`] hands receipts on, in order, and remembers how far
+//! it came. What was under way when a process died is found by [`Journal::open`].
 //!
 //! Files in, files out: nothing here knows databases, requests or a clock on the wall. A disk that is full costs
 //! safety, not requests: receipts then go to the reader from memory, and [`Journal::health`] says so.
@@ -232,17 +232,19 @@ impl Journal {
 
     fn record(&self, slot: u64, receipt: &Receipt) -> Ticket {
         let signal = Arc::new(Signal::default());
-        FRAME.with_borrow_mut(|frame| {
-            frame.clear();
-            format::put(frame, Kind::Settled, slot, |out| serde_json::to_writer(out, receipt));
-            self.shared.push(Item::Settled(slot, frame, Arc::clone(&signal)));
-        });
+        // Taken out, as pushing may write, and writing wakes whoever waits.
+        let mut frame = FRAME.take();
+        format::put(&mut frame, Kind::Settled, slot, |out| serde_json::to_writer(out, receipt));
+        self.shared.push(Item::Settled(slot, &frame, Arc::clone(&signal)));
+        frame.clear();
+        frame.shrink_to(shared::ROOM);
+        FRAME.set(frame);
         Ticket::new(signal)
     }
 }
 
 thread_local! {
-    /// The receipt that is being put on record.
+    /// Room for the receipt that is being put on record.
     static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -60,7 +60,7 @@ impl Reader {
         if self.next >= state.end {
             // Also what could not be read has been had.
             state.filed = 0;
-            state.since = None;
+            state.since = state.since.filter(|_| !state.unfiled.is_empty());
         }
         drop(state);
         Ok(self.hand(batch))

@@ -116,6 +116,9 @@ pub(crate) struct Queue {
     pub closed: bool,
 }
 
+/// Bytes that a buffer keeps when it is empty: receipts that carry their prompts may have been large.
+pub(crate) const ROOM: usize = 1024 * 1024;
+
 /// What is written at once.
 #[derive(Default)]
 pub(crate) struct Group {
@@ -137,6 +140,7 @@ impl Group {
     /// Makes it empty, but keeps its room.
     pub fn clear(&mut self) {
         self.frames.clear();
+        self.frames.shrink_to(ROOM);
         self.settled.clear();
         self.void.clear();
         self.begun.clear();
