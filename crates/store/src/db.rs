@@ -363,7 +363,8 @@ fn pg_pool(limits: PoolSettings) -> PgPoolOptions {
 /// Pages that the writer of an SQLite file keeps in memory, as SQLite counts: negative is KiB. A batch of the request
 /// log touches more than the usual 2 MB, as its ids are random.
 const WRITE_CACHE_KIB: &str = "-8192";
-/// Pages of 4 KiB in the write-ahead log before they go to the file: with fewer, each batch would be written twice.
+/// Pages of 4 KiB in the write-ahead log before they go to the file: a batch of the request log alone has more than the
+/// usual 1,000.
 const CHECKPOINT_PAGES: &str = "4000";
 
 impl Db {
