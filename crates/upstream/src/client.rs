@@ -20,6 +20,7 @@ use crate::env::EnvView;
 use crate::error::{BuildError, SendError, Wait, find_cause, innermost};
 use crate::payload::Payload;
 use crate::settings::{Timeouts, UpstreamSettings};
+use crate::upload::{Outbound, Upload};
 use crate::{tls, worker};
 
 /// A provider that went away without a word is noticed by the ping, not by the next request.
@@ -90,10 +91,23 @@ impl Upstream {
         let host: Arc<str> = host_of(&parts.uri).into();
         let sending = pin!(async {
             auth.apply(&mut parts, &body).await?;
-            self.transport.begin(parts, body, timeouts.first_byte, Arc::clone(&host)).await
+            self.transport.begin(parts, whole(body), timeouts.first_byte, Arc::clone(&host)).await
         });
         let answer = within(deadline, &host, sending).await?;
         let (head, incoming) = answer.into_parts();
+        let body = Body::new(incoming, Arc::clone(&host), timeouts.idle, deadline);
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Sends `request` with a body that still comes in, and no credential but its headers; otherwise as
+    /// [`Upstream::send`]. The time to the first byte counts the upload.
+    pub async fn forward(&self, request: Request<Upload>, timeouts: Timeouts) -> Result<Answer, SendError> {
+        let (parts, body) = request.into_parts();
+        let deadline = timeouts.total.and_then(|total| Some((Instant::now().checked_add(total)?, total)));
+        let host: Arc<str> = host_of(&parts.uri).into();
+        let sending =
+            pin!(self.transport.begin(parts, Outbound::Live(body), timeouts.first_byte, Arc::clone(&host)));
+        let (head, incoming) = within(deadline, &host, sending).await?.into_parts();
         let body = Body::new(incoming, Arc::clone(&host), timeouts.idle, deadline);
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
@@ -108,6 +122,10 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Upstream").field("open", &self.open_connections()).finish_non_exhaustive()
     }
+}
+
+fn whole(body: Payload) -> Outbound {
+    Outbound::Whole(Full::new(body))
 }
 
 /// `work`, unless the total deadline comes first. Borrowed, as each of the two waits would hold it whole.
@@ -127,7 +145,7 @@ async fn within<T>(
 #[derive(Clone)]
 pub(crate) struct Transport {
     /// One per worker, and one for everybody else.
-    clients: Arc<[Client<Dial, Full<Payload>>]>,
+    clients: Arc<[Client<Dial, Outbound>]>,
     routes: ProxyRoutes,
     open: Arc<OpenConnections>,
     user_agent: HeaderValue,
@@ -160,7 +178,7 @@ impl Transport {
     async fn begin(
         &self,
         mut parts: request::Parts,
-        body: Payload,
+        body: Outbound,
         first_byte: Option<Duration>,
         host: Arc<str>,
     ) -> Result<http::Response<hyper::body::Incoming>, SendError> {
@@ -174,7 +192,7 @@ impl Transport {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
         }
         let own = self.clients.get(worker::number()).unwrap_or(&self.clients[0]);
-        let answering = own.request(Request::from_parts(parts, Full::new(body)));
+        let answering = own.request(Request::from_parts(parts, body));
         let answered = match first_byte {
             None => answering.await,
             Some(after) => match tokio::time::timeout(after, answering).await {
@@ -198,7 +216,7 @@ impl Transport {
         let deadline = Instant::now().checked_add(limit).map(|at| (at, limit));
         let exchanged = pin!(async {
             let (head, incoming) =
-                self.begin(parts, body.into(), None, Arc::clone(&host)).await?.into_parts();
+                self.begin(parts, whole(body.into()), None, Arc::clone(&host)).await?.into_parts();
             let body = Body::new(incoming, Arc::clone(&host), None, None).collect(MAX_TOKEN_ANSWER).await?;
             Ok((head.status, body))
         });

@@ -16,6 +16,7 @@ mod error;
 mod payload;
 mod settings;
 mod tls;
+mod upload;
 mod worker;
 
 pub use alarm::Alarm;
@@ -26,4 +27,5 @@ pub use env::EnvView;
 pub use error::{BuildError, ConnectCause, SendError, Wait};
 pub use payload::Payload;
 pub use settings::{DnsChoice, Proxies, Timeouts, UpstreamSettings, Verify};
+pub use upload::{Upload, UploadError};
 pub use worker::be_worker;
