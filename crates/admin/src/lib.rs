@@ -201,6 +201,17 @@ impl Admin {
         self.router.knows(path)
     }
 
+    /// True if the control plane serves this method of this path.
+    pub fn serves(&self, method: &Method, path: &str) -> bool {
+        matches!(self.router.find(method, path), Found::Route(..))
+    }
+
+    /// True if a path is a route of the gateway's own, of either plane. Those whose patterns end in the middle of a
+    /// part are not known here.
+    pub(crate) fn has_route(&self, path: &str) -> bool {
+        self.knows(path) || self.others.iter().any(|other| other.paths.contains(&path))
+    }
+
     /// True if a call is for everybody, without a key.
     pub fn is_open(&self, method: &Method, path: &str) -> bool {
         matches!(self.router.find(method, path), Found::Route(route, _) if route.gate == Gate::Public)

@@ -56,7 +56,7 @@ impl Diagnostic {
 
     /// Whether it is about something that the database holds.
     pub fn is_stored(&self) -> bool {
-        self.position.as_ref().is_some_and(|at| &*at.file == std::path::Path::new(crate::stored::ORIGIN))
+        self.position.as_ref().is_some_and(crate::stored::is_of_database)
     }
 
     /// Whether it refuses the configuration.

@@ -39,9 +39,10 @@ pub use schema::{
     CHANGE_ALERTS, CacheKind, CacheSettings, CheckSettings, CleanupSettings, Credential, DatabaseSettings,
     DeploymentConfig, FallbackTarget, Fallbacks, GcsSettings, GeneralLimits, GeneralSettings, GroupAlias,
     HedgeAfter, HedgeSettings, IndexKind, Isolation, LitellmParams, LitellmSettings, ModelInfo, OwnCheck,
-    PeopleDefaults, PeopleRules, QdrantSettings, Quantization, RedisConfig, RetryBudgetSettings,
-    RouterLimits, RouterSettings, RoutingGroup, S3Settings, SelfServe, SemanticScope, SemanticSettings,
-    SpendSettings, SslVerify, Strategy, StreamGuardSettings, TokenRate, UiAccess, VertexParams,
+    PassThroughEndpoint, PassThroughMethod, PassThroughSettings, PeopleDefaults, PeopleRules, QdrantSettings,
+    Quantization, RedisConfig, RetryBudgetSettings, RouterLimits, RouterSettings, RoutingGroup, S3Settings,
+    SelfServe, SemanticScope, SemanticSettings, SpendSettings, SslVerify, Strategy, StreamGuardSettings,
+    TokenRate, UiAccess, VertexParams,
 };
 pub use serve_env::{LogLevel, ServeEnv};
 pub use snapshot::{Loaded, Reading, Refused, Snapshot, load, read, read_over, read_text, report};

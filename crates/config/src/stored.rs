@@ -9,16 +9,20 @@ use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::env::Env;
+use crate::fields::Fields;
 use crate::node::{Entry, Node, Value};
 use crate::position::Position;
-use crate::schema::{Credential, DeploymentConfig, credential, read_model_list};
+use crate::schema::{Credential, DeploymentConfig, PassThroughSettings, credential, read_model_list};
 use crate::substitute;
 
 /// The name that findings give as their file.
 pub(crate) const ORIGIN: &str = "database";
+const GENERAL: &str = "general_settings";
+/// The setting that does not take the place of the file's.
+const ROUTES: &str = "pass_through_endpoints";
 /// Sections whose entries are taken over one by one.
 pub const STORED_SECTIONS: [&str; 4] =
-    ["general_settings", "litellm_settings", "router_settings", "environment_variables"];
+    [GENERAL, "litellm_settings", "router_settings", "environment_variables"];
 
 /// Opened rows of the database, in the form in which a file would write them. `Debug` shows counts only: values
 /// hold secrets.
@@ -52,13 +56,24 @@ impl Stored {
         errors.into_iter().filter(Diagnostic::is_error).collect()
     }
 
+    /// What is wrong with the pass-through routes among the settings; empty if all can be read.
+    pub fn problems_of_routes(&self, env: &Env) -> Vec<Diagnostic> {
+        let routes = self.sections.get(GENERAL).and_then(|general| general.get(ROUTES)?.as_array());
+        let errors = routes.into_iter().flatten().flat_map(|route| errors_of_route(route, env));
+        errors.filter(Diagnostic::is_error).collect()
+    }
+
     /// Puts everything over the tree of a file. A model that cannot be read is left out, with a warning.
     pub(crate) fn lay_over(&self, root: &mut Node, env: &Env, findings: &mut Findings) {
         for section in STORED_SECTIONS {
             let Some(Json::Object(entries)) = self.sections.get(section) else { continue };
             let Some(place) = entry_of(root, section, Value::Map(Vec::new())) else { return };
             for (key, value) in entries {
-                set(place, key, node(value));
+                if section == GENERAL && key == ROUTES {
+                    lay_routes_beside(place, value.as_array().map_or(&[], Vec::as_slice), env, findings);
+                } else {
+                    set(place, key, node(value));
+                }
             }
         }
         let named = |item: &Node| item.get("credential_name").and_then(Node::scalar_text);
@@ -111,6 +126,11 @@ pub fn deployment_of(entry: &Json, credentials: &[Credential]) -> Result<Deploym
     read.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
+/// Whether something stands in the database.
+pub(crate) fn is_of_database(at: &Position) -> bool {
+    &*at.file == Path::new(ORIGIN)
+}
+
 fn at() -> Position {
     Position::new(Path::new(ORIGIN), 1, 1)
 }
@@ -124,6 +144,42 @@ fn errors_of(model: &Json, credentials: &Node, env: &Env) -> Vec<Diagnostic> {
     substitute::substitute(&mut root, "", env, &mut findings);
     let credentials = credential::read(&root, &mut findings);
     read_model_list(&root, &credentials, &mut findings);
+    findings.sorted(&[])
+}
+
+/// Pass-through routes of both serve, a stored one in the place of the file's with the same path. One that cannot be
+/// read is left out, with a warning. Source: LiteLLM's `_pass_through_endpoints_beside_db`.
+fn lay_routes_beside(general: &mut Node, stored: &[Json], env: &Env, findings: &mut Findings) {
+    let Some(routes) = entry_of(general, ROUTES, Value::List(Vec::new())) else { return };
+    let Value::List(known) = &mut routes.value else { return };
+    let path_of = |route: &Node| route.get("path").and_then(Node::scalar_text);
+    for route in stored {
+        let errors = errors_of_route(route, env);
+        if !errors.iter().any(Diagnostic::is_error) {
+            let path = route["path"].as_str();
+            known.retain(|one| is_of_database(&one.at) || path_of(one).as_deref() != path);
+            known.push(node(route));
+            continue;
+        }
+        let name = route["path"].as_str().unwrap_or_default();
+        for error in errors {
+            let message = format!("pass-through route `{name}` is left out: {}", error.message);
+            findings.push(Diagnostic { severity: Severity::Warning, message, ..error });
+        }
+    }
+}
+
+/// Findings about a pass-through route as the only one of a list.
+fn errors_of_route(route: &Json, env: &Env) -> Vec<Diagnostic> {
+    let mut findings = Findings::default();
+    let (mut root, mut general) =
+        (Node::new(Value::Map(Vec::new()), at()), Node::new(Value::Map(Vec::new()), at()));
+    set(&mut general, ROUTES, list(std::slice::from_ref(route)));
+    set(&mut root, GENERAL, general);
+    substitute::substitute(&mut root, "", env, &mut findings);
+    if let Some(general) = root.get(GENERAL) {
+        PassThroughSettings::read(&mut Fields::of(general, GENERAL, &mut findings));
+    }
     findings.sorted(&[])
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::env::Env;
 use crate::node::{Node, Value};
+use crate::schema::pass_through;
 
 const PREFIX: &str = "os.environ/";
 /// Names LiteLLM never exports from a file: they steer the process itself.
@@ -83,7 +84,9 @@ pub(crate) fn substitute(node: &mut Node, path: &str, env: &Env, findings: &mut 
             for entry in entries {
                 let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
                 if matches!(entry.node.value, Value::Text(_)) {
-                    if !is_pointer(&entry.key) {
+                    if is_header_of_a_route(&path) {
+                        resolve_end(&mut entry.node, &path, env, findings);
+                    } else if !is_pointer(&entry.key) {
                         resolve(&mut entry.node, &path, env, findings);
                     }
                 } else {
@@ -105,6 +108,28 @@ pub(crate) fn substitute(node: &mut Node, path: &str, env: &Env, findings: &mut 
 /// Workload-identity settings that hold the name of a secret, which is read when it is used.
 fn is_pointer(key: &str) -> bool {
     key.ends_with("_ref") && (key.starts_with("anthropic_") || key.starts_with("openai_"))
+}
+
+fn is_header_of_a_route(path: &str) -> bool {
+    let item = path.strip_prefix(pass_through::PATH).and_then(|rest| rest.strip_prefix('['));
+    item.and_then(|rest| rest.split_once(']')).is_some_and(|(_, rest)| rest.starts_with(".headers."))
+}
+
+/// There, and only there, a reference may have text in front of it: `Bearer os.environ/NAME`.
+fn resolve_end(node: &mut Node, path: &str, env: &Env, findings: &mut Findings) {
+    let Value::Text(text) = &node.value else { return };
+    let Some(start) = text.find(PREFIX).filter(|start| *start > 0) else {
+        return resolve(node, path, env, findings);
+    };
+    let (front, name) = (&text[..start], variable_of(&text[start..]));
+    node.value = match env.get(&name) {
+        Some(value) => Value::Text(format!("{front}{value}")),
+        None => {
+            findings.warn(&node.at, path, format!("environment variable {name} is not set"));
+            Value::Null
+        }
+    };
+    node.variable = Some(Arc::from(name));
 }
 
 fn resolve(node: &mut Node, path: &str, env: &Env, findings: &mut Findings) {

@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use faregate_admin::Admin;
 use faregate_gateway::body::Body;
 use faregate_gateway::gate::Gate;
+use faregate_gateway::pass_through::{self, Matched};
 use faregate_gateway::pipeline;
 use faregate_gateway::refusal::Refusal;
 use faregate_gateway::routes::{Lookup, Operation, find};
@@ -303,24 +304,28 @@ async fn answer(
         respond(StatusCode::NO_CONTENT, headers, Body::full(Bytes::new()))
     } else {
         let path = head.uri.path();
-        match path.strip_prefix(front.root_path.as_str()).map(|path| (path, find(&head.method, path))) {
-            Some((_, Lookup::Found(found))) => {
-                let incoming = pipeline::Incoming {
-                    method: head.method,
-                    query: head.uri.query().map(str::to_owned),
-                    headers: head.headers,
-                    client_ip: Some(peer.ip()),
-                    body,
-                };
-                pipeline::serve(gate, found, incoming).await
+        let place = path.strip_prefix(front.root_path.as_str()).map(|path| (path, find(&head.method, path)));
+        let own = match &place {
+            Some((path, Lookup::Unknown | Lookup::WrongMethod(_))) => {
+                own_route(gate, front, &head.method, path)
             }
-            Some((_, Lookup::WrongMethod(methods))) => {
+            _ => None,
+        };
+        match (place, own) {
+            (Some((_, Lookup::Found(found))), _) => {
+                pipeline::serve(gate, found, incoming(head, peer, body)).await
+            }
+            (_, Some(Matched::Found(endpoint, below))) => {
+                // Boxed, so that other requests do not carry the room of it.
+                Box::pin(pass_through::serve(gate, endpoint, &below, incoming(head, peer, body))).await
+            }
+            (Some((_, Lookup::WrongMethod(methods))), _) => {
                 refuse(Operation::Models, &Refusal::WrongMethod(methods), "")
             }
-            Some(("" | "/", Lookup::Unknown)) => {
+            (Some(("" | "/", Lookup::Unknown)), _) => {
                 front.page.answer(&head.method, &front.root_path).unwrap_or_else(not_found)
             }
-            Some((path, Lookup::Unknown))
+            (Some((path, Lookup::Unknown)), _)
                 if front.admin.as_ref().is_some_and(|(admin, _)| admin.knows(path)) =>
             {
                 let path = path.to_owned();
@@ -334,11 +339,35 @@ async fn answer(
                     _ => Box::pin(manage(front, head, path, body)).await,
                 }
             }
-            Some((_, Lookup::Unknown)) | None => not_found(),
+            (_, Some(Matched::WrongMethod(methods))) => {
+                refuse(Operation::PassThrough, &Refusal::WrongMethod(methods), "")
+            }
+            (Some((_, Lookup::Unknown)) | None, None) => not_found(),
         }
     };
     allow_origin(front, origin.as_ref(), response.headers_mut());
     response
+}
+
+/// A request as the data plane takes it.
+fn incoming(head: Parts, peer: SocketAddr, body: Incoming) -> pipeline::Incoming<Incoming> {
+    pipeline::Incoming {
+        method: head.method,
+        query: head.uri.query().map(str::to_owned),
+        headers: head.headers,
+        client_ip: Some(peer.ip()),
+        body,
+    }
+}
+
+/// The route of an operator's own for what none of the gateway's takes.
+fn own_route(gate: &Gate, front: &Front, method: &Method, path: &str) -> Option<Matched> {
+    let table = gate.table.load();
+    let is_managed = || front.admin.as_ref().is_some_and(|(admin, _)| admin.serves(method, path));
+    if table.pass_through.is_empty() || is_managed() {
+        return None;
+    }
+    table.pass_through.find(method, path)
 }
 
 /// The largest body of a management call.

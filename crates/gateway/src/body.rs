@@ -1,6 +1,5 @@
 //! The body of an answer to a client.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,7 +11,17 @@ use http_body::{Frame, SizeHint};
 pub trait Source: Send + 'static {
     /// The next piece, `None` at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
+
+    /// Asked at the end: true if more should have come, and the client cannot be told in words.
+    fn has_broken_off(&self) -> bool {
+        false
+    }
 }
+
+/// More should have come. The client's connection breaks off, so that nobody takes a part for the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct BrokenOff;
 
 /// A complete or streaming body.
 pub struct Body(Inner);
@@ -37,15 +46,18 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut self.get_mut().0 {
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Stream(source) => source.poll_piece(cx).map(|piece| piece.map(|b| Ok(Frame::data(b)))),
+            Inner::Stream(source) => source.poll_piece(cx).map(|piece| match piece {
+                Some(piece) => Some(Ok(Frame::data(piece))),
+                None => source.has_broken_off().then_some(Err(BrokenOff)),
+            }),
         }
     }
 

@@ -400,6 +400,26 @@ struct Metadata {
 }
 
 impl Labels {
+    /// What headers alone say, where nobody reads the body.
+    pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
+        let header = |name: &str| {
+            let text = headers.get(name)?.to_str().ok()?.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let first = |names: [&str; 2]| names.into_iter().find_map(header);
+        let mut tags: Vec<String> = Vec::new();
+        for tag in header("x-litellm-tags").unwrap_or_default().split(',').map(str::trim) {
+            if !tag.is_empty() && !tags.iter().any(|known| known == tag) {
+                tags.push(tag.to_owned());
+            }
+        }
+        Self {
+            end_user: first(["x-litellm-customer-id", "x-litellm-end-user-id"]),
+            tags,
+            session: first(["x-litellm-session-id", "x-litellm-trace-id"]),
+        }
+    }
+
     /// Source: compat, behaviour §4 and §5.
     fn read<'h>(envelope: &Envelope, header: impl Fn(&str) -> Option<&'h str>) -> Self {
         let header = |name: &str| {

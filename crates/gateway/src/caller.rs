@@ -30,6 +30,8 @@ pub struct Caller {
     pub aliases: BTreeMap<String, String>,
     /// Routes the key may call; empty is all of its kind.
     pub routes: Vec<String>,
+    /// Routes of an operator's own that the key may and may not call, if anything is said of them.
+    pub pass_through: Option<Box<PassThroughRoutes>>,
     /// Limits of every request.
     pub limits: Vec<Limit>,
     /// Limits of requests for one model.
@@ -105,6 +107,37 @@ fn matches_wildcard(pattern: &str, name: &str) -> bool {
     pattern.split_once('*').is_some_and(|(front, back)| {
         name.len() >= front.len() + back.len() && name.starts_with(front) && name.ends_with(back)
     })
+}
+
+/// What key and team say of routes of an operator's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PassThroughRoutes {
+    /// `allowed_passthrough_routes` of the key, else of its team.
+    pub allowed: Vec<String>,
+    /// `denied_passthrough_routes` of both.
+    pub denied: Vec<String>,
+}
+
+impl PassThroughRoutes {
+    /// True if `route` may be called.
+    pub fn grants(&self, route: &str) -> bool {
+        self.allowed.iter().any(|allowed| covers(allowed, route))
+    }
+
+    /// The rule that keeps `route` from being called, if there is one; `/` is for all.
+    pub fn denial_of(&self, route: &str) -> Option<&str> {
+        let denies = |rule: &&String| rule.trim_end_matches('/').is_empty() || covers(rule, route);
+        self.denied.iter().find(denies).map(String::as_str)
+    }
+}
+
+/// True if a rule is for `route`: the same path, one above it, or one that ends in `*`.
+fn covers(rule: &str, route: &str) -> bool {
+    if let Some(front) = rule.strip_suffix('*') {
+        return route.starts_with(front);
+    }
+    let rule = rule.trim_end_matches('/');
+    !rule.is_empty() && route.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A limit of requests for one model.
@@ -196,6 +229,17 @@ impl Caller {
                         allowed == path || matches_wildcard(allowed, path) || in_group(allowed, path)
                     })
             })
+    }
+
+    /// True if the key is for routes of an operator's own at all.
+    pub fn may_pass_through(&self) -> bool {
+        let kinds = ["llm_api_routes", "openai_routes", "*", "/*"];
+        self.routes.is_empty() || self.routes.iter().any(|allowed| kinds.contains(&allowed.as_str()))
+    }
+
+    /// True if the key's list of routes names `route` itself; a group of routes or a bare `*` names none.
+    pub fn names_route(&self, route: &str) -> bool {
+        self.routes.iter().any(|rule| !rule.trim_matches(['/', '*']).is_empty() && covers(rule, route))
     }
 
     /// What `model` stands for with this key.

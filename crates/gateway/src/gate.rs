@@ -28,6 +28,7 @@ use crate::checkup::{self, Checkups};
 use crate::destination::{Builder, Destination, Unusable, Via, keys};
 use crate::health::{Care, GroupRecord, Health, Keyring, Vitals};
 use crate::metrics::{DeploymentLabels, Metrics};
+use crate::pass_through;
 use crate::principals::Principals;
 use crate::refusal::Refusal;
 use crate::routing::{self, Routing};
@@ -168,6 +169,8 @@ pub struct Table {
     pub group_limits: HashMap<String, Vec<Limit>>,
     /// The response cache; `None` if it is off.
     pub answers: Option<Arc<Answers>>,
+    /// Routes of an operator's own.
+    pub pass_through: pass_through::Routes,
     /// Groups that choose another one by what is asked, by name.
     pub auto_routers: HashMap<String, AutoRouter>,
     /// Provider credentials that have a name.
@@ -368,13 +371,13 @@ pub struct Parts {
     pub answers: Option<Arc<Answers>>,
 }
 
-/// A deployment that cannot serve, and why.
+/// A deployment, or a route of an operator's own, that cannot serve, and why.
 #[derive(Debug, Clone)]
 pub struct Skipped {
     /// Where, what and the remedy: an error, or a warning if the rest of the configuration is fine
     /// without it.
     pub finding: Diagnostic,
-    /// Its public name.
+    /// Its public name, or its path.
     pub group: String,
 }
 
@@ -401,6 +404,7 @@ impl Table {
             global_limits: global_limits(snapshot),
             group_limits: group_limits(snapshot),
             answers: parts.answers,
+            pass_through: pass_through::Routes::default(),
             auto_routers: HashMap::new(),
             named_credentials: snapshot.credentials.clone(),
             access_groups: access_groups(snapshot),
@@ -411,6 +415,7 @@ impl Table {
         };
         let care = Arc::clone(&table.usual_care);
         let mut skipped = Vec::new();
+        table.pass_through = pass_through::Routes::of(snapshot, &mut skipped);
         for config in &snapshot.deployments {
             if let Some(outcome) = AutoRouter::of(config) {
                 match outcome {

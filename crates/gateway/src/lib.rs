@@ -15,6 +15,7 @@ pub mod gate;
 pub mod health;
 pub mod metrics;
 pub mod operation;
+pub mod pass_through;
 pub mod pipeline;
 pub mod ports;
 pub mod principals;

@@ -325,7 +325,7 @@ mod tests {
 
     fn key(deployment: &str, status: u16) -> SeriesKey {
         SeriesKey {
-            route: "/v1/chat/completions",
+            route: "/v1/chat/completions".into(),
             status,
             requested_model: "m".into(),
             model_group: Some("m".into()),

@@ -206,7 +206,12 @@ where
     )
 }
 
-fn arrival(found: Found, query: Option<String>, headers: HeaderMap, client_ip: Option<IpAddr>) -> Arrival {
+pub(crate) fn arrival(
+    found: Found,
+    query: Option<String>,
+    headers: HeaderMap,
+    client_ip: Option<IpAddr>,
+) -> Arrival {
     let given = headers.get("x-litellm-call-id").and_then(|value| value.to_str().ok());
     let fresh = CallId::from(Uuid::new_v4().to_string());
     // A client may choose its id again, but pays again.

@@ -68,6 +68,23 @@ pub enum Refusal {
         /// The route called.
         route: String,
     },
+    /// The key may not call this route of an operator's own. Source: LiteLLM's `route_checks.py`.
+    #[error("{}", describe_route(.route, .by.as_deref()))]
+    PassThroughDenied {
+        /// The route called.
+        route: String,
+        /// The rule that denies it, if one does; else nobody has allowed it.
+        by: Option<String>,
+    },
+    /// A path that leads elsewhere once it is decoded.
+    #[error("The path cannot be passed through: it must not hold `..` behind an escaped slash")]
+    BadPath,
+    /// What a route of an operator's own leads to does not answer.
+    #[error("The target of this route does not answer: {0}")]
+    TargetAway(String),
+    /// The same, in time.
+    #[error("The target of this route does not answer in time: {0}")]
+    TargetLate(String),
     /// The key, or somebody it belongs to, may not use this model.
     #[error(
         "The caller is not allowed to access model={model}. Call `/v1/models` to view the models available to \
@@ -256,6 +273,18 @@ fn describe_block(blocked: &Blocked) -> String {
     }
 }
 
+fn describe_route(route: &str, by: Option<&str>) -> String {
+    match by {
+        Some(rule) => format!(
+            "Key/team denied access to passthrough route {route}. Matched `{rule}` in `denied_passthrough_routes`."
+        ),
+        None => format!(
+            "Key/team not allowed to access passthrough route {route}. Configure `allowed_passthrough_routes` on the \
+             team or key."
+        ),
+    }
+}
+
 /// Source: compat, behaviour §3.1, "Model not allowed".
 fn denied_kind(whose: Granter) -> &'static str {
     match whose {
@@ -316,7 +345,9 @@ impl Refusal {
             Self::BannedMember(_) | Self::AdminOnly | Self::NoDrainToken => 401,
             Self::UnknownKey { .. } | Self::Expired { .. } | Self::Blocked(_) => 401,
             Self::StoreAway(_) | Self::CacheAway(_) => 503,
-            Self::RouteDenied { .. } | Self::ModelDenied { .. } => 403,
+            Self::RouteDenied { .. } | Self::PassThroughDenied { .. } | Self::ModelDenied { .. } => 403,
+            Self::TargetAway(_) => 502,
+            Self::TargetLate(_) => 504,
             Self::CheckDenied(_) | Self::AddressDenied(_) => 403,
             Self::Limited(limited) | Self::CrossedBudget(limited) => limited.status,
             Self::NoDeployment(_) => 429,
@@ -324,6 +355,7 @@ impl Refusal {
             Self::NoStore
             | Self::NoRegion { .. }
             | Self::Body(_)
+            | Self::BadPath
             | Self::BodyLost(_)
             | Self::Invalid(_)
             | Self::UnknownModel { .. }
@@ -354,6 +386,7 @@ impl Refusal {
             | Self::BannedMember(_)
             | Self::Blocked(_)
             | Self::RouteDenied { .. }
+            | Self::PassThroughDenied { .. }
             | Self::NoTaggedDeployment { .. }
             | Self::CheckDenied(_)
             | Self::AddressDenied(_)
@@ -394,6 +427,8 @@ impl Refusal {
             Self::UnsupportedParams { .. } => "UnsupportedParamsError",
             Self::Limited(limited) | Self::CrossedBudget(limited) => limited.class,
             Self::NoDeployment(_) => "RouterRateLimitError",
+            Self::TargetAway(_) => FaultClass::Connection.name(),
+            Self::TargetLate(_) => FaultClass::Timeout.name(),
             _ => "ProxyException",
         }
     }

@@ -99,6 +99,8 @@ pub enum Operation {
     Readiness,
     /// Prometheus exposition.
     Metrics,
+    /// A route of an operator's own. It has no row: its paths are the configuration's.
+    PassThrough,
 }
 
 /// A row of the table.
@@ -462,6 +464,16 @@ pub struct Found {
     pub subject: Option<String>,
     /// Gemini's verb, e.g. `streamGenerateContent`.
     pub verb: Option<String>,
+}
+
+impl Found {
+    /// What logs and metrics call it: the canonical path, or an operator's own.
+    pub fn name(&self) -> Cow<'static, str> {
+        match (&self.subject, self.operation) {
+            (Some(path), Operation::PassThrough) => Cow::Owned(path.clone()),
+            _ => Cow::Borrowed(self.route),
+        }
+    }
 }
 
 /// Every path of an operation, the canonical one first.

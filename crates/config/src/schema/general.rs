@@ -8,6 +8,7 @@ use super::alerting::AlertSettings;
 use super::database::DatabaseSettings;
 use super::health::CheckSettings;
 use super::limits::GeneralLimits;
+use super::pass_through::{PassThroughSettings, is_header_name};
 use super::people::PeopleRules;
 use super::redis::RedisConfig;
 use crate::fields::Fields;
@@ -47,6 +48,8 @@ pub struct GeneralSettings {
     pub alerts: AlertSettings,
     /// Health checks of deployments, and what probes of this process show.
     pub checks: CheckSettings,
+    /// Routes of an operator's own.
+    pub pass_through: PassThroughSettings,
 }
 
 /// `general_settings.authentication`.
@@ -90,6 +93,7 @@ impl GeneralSettings {
             people: PeopleRules::read(fields),
             alerts: AlertSettings::read(fields),
             checks: CheckSettings::read(fields),
+            pass_through: PassThroughSettings::read(fields),
             coordination_redis: fields
                 .child("coordination_redis")
                 .map(|mut redis| RedisConfig::of_map(&mut redis))
@@ -115,10 +119,10 @@ fn addresses(fields: &mut Fields<'_>, key: &str) -> Vec<IpAddr> {
     found
 }
 
-/// A header's name. Source: RFC 9110 section 5.6.2, `token`.
+/// A header's name.
 fn header_name(fields: &mut Fields<'_>, key: &str) -> Option<String> {
     let name = fields.filled(key)?;
-    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+    if is_header_name(&name) {
         return Some(name);
     }
     let node = fields.get(key)?;

@@ -13,6 +13,7 @@ mod limits;
 mod litellm;
 mod model_info;
 mod params;
+pub(crate) mod pass_through;
 mod people;
 mod redis;
 mod router;
@@ -33,6 +34,7 @@ pub use limits::{BudgetSettings, GeneralLimits, RouterLimits, SpendSettings, Tok
 pub use litellm::{LitellmSettings, SslVerify};
 pub use model_info::ModelInfo;
 pub use params::{AwsParams, AzureParams, LitellmParams, VertexParams};
+pub use pass_through::{PassThroughEndpoint, PassThroughMethod, PassThroughSettings};
 pub(crate) use people::sso_variables;
 pub use people::{PeopleDefaults, PeopleRules, SelfServe, UiAccess};
 pub use redis::RedisConfig;

@@ -6,6 +6,7 @@ mod errors;
 mod fixtures;
 mod includes;
 mod keys;
+mod pass_through;
 mod snapshot;
 mod stored;
 mod torn;

@@ -5,6 +5,7 @@ mod budget_windows;
 pub mod known_keys;
 pub mod model_budgets;
 pub mod near_sql;
+mod pass_through;
 pub mod places;
 pub mod principal;
 pub mod shared_sql;

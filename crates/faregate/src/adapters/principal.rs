@@ -29,6 +29,7 @@ use crate::adapters::access_groups::GroupModels;
 use crate::adapters::budget_windows::WindowSpend;
 use crate::adapters::known_keys::KnownKeys;
 use crate::adapters::model_budgets::{self, ModelSpend};
+use crate::adapters::pass_through;
 use crate::adapters::places::{self, Places};
 
 /// Asks the database, on the runtime of the jobs, so that its connections have one home.
@@ -260,6 +261,7 @@ impl Build<'_> {
             grants: grants(&record, groups),
             aliases: aliases(&record),
             routes: key.allowed_routes.clone(),
+            pass_through: pass_through::routes(&record),
             limits,
             model_limits,
             shown_limits: ShownLimits {

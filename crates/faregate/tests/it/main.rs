@@ -16,6 +16,7 @@ mod login;
 mod model_budgets;
 mod near;
 mod outage;
+mod pass_through;
 mod place_budgets;
 mod price_list;
 mod process;

@@ -31,6 +31,11 @@ impl Upstream {
         format!("http://{}", self.0.local_addr().unwrap())
     }
 
+    /// Waits for a connection and leaves it unread.
+    pub fn connection(&self) -> TcpStream {
+        self.0.accept().unwrap().0
+    }
+
     /// Waits for a request and reads it; the connection takes the answer.
     pub fn request(&self) -> TcpStream {
         let (stream, _) = self.0.accept().unwrap();

@@ -1,5 +1,6 @@
 //! What a request's series are told apart by, and how labels tell it.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ impl Hash for Who {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SeriesKey {
     /// Canonical path.
-    pub route: &'static str,
+    pub route: Cow<'static, str>,
     /// Status sent.
     pub status: u16,
     /// The name the client sent if the router knows it, else `other`.
@@ -111,7 +112,7 @@ pub(super) fn labels(names: &[&'static str], key: &SeriesKey) -> Labels {
                 "api_base" => or_none(&key.api_base),
                 "status_code" | "exception_status" => key.status.to_string(),
                 "exception_class" => key.class.unwrap_or("None").to_owned(),
-                "route" => key.route.to_owned(),
+                "route" => key.route.to_string(),
                 "client_ip" => key.client_ip.clone(),
                 "user_agent" => key.user_agent.clone(),
                 _ => "None".to_owned(),

@@ -175,6 +175,8 @@ pub struct Meter {
     pub group: Option<faregate_terms::ModelGroup>,
     /// Where the answering attempt went.
     pub destination: Option<Arc<Destination>>,
+    /// Where it went instead, by a route of an operator's own: the URL without its query.
+    pub target: Option<Box<str>>,
     /// The provider's id of the answer.
     pub upstream_id: Option<String>,
     /// Status sent or to be sent.
@@ -468,6 +470,7 @@ impl Meter {
             stream: false,
             group: None,
             destination: None,
+            target: None,
             upstream_id: None,
             status: 499,
             class: None,

@@ -106,8 +106,18 @@ pub struct OnlyHeader {
     pub bearer_required: bool,
 }
 
+/// Where routes of an operator's own have the key, besides where it always may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// A header of its own, lower case, which carries the key as it is.
+    pub header: Option<Box<str>>,
+    /// The key is the user of Basic authentication.
+    pub is_basic_user: bool,
+}
+
 /// Headers that carry a key as it is, in the order of precedence after `Authorization`.
-const RAW_HEADERS: [&str; 4] = ["api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"];
+pub(crate) const RAW_HEADERS: [&str; 4] =
+    ["api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"];
 
 /// What a request shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +137,27 @@ enum Shown {
 pub async fn identify(gate: &Gate, table: &Table, arrival: &Arrival) -> Result<Principal, Refusal> {
     table.credentials.admit(arrival.client_ip)?;
     let operation = arrival.found.operation;
-    let key = match shown(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)? {
+    let shown = shown(&table.credentials, &arrival.headers, arrival.query.as_deref(), operation)?;
+    holder(gate, shown).await
+}
+
+/// The same for a route that has a place of its own for the key.
+///
+/// # Errors
+/// As [`identify`].
+pub async fn identify_at(
+    gate: &Gate,
+    table: &Table,
+    arrival: &Arrival,
+    place: &KeyPlace,
+) -> Result<Principal, Refusal> {
+    table.credentials.admit(arrival.client_ip)?;
+    holder(gate, shown_at(&table.credentials, &arrival.headers, place)?).await
+}
+
+/// Who holds what a request shows.
+async fn holder(gate: &Gate, shown: Shown) -> Result<Principal, Refusal> {
+    let key = match shown {
         Shown::Master => return Ok(Principal::Master),
         Shown::Nothing => return Ok(Principal::Anonymous),
         Shown::Key(key) => key,
@@ -170,7 +200,35 @@ fn shown(
     let Some(master) = &credentials.master_key else {
         return Ok(Shown::Nothing);
     };
-    let key = presented(credentials, headers, query, operation)?;
+    judged(master, presented(credentials, headers, query, operation)?)
+}
+
+/// A header of the route's own comes last. Source: compat, behaviour §1, row 8.
+fn shown_at(credentials: &Credentials, headers: &HeaderMap, place: &KeyPlace) -> Result<Shown, Refusal> {
+    let Some(master) = &credentials.master_key else {
+        return Ok(Shown::Nothing);
+    };
+    let user = || basic_user(text(headers, AUTHORIZATION.as_str())?);
+    if let Some(key) = place.is_basic_user.then(user).flatten() {
+        return judged(master, key);
+    }
+    let usual = presented(credentials, headers, None, Operation::PassThrough);
+    let own = place.header.as_deref().and_then(|name| text(headers, name)).filter(|key| !key.is_empty());
+    match (usual, own) {
+        (Err(_), Some(own)) if credentials.only_header.is_none() => {
+            judged(master, scheme(own).unwrap_or_else(|| own.to_owned()))
+        }
+        (usual, _) => judged(master, usual?),
+    }
+}
+
+/// The user of Basic authentication.
+fn basic_user(value: &str) -> Option<String> {
+    let pair = STANDARD.decode(value.strip_prefix("Basic ")?.trim()).ok()?;
+    Some(String::from_utf8(pair).ok()?.split(':').next()?.to_owned())
+}
+
+fn judged(master: &Secret, key: String) -> Result<Shown, Refusal> {
     if bool::from(key.as_bytes().ct_eq(master.expose().as_bytes())) {
         return Ok(Shown::Master);
     }
@@ -336,6 +394,28 @@ mod tests {
         caller.blocked = Some(crate::caller::Blocked::Team("t".into()));
         let Err(refusal) = standing(&caller, now) else { panic!() };
         assert_eq!((refusal.status(), refusal.kind()), (401, "auth_error"));
+    }
+
+    #[test]
+    fn a_route_of_an_operators_own_may_have_a_place_for_the_key() {
+        let credentials = Credentials { master_key: Some(KEY.into()), ..Credentials::default() };
+        let named = KeyPlace { header: Some("x-my-key".into()), is_basic_user: false };
+        let ask = |headers: &[(&str, &str)], place: &KeyPlace| shown_at(&credentials, &map(headers), place);
+        let bearer = format!("Bearer {KEY}");
+        assert_eq!(ask(&[("x-my-key", KEY)], &named), Ok(Shown::Master));
+        assert_eq!(
+            ask(&[("x-my-key", KEY), ("authorization", "Token of-the-target")], &named),
+            Ok(Shown::Master)
+        );
+        assert_eq!(ask(&[("x-my-key", "sk-other"), ("authorization", &bearer)], &named), Ok(Shown::Master));
+        assert_eq!(ask(&[("x-my-key", KEY)], &KeyPlace::default()), Err(Refusal::NoKey));
+
+        let langfuse = KeyPlace { header: None, is_basic_user: true };
+        let pair = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        assert_eq!(ask(&[("authorization", &pair(&format!("{KEY}:any")))], &langfuse), Ok(Shown::Master));
+        let other = ask(&[("authorization", &pair(&format!("pk-any:{KEY}")))], &langfuse);
+        assert!(matches!(other, Err(Refusal::NotAVirtualKey(_))), "the key is the user and not the password");
+        assert_eq!(ask(&[("authorization", &bearer)], &langfuse), Ok(Shown::Master));
     }
 
     #[test]

@@ -106,6 +106,23 @@ pub(super) fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, o
     forward(upstream, out);
 }
 
+/// Headers about an answer that is passed through; the target's own are there already.
+pub(crate) fn describe_passed(admitted: &Admitted, out: &mut HeaderMap) {
+    let meter = &admitted.meter;
+    put(out, &CALL_ID, meter.arrival.id.as_str());
+    out.insert(VERSION.clone(), OUR_VERSION);
+    if let Some(target) = &meter.target {
+        put(out, &API_BASE, target);
+    }
+    let (duration, waiting) = (admitted.elapsed(), meter.upstream_time);
+    put(out, &DURATION, Milliseconds::of(duration).text());
+    put(out, &OVERHEAD, Milliseconds::of(duration.saturating_sub(waiting)).text());
+    if let Some(cost) = meter.cost.flatten() {
+        put(out, &COST, cost.text().as_str());
+    }
+    limits(admitted, out);
+}
+
 /// The key's limits, and how the rates that were asked stand.
 fn limits(admitted: &Admitted, out: &mut HeaderMap) {
     if let Some(caller) = admitted.principal.caller() {

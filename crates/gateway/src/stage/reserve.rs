@@ -167,7 +167,7 @@ async fn hold(
     destination: Option<&Destination>,
     admitted: &mut Admitted,
 ) -> Result<Option<Box<Denied>>, Refusal> {
-    let mut limits = gather(gate, table, planned.resolved.group.as_str(), admitted).await?;
+    let mut limits = gather(gate, table, Some(planned.resolved.group.as_str()), admitted).await?;
     limits.extend_from_slice(places);
     limits.retain(|limit| !admitted.counted.iter().any(|known| known.name() == limit.name()));
     if admitted.meter.copy_of.is_some() || admitted.meter.is_ours {
@@ -214,18 +214,37 @@ pub async fn count(
     call_id: CallId,
     admitted: &mut Admitted,
 ) -> Result<(), Refusal> {
-    let mut limits = gather(gate, table, model, admitted).await?;
+    let mut limits = gather(gate, table, Some(model), admitted).await?;
     limits.retain(|limit| matches!(limit.meter(), Meter::Requests | Meter::Parallel));
+    fixed(gate, table, &limits, PicoUsd::ZERO, call_id, admitted).await
+}
+
+/// Holds a request that calls no model, and what it is known to cost, in every limit of whoever makes it. One that
+/// costs nothing is refused by a spent budget as well: nobody has said that its target works for nothing.
+///
+/// # Errors
+/// As [`reserve`].
+pub async fn flat(gate: &Gate, table: &Table, cost: PicoUsd, admitted: &mut Admitted) -> Result<(), Refusal> {
+    let limits = gather(gate, table, None, admitted).await?;
+    let call_id = admitted.meter.arrival.id.clone();
+    fixed(gate, table, &limits, cost, call_id, admitted).await
+}
+
+/// Holds what a request costs for certain.
+async fn fixed(
+    gate: &Gate,
+    table: &Table,
+    limits: &[Limit],
+    cost: PicoUsd,
+    call_id: CallId,
+    admitted: &mut Admitted,
+) -> Result<(), Refusal> {
     if limits.is_empty() {
         return Ok(());
     }
-    let forecast = Forecast {
-        input_cost: PicoUsd::ZERO,
-        per_token: PicoUsd::ZERO,
-        longest: 0,
-        estimate: Estimate::default(),
-    };
-    match gate.services.limits.reserve(&limits, &forecast.estimate, call_id).await {
+    let estimate = Estimate::exact(cost);
+    let forecast = Forecast { input_cost: cost, per_token: PicoUsd::ZERO, longest: 0, estimate };
+    match gate.services.limits.reserve(limits, &estimate, call_id).await {
         Ok(hold) => {
             admitted.held = Some(Held::new(hold, forecast));
             Ok(())
@@ -258,21 +277,26 @@ fn modest(gate: &Gate, limits: &[Limit], estimate: Estimate) -> Estimate {
     Estimate { likely, ..estimate }
 }
 
-/// Every limit that applies.
-async fn gather(gate: &Gate, table: &Table, model: &str, admitted: &Admitted) -> Result<Vec<Limit>, Refusal> {
+/// Every limit that applies; those of models only where there is one.
+async fn gather(
+    gate: &Gate,
+    table: &Table,
+    model: Option<&str>,
+    admitted: &Admitted,
+) -> Result<Vec<Limit>, Refusal> {
     let mut limits = Vec::new();
     if let Some(caller) = admitted.principal.caller() {
         limits.extend(caller.limits.iter().cloned());
         limits.extend(of_model(&caller.model_limits, model));
     }
     limits.extend(table.global_limits.iter().cloned());
-    limits.extend(table.group_limits.get(model).into_iter().flatten().cloned());
+    limits.extend(model.and_then(|model| table.group_limits.get(model)).into_iter().flatten().cloned());
     let Some(principals) = &gate.services.principals else { return Ok(limits) };
     let account = &admitted.meter.account;
     let whom = table.settings.has_global_budget.then_some(Which::Global).into_iter();
     let whom = whom.chain(account.end_user.as_deref().map(|id| Which::EndUser(id.into())));
     let whom = whom.chain(account.tags.iter().map(|tag| Which::Tag(tag.as_str().into())));
-    let groups = table.access_groups(model).iter();
+    let groups = model.map_or(&[][..], |model| table.access_groups(model)).iter();
     let whom = whom.chain(groups.map(|group| Which::AccessGroup(group.as_str().into())));
     for which in whom {
         // An end user or tag that cannot be asked about must not stop a key that is known.
@@ -282,7 +306,7 @@ async fn gather(gate: &Gate, table: &Table, model: &str, admitted: &Admitted) ->
         {
             return Err(Refusal::Blocked(crate::caller::Blocked::User(id.to_string())));
         }
-        if let Some(grant) = &subject.grant
+        if let (Some(grant), Some(model)) = (&subject.grant, model)
             && !grant.allows(model, table.access_groups(model))
         {
             return Err(Refusal::ModelDenied { whose: grant.whose, model: model.to_owned() });
@@ -293,8 +317,12 @@ async fn gather(gate: &Gate, table: &Table, model: &str, admitted: &Admitted) ->
     Ok(limits)
 }
 
-fn of_model<'a>(limits: &'a [crate::caller::ModelLimit], model: &'a str) -> impl Iterator<Item = Limit> + 'a {
-    limits.iter().filter(move |limit| limit.counts(model)).map(|limit| limit.limit.clone())
+fn of_model<'a>(
+    limits: &'a [crate::caller::ModelLimit],
+    model: Option<&'a str>,
+) -> impl Iterator<Item = Limit> + 'a {
+    let counts = move |limit: &&crate::caller::ModelLimit| model.is_some_and(|model| limit.counts(model));
+    limits.iter().filter(counts).map(|limit| limit.limit.clone())
 }
 
 fn forecast(

@@ -88,7 +88,7 @@ impl Settler {
             call_id: Some(arrival.id.clone()),
             receipt_id: arrival.own_id.clone(),
             started: meter.started,
-            route: arrival.found.route.to_owned(),
+            route: arrival.found.name().into_owned(),
             requested_model: meter.requested_model.clone(),
             account: meter.account.clone(),
             expected_cost,
@@ -191,7 +191,7 @@ fn series(
     let looked = meter.looked.as_ref().filter(|looked| looked.asked);
     let hit = looked.and_then(|looked| looked.hit.as_ref());
     SeriesKey {
-        route: arrival.found.route,
+        route: arrival.found.name(),
         status,
         requested_model: requested.to_owned(),
         model_group: meter.group.as_ref().map(ToString::to_string),

@@ -23,11 +23,13 @@ impl Meter {
         let kept = self.kinship.map(|kinship| (kinship, self.saved_by_prompt_cache()));
         let metadata = metadata(self.cut, hit.and_then(|facts| facts.cost), kept, self.copy_of.as_ref());
         let (usage, ttft) = over_all_calls(&self.cuts, std::mem::take(&mut self.usage), self.ttft);
+        // What is passed through names no model; LiteLLM says so in its place.
+        let no_model = self.target.as_ref().map(|_| self.requested_model.clone());
         let said = self.transcript.take().map(|transcript| transcript.texts()).unwrap_or_default();
         Receipt {
             call_id: self.arrival.id.clone(),
             receipt_id: self.arrival.own_id.clone(),
-            route: self.arrival.found.route.into(),
+            route: self.arrival.found.name(),
             requested_model: std::mem::take(&mut self.requested_model),
             model_group: self.group.take(),
             deployment: destination
@@ -36,7 +38,7 @@ impl Meter {
             provider: destination
                 .map(|d| d.provider.name.into())
                 .or_else(|| hit?.provider.as_deref().map(Into::into)),
-            upstream_model: destination.map(|d| d.model.clone()).or_else(|| hit?.model.clone()),
+            upstream_model: destination.map(|d| d.model.clone()).or_else(|| hit?.model.clone()).or(no_model),
             upstream_id: self.upstream_id.take(),
             status: self.status,
             ending: self.ending,
@@ -52,7 +54,9 @@ impl Meter {
             wall: WallTimes { started, ended, first_token: ttft.map(after) },
             log: LogFacts {
                 call_type: call_type(self.arrival.found.operation).to_owned(),
-                api_base: destination.map(|d| d.base.clone()),
+                api_base: destination
+                    .map(|d| d.base.clone())
+                    .or_else(|| self.target.take().map(String::from)),
                 cache_hit: looked.as_ref().filter(|looked| looked.asked).map(|looked| looked.hit.is_some()),
                 cache_key: looked.map(|looked| looked.key),
                 metadata,
@@ -104,6 +108,7 @@ fn call_type(operation: Operation) -> &'static str {
         Operation::Embeddings => "aembedding",
         Operation::Rerank => "arerank",
         Operation::Transcriptions => "atranscription",
+        Operation::PassThrough => "pass_through_endpoint",
         _ => "acompletion",
     }
 }
