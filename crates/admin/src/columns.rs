@@ -277,6 +277,15 @@ fn mask(value: &mut Value) {
                 let named = !name.ends_with("_name") && secret.iter().any(|word| name.contains(word));
                 let is_secret = named || name == "key";
                 match member {
+                    // Any header of theirs may be a credential, and so may a parameter.
+                    Value::Array(routes) if name == "pass_through_endpoints" => {
+                        for route in routes {
+                            for name in ["headers", "default_query_params"] {
+                                route.get_mut(name).into_iter().for_each(hide);
+                            }
+                            mask(route);
+                        }
+                    }
                     // Whoever has the URL of a webhook writes there.
                     member if name.contains("webhook_url") => hide(member),
                     Value::String(_) if is_secret => shorten(member),
@@ -323,6 +332,9 @@ mod tests {
             json!({"api_key": "sk-****", "api_keys": ["sk-****"], "deep": [{"client_secret": "abc****", "name": "x"}]})
         );
         let urls = masked(json!({"alert_to_webhook_url": {"budget_alerts": ["https://hooks/secret"]}}));
+        let routes = json!({"pass_through_endpoints": [{"path": "/x", "headers": {"x-mine": "secret"}}]});
+        let hidden = json!({"pass_through_endpoints": [{"path": "/x", "headers": {"x-mine": "****"}}]});
+        assert_eq!(masked(routes), hidden);
         assert_eq!(urls, json!({"alert_to_webhook_url": {"budget_alerts": ["****"]}}));
     }
 

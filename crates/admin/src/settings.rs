@@ -9,11 +9,14 @@ use crate::Outcome;
 use crate::columns;
 use crate::error::AdminError;
 use crate::fields::{Field, Holds, field, required};
+use crate::pass_through;
 use crate::routes::{Answer, Call, Route, route};
 
 const TABLE: &str = "LiteLLM_Config";
 const GENERAL: &str = "general_settings";
 const ENVIRONMENT: &str = "environment_variables";
+/// A setting each of whose entries is checked apart, since one that cannot be read keeps no other from being served.
+const ROUTES_OF_OPERATORS: &str = "pass_through_endpoints";
 const CALLBACKS: [&str; 3] = ["success_callback", "failure_callback", "callbacks"];
 
 const SECTIONS: &[Field] = &[
@@ -152,6 +155,9 @@ async fn update(call: Call) -> Outcome {
             candidate.sections.insert(name.to_owned(), Value::Object(given.clone()));
             after.extend(sealed_once(&call, given)?);
         } else {
+            if let Some(routes) = given.get(ROUTES_OF_OPERATORS).and_then(Value::as_array) {
+                pass_through::check_all(&call, routes)?;
+            }
             let given = given.iter().filter(|(_, value)| !value.is_null());
             for (key, value) in given {
                 let value = match (after.get(key), value) {
@@ -208,7 +214,11 @@ async fn set_field(call: Call) -> Outcome {
     call.admin.stores_models()?;
     let name = general(&call, call.text("field_name"))?.name;
     let mut after = section(&call, GENERAL).await?;
-    after.insert(name.to_owned(), call.body.get("field_value").cloned().unwrap_or_default());
+    let value = call.body.get("field_value").cloned().unwrap_or_default();
+    if let (ROUTES_OF_OPERATORS, Some(routes)) = (name, value.as_array()) {
+        pass_through::check_all(&call, routes)?;
+    }
+    after.insert(name.to_owned(), value);
     let mut candidate = Stored::default();
     candidate.sections.insert(GENERAL.to_owned(), Value::Object(after.clone()));
     checked(&call, &candidate)?;

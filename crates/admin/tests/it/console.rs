@@ -320,17 +320,14 @@ async fn an_access_group_gets_a_budget_of_its_own_or_one_that_there_is_and_loses
 }
 
 #[tokio::test]
-async fn pass_through_routes_of_before_are_shown_and_forgotten_and_new_ones_are_refused() {
+async fn pass_through_routes_are_stored_beside_those_of_before_changed_and_forgotten() {
     let world = World::with_env(&[("STORE_MODEL_IN_DB", "true")]).await;
     const PATH: &str = "/config/pass_through_endpoint";
-    world
-        .post("master", PATH, json!({"path": "/x", "target": "https://x"}))
-        .await
-        .refused(501, "pass-through");
     world.call("DELETE", "master", PATH, Some("endpoint_id=e1"), None).await.refused(400, "There are no");
     let before = json!({"pass_through_endpoints": [
         {"id": "e1", "path": "/one", "target": "https://one", "headers": {"Authorization": "Bearer of-the-operator"}},
-        {"id": "e2", "path": "/two", "target": "https://two"},
+        {"id": "e2", "path": "/two", "target": "https://two", "methods": ["get"]},
+        {"id": "e3", "path": "/three", "target": "a_module.of_python"},
     ]});
     let row = faregate_store::ConfigRow {
         param_name: "general_settings".to_owned(),
@@ -339,7 +336,7 @@ async fn pass_through_routes_of_before_are_shown_and_forgotten_and_new_ones_are_
     };
     world.admin.store.put(&row, world.admin.now()).await.unwrap();
     let all = world.get("master", PATH, "").await.ok();
-    assert_eq!((all["endpoints"].as_array().unwrap().len(), &all["endpoints"][0]["auth"]), (2, &json!(true)));
+    assert_eq!((all["endpoints"].as_array().unwrap().len(), &all["endpoints"][0]["auth"]), (3, &json!(true)));
     assert!(!all.to_string().contains("of-the-operator"), "{all}");
     let routes = json!({"team_id": "mine", "allowed_passthrough_routes": ["/two"]});
     world.post("master", "/team/update", routes).await.ok();
@@ -348,6 +345,41 @@ async fn pass_through_routes_of_before_are_shown_and_forgotten_and_new_ones_are_
         (of_team["endpoints"].as_array().unwrap().len(), &of_team["endpoints"][0]["id"]),
         (1, &json!("e2"))
     );
+
+    let new = json!({"path": "/two", "target": "https://two", "headers": {"x-key": "a-new-secret-1234"}});
+    world.post("lead", PATH, new.clone()).await.refused(401, "Only proxy admin");
+    world.post("master", PATH, new.clone()).await.refused(400, "the same methods already");
+    let mut other_method = new;
+    other_method["methods"] = json!(["POST"]);
+    let made = world.post("master", PATH, other_method).await.ok();
+    let id = made["endpoints"][0]["id"].as_str().unwrap();
+    assert_eq!(made["endpoints"][0]["headers"]["x-key"], "a-****34", "{made}");
+    let change =
+        json!({"cost_per_request": 0.5, "auth": null, "id": "another", "headers": {"x-key": "a-****34"}});
+    let changed = world.post("master", &format!("{PATH}/{id}"), change).await.ok();
+    assert_eq!(
+        (&changed["endpoints"][0]["id"], &changed["endpoints"][0]["auth"]),
+        (&json!(id), &json!(true))
+    );
+    let clash = world.post("master", &format!("{PATH}/{id}"), json!({"methods": ["GET", "POST"]})).await;
+    clash.refused(400, "the same methods already");
+    world.post("master", &format!("{PATH}/nobody"), json!({"auth": false})).await.refused(404, "nobody");
+    let kept: faregate_store::ConfigRow =
+        world.admin.store.get(&["general_settings"]).await.unwrap().unwrap();
+    let kept = &kept.param_value["pass_through_endpoints"][3];
+    assert_eq!(
+        (&kept["headers"]["x-key"], &kept["cost_per_request"]),
+        (&json!("a-new-secret-1234"), &json!(0.5))
+    );
+    for shown in
+        ["/config/list?config_type=general_settings", "/config/field/info?field_name=pass_through_endpoints"]
+    {
+        let (path, query) = shown.split_once('?').unwrap();
+        let answer = world.get("master", path, query).await.ok().to_string();
+        assert!(!answer.contains("a-new-secret") && !answer.contains("of-the-operator"), "{answer}");
+    }
+    world.call("DELETE", "master", PATH, Some(&format!("endpoint_id={id}")), None).await.ok();
+    world.call("DELETE", "master", PATH, Some("endpoint_id=e3"), None).await.ok();
 
     world.call("DELETE", "lead", PATH, Some("endpoint_id=e1"), None).await.refused(401, "Only proxy admin");
     world.call("DELETE", "master", PATH, Some("endpoint_id=e1"), None).await.ok();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use faregate_fake_provider::{Answer as Scripted, FakeProvider, Matcher, Options};
+use faregate_testkit::postgres::Database;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -14,6 +15,7 @@ use crate::process::{Answer, Running, faregate};
 use crate::upstream::{Upstream, read_until};
 
 const MASTER: &str = "sk-passing-master-key-0123456789";
+const ENDPOINTS: &str = "/config/pass_through_endpoint";
 
 async fn provider() -> FakeProvider {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -291,4 +293,85 @@ async fn a_target_that_is_away_late_or_breaks_off_is_told_of_and_a_client_that_l
     assert_eq!(target.read(&mut nothing).unwrap_or(0), 0, "the target's connection is closed");
     let row = logged(&running, "leaver");
     assert_eq!(row["spend"], 0.5, "the target may have done its work: {row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_route_serves_at_once_and_after_a_restart_until_it_is_deleted() {
+    let provider = provider().await;
+    provider.always(Matcher::path("/one"), Scripted::json(200, &json!({"at": 1})));
+    provider.always(Matcher::path("/two"), Scripted::json(200, &json!({"at": 2})));
+    let url = provider.url();
+    let (folder, running) = with_routes(&format!("  - {{path: /file, target: '{url}/one'}}\n"));
+    let get = |running: &Running, path: &str| running.call("GET", path, MASTER, b"");
+    assert_eq!(get(&running, "/stored").status, 404);
+    let body = json!({
+        "path": "/stored", "target": format!("{url}/one"), "headers": {"x-token": "a-secret-for-the-target"},
+        "methods": ["GET"],
+    });
+    let made = done(&running, ENDPOINTS, &body);
+    let id = made["endpoints"][0]["id"].as_str().unwrap().to_owned();
+    assert!(!made.to_string().contains("a-secret-for-the-target"), "{made}");
+    assert_eq!(
+        get(&running, "/stored").json(),
+        json!({"at": 1}),
+        "the answer to the call means that it serves"
+    );
+    assert_eq!(provider.requests().pop().unwrap().header("x-token"), Some("a-secret-for-the-target"));
+
+    for (body, status, words) in [
+        (json!({"path": "/stored", "target": url}), 400, "serves `/stored` with the same methods already"),
+        (json!({"path": "/key/info", "target": url}), 400, "a route of the gateway's own"),
+        (json!({"path": "x", "target": url}), 400, "path: must begin with `/`"),
+        (json!({"path": "/x", "target": "file:///etc/passwd"}), 400, "target: must be a URL"),
+        (json!({"path": "/x"}), 422, "target: Field required"),
+        (json!({"path": "/x", "target": url, "id": id}), 400, "exists already"),
+    ] {
+        let answer = post(&running, ENDPOINTS, &body);
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert!(answer.body.contains(words), "{body}: {}", answer.body);
+    }
+
+    drop(running);
+    let config = fs::read_to_string(folder.path().join("config.yaml")).unwrap();
+    let running = start(folder.path(), &config);
+    assert_eq!((get(&running, "/stored").status, get(&running, "/file").status), (200, 200));
+    let listed = get(&running, ENDPOINTS).json();
+    let list: Vec<_> = listed["endpoints"].as_array().unwrap().iter().collect();
+    assert_eq!((&list[0]["path"], &list[0]["is_from_config"]), (&json!("/file"), &json!(true)), "{listed}");
+    assert_eq!(
+        (&list[1]["path"], &list[1]["is_from_config"]),
+        (&json!("/stored"), &json!(false)),
+        "{listed}"
+    );
+
+    // What was shown comes back and stands for what is stored.
+    let change = json!({"target": format!("{url}/two"), "methods": ["POST"], "headers": list[1]["headers"]});
+    done(&running, &format!("{ENDPOINTS}/{id}"), &change);
+    assert_eq!(get(&running, "/stored").status, 405);
+    assert_eq!(post(&running, "/stored", &json!({})).json(), json!({"at": 2}));
+    assert_eq!(provider.requests().pop().unwrap().header("x-token"), Some("a-secret-for-the-target"));
+    assert_eq!(post(&running, &format!("{ENDPOINTS}/nobody"), &json!({"auth": true})).status, 404);
+
+    let gone = running.call("DELETE", &format!("{ENDPOINTS}?endpoint_id={id}"), MASTER, b"");
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    assert_eq!((post(&running, "/stored", &json!({})).status, get(&running, "/file").status), (404, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_stores_the_others_serve() {
+    let (provider, database) = (provider().await, Database::create().await);
+    provider.always(Matcher::path("/up"), Scripted::json(200, &json!({})));
+    let replica = |folder: &Path| {
+        let mut command = faregate(folder, &[]);
+        command.env("DATABASE_URL", database.url()).env("LITELLM_MASTER_KEY", MASTER);
+        Running::of(command)
+    };
+    let (one, two) = (tempdir().unwrap(), tempdir().unwrap());
+    let (a, b) = (replica(one.path()), replica(two.path()));
+    done(&a, ENDPOINTS, &json!({"path": "/shared", "target": format!("{}/up", provider.url())}));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while b.call("GET", "/shared", MASTER, b"").status != 200 {
+        assert!(Instant::now() < deadline, "the other replica does not serve it");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
