@@ -219,33 +219,63 @@ const MANY_BYTES: usize = 8 << 20;
 /// text of one takes longer than adding its rows.
 const PREPARED: [usize; 3] = [64, 8, 1];
 
-/// Adds rows, each with a cell per column; `ending` is the `ON CONFLICT` clause, or empty. Returns the text of
-/// one column of those that were added.
+/// Adds rows, each with a cell per column, except those that `once`, an `ON CONFLICT` clause, leaves out. Tells how
+/// many were added.
 pub(crate) async fn add_rows(
     tx: &mut Tx,
     table: &str,
     columns: &[(&str, Kind)],
     rows: Vec<Row>,
-    ending: &str,
+    once: &str,
+) -> Result<u64, StoreError> {
+    let mut added = 0;
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        added += tx.execute(some_of(tx.engine(), table, columns, &mut rows, once)).await?;
+    }
+    Ok(added)
+}
+
+/// The same, but tells the text of one column of those that were added. SQLite hands such rows from thread to thread,
+/// one by one, which takes longer than adding them.
+pub(crate) async fn add_rows_returning(
+    tx: &mut Tx,
+    table: &str,
+    columns: &[(&str, Kind)],
+    rows: Vec<Row>,
+    once: &str,
     returning: &str,
 ) -> Result<Vec<String>, StoreError> {
     let mut added = Vec::with_capacity(rows.len());
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let part = match tx.engine() {
-            Engine::Postgres => bounded(&mut rows),
-            Engine::Sqlite => {
-                let left = rows.len();
-                let length = PREPARED.into_iter().find(|length| *length <= left).unwrap_or(1);
-                rows.by_ref().take(length).collect()
-            }
-        };
-        let mut sql = insert_rows(tx.engine(), table, columns, part);
-        sql.cached = true;
-        sql.push(" ").push(ending).push(" RETURNING \"").push(returning).push("\"");
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let mut sql = some_of(tx.engine(), table, columns, &mut rows, once);
+        sql.push(" RETURNING \"").push(returning).push("\"");
         added.extend(tx.fetch(sql, &[Kind::Text]).await?.into_iter().flatten().filter_map(Cell::text));
     }
     Ok(added)
+}
+
+/// The statement that adds the next rows, as many as one takes.
+fn some_of(
+    engine: Engine,
+    table: &str,
+    columns: &[(&str, Kind)],
+    rows: &mut std::vec::IntoIter<Row>,
+    once: &str,
+) -> Sql {
+    let part = match engine {
+        Engine::Postgres => bounded(rows),
+        Engine::Sqlite => {
+            let left = rows.len();
+            let length = PREPARED.into_iter().find(|length| *length <= left).unwrap_or(1);
+            rows.take(length).collect()
+        }
+    };
+    let mut sql = insert_rows(engine, table, columns, part);
+    sql.cached = true;
+    sql.push(" ").push(once);
+    sql
 }
 
 /// The next rows, as many as one statement takes; one at least.

@@ -15,7 +15,7 @@ const CHUNK: usize = 400;
 
 /// What is counted, in the order of [`COUNTERS`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Counts {
+pub(super) struct Counts {
     numbers: [i64; COUNTERS.len()],
     spend: PicoUsd,
     /// The last request of a tag's row.
@@ -42,10 +42,10 @@ type Key = (Vec<String>, String);
 pub(super) struct Days(BTreeMap<SubjectKind, BTreeMap<Key, Counts>>);
 
 impl Days {
-    /// Adds one receipt to every table it counts in.
-    pub fn add(&mut self, receipt: &Receipt, request_id: &str) {
+    /// Adds the sum of receipts that agree in all that rows are told apart by to every table it counts in;
+    /// `receipt` is one of them.
+    pub fn add(&mut self, receipt: &Receipt, counts: &Counts) {
         let account = &receipt.account;
-        let counts = counts(receipt, request_id);
         // A user's table holds requests of nobody in particular too: reports over everybody read it.
         let mut rows = vec![
             (SubjectKind::DailyUser, account.user.as_deref().unwrap_or_default()),
@@ -61,13 +61,8 @@ impl Days {
         let tags: BTreeSet<&str> = account.tags.iter().map(String::as_str).collect();
         rows.extend(tags.into_iter().map(|tag| (SubjectKind::DailyTag, tag)));
         for (kind, id) in rows {
-            let row =
-                self.0.entry(kind).or_default().entry(key(kind.table(), receipt, clip(id))).or_default();
-            for (sum, number) in row.numbers.iter_mut().zip(counts.numbers) {
-                *sum = sum.saturating_add(number);
-            }
-            row.spend += counts.spend;
-            row.request_id.clone_from(&counts.request_id);
+            let key = key(kind.table(), receipt, clip(id));
+            self.0.entry(kind).or_default().entry(key).or_default().merge(counts);
         }
     }
 
@@ -79,12 +74,7 @@ impl Days {
             let mut merged: BTreeMap<Vec<String>, (String, Counts)> = BTreeMap::new();
             for ((key, group), counts) in rows {
                 match merged.get_mut(&key) {
-                    Some((_, sum)) => {
-                        for (sum, number) in sum.numbers.iter_mut().zip(counts.numbers) {
-                            *sum = sum.saturating_add(number);
-                        }
-                        sum.spend += counts.spend;
-                    }
+                    Some((_, sum)) => sum.merge(&counts),
                     None => {
                         merged.insert(key, (group, counts));
                     }
@@ -99,25 +89,42 @@ impl Days {
     }
 }
 
-fn counts(receipt: &Receipt, request_id: &str) -> Counts {
-    let usage = &receipt.usage;
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let success = i64::from(succeeded(receipt));
-    let time = i64::try_from(receipt.duration.as_millis()).unwrap_or(i64::MAX);
-    Counts {
-        numbers: [
-            number(usage.input),
-            number(usage.output),
-            number(usage.cache_read),
-            number(usage.cache_write()),
-            1,
-            success,
-            1 - success,
-            time * success,
-            success,
-        ],
-        spend: receipt.cost.unwrap_or_default(),
-        request_id: request_id.to_owned(),
+impl Counts {
+    /// What one receipt counts.
+    pub fn of(receipt: &Receipt, request_id: &str) -> Self {
+        let usage = &receipt.usage;
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let success = i64::from(succeeded(receipt));
+        let time = i64::try_from(receipt.duration.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            numbers: [
+                number(usage.input),
+                number(usage.output),
+                number(usage.cache_read),
+                number(usage.cache_write()),
+                1,
+                success,
+                1 - success,
+                time * success,
+                success,
+            ],
+            spend: receipt.cost.unwrap_or_default(),
+            request_id: request_id.to_owned(),
+        }
+    }
+
+    /// What all of them cost.
+    pub fn spend(&self) -> PicoUsd {
+        self.spend
+    }
+
+    /// Adds those of later requests.
+    pub fn merge(&mut self, later: &Self) {
+        for (sum, number) in self.numbers.iter_mut().zip(later.numbers) {
+            *sum = sum.saturating_add(number);
+        }
+        self.spend += later.spend;
+        self.request_id.clone_from(&later.request_id);
     }
 }
 

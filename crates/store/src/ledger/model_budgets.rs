@@ -165,7 +165,7 @@ pub(crate) async fn forget(tx: &mut Tx, kind: SubjectKind, id: &str) -> Result<(
 /// Adds receipts to the model budgets of whom they concern.
 pub(super) async fn add(
     tx: &mut Tx,
-    receipts: &[(&Receipt, String)],
+    receipts: &[(&Receipt, &str)],
     budgets: ModelBudgets<'_>,
     now: UtcMillis,
 ) -> Result<(), StoreError> {
@@ -178,7 +178,7 @@ pub(super) async fn add(
         let ids: BTreeSet<&str> = costly.iter().map(|(_, id, _)| *id).collect();
         let known = budgets_of(tx, of, &ids, budgets.end_users).await?;
         let mut amounts: BTreeMap<(&str, ModelPeriod), PicoUsd> = BTreeMap::new();
-        for (receipt, id, cost) in costly {
+        for (receipt, id, cost) in costly.into_iter().filter(|_| !known.is_empty()) {
             let Some(limits) = known.get(id) else { continue };
             for period in (budgets.periods_of)(of, limits, receipt) {
                 *amounts.entry((id, period)).or_default() += cost;

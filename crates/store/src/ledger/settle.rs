@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use faregate_terms::{CallId, PicoUsd, Receipt, UtcMillis};
 
-use super::daily::Days;
+use super::daily::{Counts, Days};
 use super::log::{self, clip};
 use super::model_budgets::{self, ModelBudgets};
 use super::places::{self, PeriodsOf};
 use super::subject::EVERYBODY;
 use super::{Subject, SubjectKind, totals, windows};
-use crate::db::{Cell, Tx, add_rows};
+use crate::db::{Cell, Tx, add_rows, add_rows_returning};
 use crate::schema::Kind;
 use crate::schema::ledger::SPEND_LOGS;
 use crate::usd::split;
@@ -104,49 +104,55 @@ impl Store {
         now: UtcMillis,
     ) -> Result<Settlement, StoreError> {
         let mut attempt = 1;
+        let mut look = Look::Count;
         loop {
-            match self.settle_once(receipts, options, now).await {
+            match self.settle_once(receipts, options, now, look).await {
+                Ok(Some(settlement)) => return Ok(settlement),
+                Ok(None) => look = Look::Ids,
                 Err(error) if error.is_contention() && attempt < ATTEMPTS => attempt += 1,
-                answer => return answer,
+                Err(error) => return Err(error),
             }
         }
     }
+
+    /// Books a batch, or finds that its rows must be looked at one by one: `None`, with nothing booked.
 
     async fn settle_once(
         &self,
         receipts: &[Receipt],
         options: SettleOptions<'_>,
         now: UtcMillis,
-    ) -> Result<Settlement, StoreError> {
+        look: Look,
+    ) -> Result<Option<Settlement>, StoreError> {
         if receipts.is_empty() {
-            return Ok(Settlement::default());
+            return Ok(Some(Settlement::default()));
         }
         let mut tx = self.db.begin().await?;
-        let fresh = claim(&mut tx, receipts, now).await?;
+        let Some(fresh) = claim(&mut tx, receipts, now, look).await? else { return Ok(None) };
         let mut outcome = Settlement { booked: fresh.len() as u64, ..Settlement::default() };
         outcome.duplicates = receipts.len() as u64 - outcome.booked;
         if fresh.is_empty() {
-            return Ok(outcome);
+            return Ok(Some(outcome));
         }
         let mut rows: Vec<(&Receipt, String)> =
             fresh.into_iter().map(|receipt| (receipt, log::request_id(receipt))).collect();
         if options.request_log {
-            outcome.renamed = write_log(&mut tx, &mut rows, now).await?;
+            let Some(renamed) = write_log(&mut tx, &mut rows, now, look).await? else { return Ok(None) };
+            outcome.renamed = renamed;
         }
         let heirs = heirs(&mut tx, &rows).await?;
         let mut amounts: BTreeMap<Subject, PicoUsd> = BTreeMap::new();
         let mut days = Days::default();
-        for (receipt, request_id) in &rows {
-            let cost = receipt.cost.unwrap_or_default();
+        for (receipt, counts) in alike(&rows) {
             for subject in subjects(receipt, &heirs) {
-                *amounts.entry(subject).or_default() += cost;
+                *amounts.entry(subject).or_default() += counts.spend();
             }
-            days.add(receipt, request_id);
+            days.add(receipt, &counts);
         }
         add_end_users(&mut tx, &amounts).await?;
         totals::add(&mut tx, &amounts, now).await?;
-        let by_key: Vec<(&Receipt, String)> =
-            rows.iter().map(|(receipt, _)| (*receipt, booked_key(receipt, &heirs).to_owned())).collect();
+        let by_key: Vec<(&Receipt, &str)> =
+            rows.iter().map(|(receipt, _)| (*receipt, booked_key(receipt, &heirs))).collect();
         windows::add(&mut tx, &by_key, now).await?;
         if let Some(budgets) = options.models {
             model_budgets::add(&mut tx, &by_key, budgets, now).await?;
@@ -158,7 +164,7 @@ impl Store {
         totals::add(&mut tx, &daily, now).await?;
         mark_active(&mut tx, &rows, &heirs).await?;
         tx.commit().await?;
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     /// Forgets receipts booked before `before`; only then may the journal's oldest entry be younger.
@@ -175,6 +181,15 @@ impl Store {
     }
 }
 
+/// How closely it is looked at which rows a statement added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Only how many: nearly always all of them.
+    Count,
+    /// Which.
+    Ids,
+}
+
 const ABSURD: &str = "the cost is below zero or beyond a billion dollars";
 
 /// Such a cost is a mistake of ours; added up, it would spoil the totals of everybody.
@@ -184,6 +199,7 @@ fn is_absurd(receipt: &Receipt) -> bool {
     })
 }
 
+const SETTLED_TABLE: &str = "faregate_settled";
 const SETTLED: &[(&str, Kind)] = &[
     ("call_id", Kind::Text),
     ("request_id", Kind::Text),
@@ -192,12 +208,14 @@ const SETTLED: &[(&str, Kind)] = &[
     ("settled_at", Kind::Time),
 ];
 
-/// Writes down which receipts are being booked and returns those that were not booked before.
+/// Writes down which receipts are being booked and returns those that were not booked before; `None` if some were and
+/// it takes a closer look to tell which.
 async fn claim<'a>(
     tx: &mut Tx,
     receipts: &'a [Receipt],
     now: UtcMillis,
-) -> Result<Vec<&'a Receipt>, StoreError> {
+    look: Look,
+) -> Result<Option<Vec<&'a Receipt>>, StoreError> {
     // In one order everywhere, so that two replicas with the same receipts wait instead of deadlocking.
     let by_id: BTreeMap<&str, &Receipt> =
         receipts.iter().rev().map(|receipt| (receipt.booking_id().as_str(), receipt)).collect();
@@ -209,14 +227,24 @@ async fn claim<'a>(
     };
     let rows = unique.iter().map(row).collect();
     let once = "ON CONFLICT (call_id) DO NOTHING";
-    let claimed = add_rows(tx, "faregate_settled", SETTLED, rows, once, "call_id").await?;
+    if look == Look::Count {
+        let claimed = add_rows(tx, SETTLED_TABLE, SETTLED, rows, once).await?;
+        return Ok((claimed == unique.len() as u64).then_some(unique));
+    }
+    let claimed = add_rows_returning(tx, SETTLED_TABLE, SETTLED, rows, once, "call_id").await?;
     let claimed: BTreeSet<String> = claimed.into_iter().collect();
-    Ok(unique.into_iter().filter(|receipt| claimed.contains(receipt.booking_id().as_str())).collect())
+    let is_claimed = |receipt: &&Receipt| claimed.contains(receipt.booking_id().as_str());
+    Ok(Some(unique.into_iter().filter(is_claimed).collect()))
 }
 
 /// Writes the log rows. A provider's id that another request has is made longer by the call's own: such a row
-/// must not be lost.
-async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis) -> Result<u64, StoreError> {
+/// must not be lost. Tells how many were; `None` if some were and it takes a closer look to tell which.
+async fn write_log(
+    tx: &mut Tx,
+    rows: &mut [(&Receipt, String)],
+    now: UtcMillis,
+    look: Look,
+) -> Result<Option<u64>, StoreError> {
     let mut seen = BTreeSet::new();
     let mut renamed = 0;
     for (receipt, request_id) in rows.iter_mut() {
@@ -229,11 +257,15 @@ async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis)
         SPEND_LOGS.columns.iter().map(|column| (column.name, column.kind)).collect();
     let logs = rows.iter().map(|(receipt, id)| log::cells(receipt, id, now)).collect();
     let once = "ON CONFLICT (request_id) DO NOTHING";
-    let written = add_rows(tx, SPEND_LOGS.name, &columns, logs, once, "request_id").await?;
-    if written.len() == rows.len() {
+    if look == Look::Count {
+        let written = add_rows(tx, SPEND_LOGS.name, &columns, logs, once).await?;
+        if written < rows.len() as u64 {
+            return Ok(None);
+        }
         note_ids(tx, rows, renamed > 0).await?;
-        return Ok(renamed);
+        return Ok(Some(renamed));
     }
+    let written = add_rows_returning(tx, SPEND_LOGS.name, &columns, logs, once, "request_id").await?;
     let written: BTreeSet<String> = written.into_iter().collect();
     let mut again = Vec::new();
     for (receipt, request_id) in rows.iter_mut().filter(|(_, id)| !written.contains(id)) {
@@ -241,9 +273,9 @@ async fn write_log(tx: &mut Tx, rows: &mut [(&Receipt, String)], now: UtcMillis)
         again.push(log::cells(receipt, request_id, now));
         renamed += 1;
     }
-    add_rows(tx, SPEND_LOGS.name, &columns, again, "", "request_id").await?;
-    note_ids(tx, rows, true).await?;
-    Ok(renamed)
+    add_rows(tx, SPEND_LOGS.name, &columns, again, "").await?;
+    note_ids(tx, rows, renamed > 0).await?;
+    Ok(Some(renamed))
 }
 
 fn longer(receipt: &Receipt, request_id: &str) -> String {
@@ -284,6 +316,60 @@ async fn heirs(tx: &mut Tx, rows: &[(&Receipt, String)]) -> Result<HashMap<Strin
 fn booked_key<'a>(receipt: &'a Receipt, heirs: &'a HashMap<String, String>) -> &'a str {
     let key = &receipt.account.api_key;
     clip(heirs.get(key).unwrap_or(key))
+}
+
+/// What decides whom a receipt is added up for, and in which rows. A batch has few that differ in it.
+#[derive(PartialEq, Eq, Hash)]
+struct Traits<'a> {
+    who: [Option<&'a str>; 7],
+    tags: &'a [String],
+    access_groups: &'a [String],
+    what: [Option<&'a str>; 5],
+    day: i64,
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+impl<'a> Traits<'a> {
+    fn of(receipt: &'a Receipt) -> Self {
+        let account = &receipt.account;
+        Self {
+            who: [
+                Some(&account.api_key),
+                account.user.as_deref(),
+                account.team.as_deref(),
+                account.organization.as_deref(),
+                account.project.as_deref(),
+                account.end_user.as_deref(),
+                account.agent.as_deref(),
+            ],
+            tags: &account.tags,
+            access_groups: &account.access_groups,
+            what: [
+                Some(log::model(receipt)),
+                receipt.model_group.as_ref().map(|group| group.as_str()),
+                receipt.provider.as_ref().map(|provider| provider.as_str()),
+                receipt.log.mcp_tool.as_deref(),
+                Some(&receipt.route),
+            ],
+            day: receipt.wall.started.millis().div_euclid(DAY_MS),
+        }
+    }
+}
+
+/// The sums of receipts that agree in their [`Traits`], each with one of them, in the order they first come.
+fn alike<'a>(rows: &[(&'a Receipt, String)]) -> Vec<(&'a Receipt, Counts)> {
+    let mut places: HashMap<Traits<'a>, usize> = HashMap::new();
+    let mut sums: Vec<(&Receipt, Counts)> = Vec::new();
+    for (receipt, request_id) in rows {
+        let counts = Counts::of(receipt, request_id);
+        let place = *places.entry(Traits::of(receipt)).or_insert(sums.len());
+        match sums.get_mut(place) {
+            Some((_, sum)) => sum.merge(&counts),
+            None => sums.push((receipt, counts)),
+        }
+    }
+    sums
 }
 
 /// Everybody whose spend the receipt adds to, each once.

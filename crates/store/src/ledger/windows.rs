@@ -58,6 +58,14 @@ impl Windowed {
         }
     }
 
+    /// Whose windows a receipt that is booked on `key` counts in.
+    fn id<'a>(self, receipt: &'a Receipt, key: &'a str) -> &'a str {
+        match self {
+            Self::Key => key,
+            Self::Team => receipt.account.team.as_deref().unwrap_or_default(),
+        }
+    }
+
     fn kind(self) -> SubjectKind {
         match self {
             Self::Key => SubjectKind::Key,
@@ -291,30 +299,26 @@ async fn show(
 /// Adds receipts to the windows of their keys and teams.
 pub(super) async fn add(
     tx: &mut Tx,
-    receipts: &[(&Receipt, String)],
+    receipts: &[(&Receipt, &str)],
     now: UtcMillis,
 ) -> Result<(), StoreError> {
     for of in Windowed::ALL {
-        let id_of = |receipt: &Receipt, key: &str| match of {
-            Windowed::Key => key.to_owned(),
-            Windowed::Team => receipt.account.team.clone().unwrap_or_default(),
-        };
-        let ids: BTreeSet<String> = receipts.iter().map(|(receipt, key)| id_of(receipt, key)).collect();
+        let ids: BTreeSet<&str> = receipts.iter().map(|(receipt, key)| of.id(receipt, key)).collect();
         let limits = limits_of(tx, of, &ids).await?;
-        let mut amounts: BTreeMap<(String, String), PicoUsd> = BTreeMap::new();
-        for (receipt, key) in receipts {
-            let id = id_of(receipt, key);
-            let Some(limits) = limits.get(&id) else { continue };
+        let mut amounts: BTreeMap<(&str, String), PicoUsd> = BTreeMap::new();
+        for (receipt, key) in receipts.iter().filter(|_| !limits.is_empty()) {
+            let id = of.id(receipt, key);
+            let Some(limits) = limits.get(id) else { continue };
             for name in Window::all(limits).filter_map(|window| window.place(receipt.wall.ended)) {
-                *amounts.entry((id.clone(), name)).or_default() += receipt.cost.unwrap_or_default();
+                *amounts.entry((id, name)).or_default() += receipt.cost.unwrap_or_default();
             }
         }
         for ((id, name), amount) in amounts {
-            take_over(tx, of, &id, &name, now).await?;
+            take_over(tx, of, id, &name, now).await?;
             let (usd, pico) = split(amount);
-            totals::increase_one(tx, of.total(), (&id, &name), (usd, pico), now).await?;
+            totals::increase_one(tx, of.total(), (id, &name), (usd, pico), now).await?;
             if !name.ends_with(NEXT) {
-                show(tx, of, &id, &name, None, now).await?;
+                show(tx, of, id, &name, None, now).await?;
             }
         }
     }
@@ -325,10 +329,10 @@ pub(super) async fn add(
 async fn limits_of(
     tx: &mut Tx,
     of: Windowed,
-    ids: &BTreeSet<String>,
+    ids: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Value>, StoreError> {
     let (table, id) = of.table();
-    let ids: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !id.is_empty()).collect();
+    let ids: Vec<&str> = ids.iter().copied().filter(|id| !id.is_empty()).collect();
     let mut found = BTreeMap::new();
     for chunk in ids.chunks(CHUNK) {
         let limits = crate::db::readable(tx.engine(), "t.budget_limits", Kind::Json);

@@ -24,7 +24,7 @@ pub fn create(engine: Engine, table: &Table) -> String {
         parts.extend(table.foreign.iter().map(|key| reference(table, key)));
     }
     let mut sql = format!("CREATE TABLE \"{}\" (\n  {}\n);\n", table.name, parts.join(",\n  "));
-    for (columns, unique) in keys(table) {
+    for (columns, unique) in keys(engine, table) {
         let (word, suffix) = if unique { ("UNIQUE INDEX", "key") } else { ("INDEX", "idx") };
         let index = name(table, columns, suffix);
         let _ = writeln!(sql, "CREATE {word} \"{index}\" ON \"{}\" ({});", table.name, quoted(columns));
@@ -50,9 +50,14 @@ pub fn add_column(engine: Engine, table: &Table, column: &Column) -> String {
     format!("ALTER TABLE \"{}\" ADD COLUMN {};\n", table.name, definition(engine, &column))
 }
 
-fn keys(table: &Table) -> impl Iterator<Item = (&'static [&'static str], bool)> {
+fn keys(engine: Engine, table: &Table) -> impl Iterator<Item = (&'static [&'static str], bool)> {
     let unique = table.unique.iter().map(|columns| (*columns, true));
-    unique.chain(table.indexes.iter().map(|columns| (*columns, false)))
+    // PostgreSQL gets all that LiteLLM makes; of our own file, nobody wants one that another begins with.
+    let needed = move |columns: &&&[&str]| {
+        let begins = |other: &&[&str]| other.len() > columns.len() && other.starts_with(columns);
+        engine == Engine::Postgres || !table.indexes.iter().any(begins)
+    };
+    unique.chain(table.indexes.iter().filter(needed).map(|columns| (*columns, false)))
 }
 
 fn definition(engine: Engine, column: &Column) -> String {

@@ -44,7 +44,7 @@ pub const SETTLED: Table = Table {
     columns: &[text("call_id"), text("request_id"), big("cost_usd"), big("cost_pico"), time("settled_at")],
     primary: &["call_id"],
     unique: &[],
-    indexes: &[&["settled_at"], &["request_id"]],
+    indexes: &[&["settled_at"]],
     foreign: &[],
 };
 
