@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use faregate_catalog::{Catalog, resolve};
@@ -166,7 +167,7 @@ pub struct Table {
     /// Rates of the whole installation.
     pub global_limits: Vec<Limit>,
     /// Limits of a group's own, by its name.
-    pub group_limits: HashMap<String, Vec<Limit>>,
+    pub group_limits: HashMap<String, Vec<Limit>, RandomState>,
     /// The response cache; `None` if it is off.
     pub answers: Option<Arc<Answers>>,
     /// Routes of an operator's own.
@@ -176,7 +177,7 @@ pub struct Table {
     /// Provider credentials that have a name.
     pub named_credentials: Vec<Credential>,
     /// Access groups of each model group.
-    access_groups: HashMap<String, Vec<String>>,
+    access_groups: HashMap<String, Vec<String>, RandomState>,
     /// True if a deployment has limits of its own: where none has, none is looked at for them.
     pub(crate) has_own_limits: bool,
     /// How deployments are looked after that have nothing of their own.
@@ -292,7 +293,7 @@ pub struct Deployment {
     /// How its keys are doing, if it has several.
     pub keyring: Option<Arc<Keyring>>,
     labels: OnceLock<Arc<DeploymentLabels>>,
-    resolved: RwLock<HashMap<(String, Via), Arc<Destination>>>,
+    resolved: RwLock<HashMap<Via, HashMap<String, Arc<Destination>, RandomState>, RandomState>>,
 }
 
 impl Deployment {
@@ -329,8 +330,7 @@ impl Deployment {
     /// # Errors
     /// 400 or 501 with the remedy, if the model leads nowhere.
     pub fn destination(&self, model: &str, via: Via, table: &Table) -> Result<Arc<Destination>, Refusal> {
-        let key = (model.to_owned(), via);
-        if let Some(found) = self.resolved.read().get(&key) {
+        if let Some(found) = self.resolved.read().get(&via).and_then(|of_via| of_via.get(model)) {
             return Ok(Arc::clone(found));
         }
         let made =
@@ -342,10 +342,11 @@ impl Deployment {
             })?;
         let made = Arc::new(Destination { keyring: self.keyring.clone(), ..made });
         let mut resolved = self.resolved.write();
-        if resolved.len() >= MOST_RESOLVED {
-            resolved.clear();
+        let of_via = resolved.entry(via).or_default();
+        if of_via.len() >= MOST_RESOLVED {
+            of_via.clear();
         }
-        resolved.insert(key, Arc::clone(&made));
+        of_via.insert(model.to_owned(), Arc::clone(&made));
         Ok(made)
     }
 }
@@ -525,8 +526,8 @@ pub fn token_kind(rate: TokenRate) -> TokenKind {
 }
 
 /// Limits that the configuration gives a group: `metadata.max_requests_per_minute` of its models.
-fn group_limits(snapshot: &Snapshot) -> HashMap<String, Vec<Limit>> {
-    let mut limits: HashMap<String, Vec<Limit>> = HashMap::new();
+fn group_limits(snapshot: &Snapshot) -> HashMap<String, Vec<Limit>, RandomState> {
+    let mut limits: HashMap<String, Vec<Limit>, RandomState> = HashMap::default();
     for deployment in &snapshot.deployments {
         let group = deployment.group.as_str();
         if let Some(most) = deployment.max_requests_per_minute()
@@ -539,8 +540,8 @@ fn group_limits(snapshot: &Snapshot) -> HashMap<String, Vec<Limit>> {
     limits
 }
 
-fn access_groups(snapshot: &Snapshot) -> HashMap<String, Vec<String>> {
-    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+fn access_groups(snapshot: &Snapshot) -> HashMap<String, Vec<String>, RandomState> {
+    let mut groups: HashMap<String, Vec<String>, RandomState> = HashMap::default();
     for deployment in &snapshot.deployments {
         let of_model = groups.entry(deployment.group.to_string()).or_default();
         for group in &deployment.info.access_groups {

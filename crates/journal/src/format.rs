@@ -10,10 +10,16 @@
 //! | 8 | slot, little endian: which call of this journal it is about |
 //! | 4 | length of the payload, little endian |
 //! | 4 | CRC-32 (IEEE) of kind, slot, length and payload |
-//! | n | payload: JSON of an [`Admission`](crate::Admission) or a receipt; nothing when void |
+//! | n | payload: MessagePack of an [`Admission`](crate::Admission) or a receipt; nothing when void |
 //!
-//! JSON, because a journal written by an older version is read by a newer one. A frame that is torn or damaged
-//! is skipped by searching for the next mark whose checksum holds.
+//! MessagePack with the names of members, because a journal written by an older version is read by a newer one. Before
+//! it was JSON, which is still read: its `{` is nothing that a MessagePack map begins with. A frame that is torn or
+//! damaged is skipped by searching for the next mark whose checksum holds.
+
+use std::convert::Infallible;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The beginning of a frame.
 const MARK: &[u8; 4] = b"FGJ1";
@@ -48,12 +54,43 @@ pub(crate) struct Frame<'a> {
     pub skipped: usize,
 }
 
+/// Why a payload says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error(transparent)]
+    Packed(#[from] rmp_serde::decode::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// Appends what `said` is as a payload.
+pub(crate) fn pack(out: &mut Vec<u8>, said: &impl Serialize) -> Result<(), rmp_serde::encode::Error> {
+    rmp_serde::encode::write_named(out, said)
+}
+
+/// The same by itself; empty if it cannot be said.
+pub(crate) fn packed(said: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::new();
+    if pack(&mut out, said).is_err() {
+        out.clear();
+    }
+    out
+}
+
+/// Reads a payload.
+pub(crate) fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Unreadable> {
+    Ok(match payload.first() {
+        Some(b'{') => serde_json::from_slice(payload)?,
+        _ => rmp_serde::from_slice(payload)?,
+    })
+}
+
 /// Appends a frame with the payload that `fill` writes; one that fails leaves an empty payload.
-pub(crate) fn put(
+pub(crate) fn put<E>(
     out: &mut Vec<u8>,
     kind: Kind,
     slot: u64,
-    fill: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) {
     let start = out.len();
     out.extend_from_slice(MARK);
@@ -75,7 +112,7 @@ pub(crate) fn put(
 pub(crate) fn put_bytes(out: &mut Vec<u8>, kind: Kind, slot: u64, payload: &[u8]) {
     put(out, kind, slot, |out| {
         out.extend_from_slice(payload);
-        Ok(())
+        Ok::<(), Infallible>(())
     });
 }
 

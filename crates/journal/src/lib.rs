@@ -234,7 +234,7 @@ impl Journal {
         let signal = Arc::new(Signal::default());
         // Taken out, as pushing may write, and writing wakes whoever waits.
         let mut frame = FRAME.take();
-        format::put(&mut frame, Kind::Settled, slot, |out| serde_json::to_writer(out, receipt));
+        format::put(&mut frame, Kind::Settled, slot, |out| format::pack(out, receipt));
         self.shared.push(Item::Settled(slot, &frame, Arc::clone(&signal)));
         frame.clear();
         frame.shrink_to(shared::ROOM);

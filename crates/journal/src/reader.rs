@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 
 use faregate_terms::Receipt;
 
-use crate::format::{self, Kind};
+use crate::format::{self, Kind, Unreadable};
 use crate::recover::{keep_progress, path};
 use crate::shared::{Position, Shared};
 
-/// Bytes read from a file at once; more if a frame is longer.
-const PIECE: usize = 4 * 1024 * 1024;
+/// Bytes read from a file at once, a batch or so; more if a frame is longer.
+const PIECE: usize = 2 * 1024 * 1024;
 
 /// Reads receipts. Those that are not acknowledged are read again after a restart.
 pub struct Reader {
@@ -135,7 +135,7 @@ impl Reader {
         let mut size = PIECE as u64;
         loop {
             let rest = length - self.next.offset;
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(usize::try_from(size.min(rest)).unwrap_or_default());
             let mut file = fs::File::open(path(&self.shared.folder, self.next.segment))?;
             file.seek(SeekFrom::Start(self.next.offset))?;
             file.take(size.min(rest)).read_to_end(&mut bytes)?;
@@ -162,11 +162,11 @@ impl Reader {
     }
 
     fn receipt(&self, payload: &[u8]) -> Option<Receipt> {
-        serde_json::from_slice(payload).inspect_err(|error| self.set_aside(payload, error)).ok()
+        format::unpack(payload).inspect_err(|error| self.set_aside(payload, error)).ok()
     }
 
     /// A receipt that cannot be understood must not hold up the others, nor be forgotten.
-    fn set_aside(&self, payload: &[u8], error: &serde_json::Error) {
+    fn set_aside(&self, payload: &[u8], error: &Unreadable) {
         let name = format!("{:016x}-{}.bad", self.next.segment, self.next.offset);
         let kept = fs::write(self.shared.folder.join(&name), payload);
         tracing::error!(%error, file = %name, kept = kept.is_ok(), "a receipt cannot be read; it is set aside");

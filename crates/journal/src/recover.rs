@@ -57,7 +57,7 @@ fn scan(segment: u64, bytes: &[u8], found: &mut Found, open: &mut BTreeMap<u64, 
         at = frame.end;
         match frame.kind {
             Kind::Admitted => {
-                open.insert(frame.slot, serde_json::from_slice(frame.payload).unwrap_or_default());
+                open.insert(frame.slot, format::unpack(frame.payload).unwrap_or_default());
             }
             Kind::Void => {
                 open.remove(&frame.slot);

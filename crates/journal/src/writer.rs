@@ -26,7 +26,7 @@ pub(crate) fn start(shared: &Arc<Shared>, found: &Found) -> io::Result<Vec<JoinH
         let mut writer = shared.writer.lock();
         // Carried over, so that older files can go when their receipts are settled.
         for call in &found.recovery.open {
-            writer.open.insert(call.slot, serde_json::to_vec(&call.admission).unwrap_or_default());
+            writer.open.insert(call.slot, format::packed(&call.admission));
         }
         writer.rotate(shared)?;
     }
@@ -185,7 +185,7 @@ impl Writer {
                 break;
             }
             let (slot, (_, admission)) = first.remove_entry();
-            let payload = serde_json::to_vec(&admission).unwrap_or_default();
+            let payload = format::packed(&admission);
             format::put_bytes(&mut group.frames, Kind::Admitted, slot, &payload);
             open.insert(slot, payload);
         }

@@ -38,6 +38,8 @@ pub use walk::Walk;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use faregate_terms::{DeploymentId, ModelGroup, PicoUsd};
 
 use pattern::Pattern;
@@ -96,7 +98,7 @@ impl Deployment {
 pub struct Router {
     deployments: Vec<Deployment>,
     /// Exact public name → deployments.
-    groups: HashMap<ModelGroup, Arc<Members>>,
+    groups: HashMap<ModelGroup, Arc<Members>, RandomState>,
     /// Team → the names it has for its own deployments → those.
     team_names: HashMap<String, HashMap<String, Arc<Members>>>,
     /// Public names in the order of the configuration, wildcards included.
@@ -147,7 +149,7 @@ impl Router {
             (team, names.collect())
         });
         let team_names = team_names.collect();
-        let groups: HashMap<ModelGroup, Arc<Members>> = names
+        let groups: HashMap<ModelGroup, Arc<Members>, RandomState> = names
             .iter()
             .zip(of_group.into_iter().enumerate())
             .map(|(name, (number, indexes))| (name.clone(), shared(number, indexes)))

@@ -15,7 +15,7 @@ mod usage;
 pub use account::{Account, ErrorNote, LogFacts, WallTimes};
 pub use fault::{Fault, FaultClass};
 pub use id::{BadKeyHash, CallId, DeploymentId, KeyHash, ModelGroup, ProviderName};
-pub use money::{BadAmount, PicoUsd, Price};
+pub use money::{BadAmount, DecimalText, PicoUsd, Price};
 pub use receipt::{AttemptNote, Discarded, Ending, Partial, Receipt};
 pub use secret::Secret;
 pub use time::{BadTime, UtcMillis};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// US dollars in units of 1e-12. Sums are exact; becomes a JSON number only at the API edge.
@@ -53,13 +54,18 @@ impl PicoUsd {
 
     /// The nearest double, for JSON numbers at the API edge only.
     pub fn to_f64(self) -> f64 {
-        // Parsing the exact decimal text gives the correctly rounded double.
-        self.text().as_str().parse().unwrap_or(f64::NAN)
+        /// Whole numbers up to here are doubles.
+        const EXACT: u64 = 1 << 53;
+        match i64::try_from(self.0) {
+            // Two exact doubles give the nearest one when divided, as does parsing the exact decimal text.
+            Ok(pico) if pico.unsigned_abs() <= EXACT => pico as f64 / 1e12,
+            _ => self.text().as_str().parse().unwrap_or(f64::NAN),
+        }
     }
 
     /// Plain decimal dollars without exponent or trailing zeros, e.g. `0.000015`, without an allocation.
     pub fn text(self) -> DecimalText {
-        DecimalText::of(self.0, PICO_DIGITS.unsigned_abs() as usize)
+        DecimalText::of(self.0, PICO_DIGITS.unsigned_abs())
     }
 
     /// Multiplies by the exact ratio `numerator / denominator`, rounding half to even. A zero
@@ -106,6 +112,9 @@ impl Price {
 
     /// Rounds to whole pico-dollars, half to even.
     pub fn to_pico(self) -> PicoUsd {
+        if self.0 == 0 {
+            return PicoUsd::ZERO;
+        }
         PicoUsd(div_half_even(self.0, PRICE_PER_PICO))
     }
 
@@ -116,7 +125,7 @@ impl Price {
 
     /// Plain decimal dollars, as [`PicoUsd::text`].
     pub fn text(self) -> DecimalText {
-        DecimalText::of(self.0, PRICE_DIGITS.unsigned_abs() as usize)
+        DecimalText::of(self.0, PRICE_DIGITS.unsigned_abs())
     }
 }
 
@@ -193,30 +202,59 @@ impl DecimalText {
     /// Sign, 39 digits of an `i128`, point, and the zero before it.
     const MOST: usize = 42;
 
-    /// `value / 10^digits`, exactly. Written from its end to its beginning.
-    fn of(value: i128, digits: usize) -> Self {
+    /// `value / 10^digits`, exactly, for at most 18 digits. Written from its end to its beginning.
+    fn of(value: i128, digits: u32) -> Self {
         let mut text = Self { bytes: [0; Self::MOST], start: Self::MOST, end: Self::MOST };
-        let mut left = value.unsigned_abs();
-        let mut place = 0;
-        while place <= digits || left > 0 {
-            let digit;
-            (left, digit) = match u64::try_from(left) {
-                Ok(short) => (u128::from(short / 10), short % 10),
-                Err(_) => (left / 10, (left % 10) as u64),
-            };
-            if place == digits && text.end > text.start {
-                text.push(b'.');
-            }
-            // Zeros at the end of a fraction say nothing.
-            if place >= digits || digit != 0 || text.end > text.start {
-                text.push(b'0' + digit as u8);
-            }
-            place += 1;
+        let left = value.unsigned_abs();
+        match u64::try_from(left) {
+            Ok(short) => text.short(short, digits),
+            Err(_) => text.long(left, digits as usize),
         }
         if value < 0 {
             text.push(b'-');
         }
         text
+    }
+
+    /// Almost all amounts are short, and long division is slow.
+    fn short(&mut self, left: u64, digits: u32) {
+        let one = 10_u64.pow(digits);
+        let (mut whole, mut fraction) = (left / one, left % one);
+        if fraction > 0 {
+            let mut places = digits;
+            // Zeros at the end of a fraction say nothing.
+            while fraction.is_multiple_of(10) {
+                fraction /= 10;
+                places -= 1;
+            }
+            for _ in 0..places {
+                self.push(b'0' + (fraction % 10) as u8);
+                fraction /= 10;
+            }
+            self.push(b'.');
+        }
+        loop {
+            self.push(b'0' + (whole % 10) as u8);
+            whole /= 10;
+            if whole == 0 {
+                return;
+            }
+        }
+    }
+
+    fn long(&mut self, mut left: u128, digits: usize) {
+        let mut place = 0;
+        while place <= digits || left > 0 {
+            let digit = (left % 10) as u8;
+            left /= 10;
+            if place == digits && self.end > self.start {
+                self.push(b'.');
+            }
+            if place >= digits || digit != 0 || self.end > self.start {
+                self.push(b'0' + digit);
+            }
+            place += 1;
+        }
     }
 
     fn push(&mut self, byte: u8) {
@@ -289,16 +327,46 @@ impl Sum for Price {
 }
 
 impl Serialize for PicoUsd {
-    /// As decimal text, so that no reader rounds it by accident.
+    /// As decimal text, so that no reader rounds it by accident; where only programs read, as whole pico-dollars if
+    /// 64 bits hold them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text().as_str())
+        match i64::try_from(self.0) {
+            Ok(pico) if !serializer.is_human_readable() => serializer.serialize_i64(pico),
+            _ => serializer.serialize_str(self.text().as_str()),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for PicoUsd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return deserializer.deserialize_any(Amount);
+        }
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads what only programs read: whole pico-dollars, or text in dollars.
+struct Amount;
+
+impl Visitor<'_> for Amount {
+    type Value = PicoUsd;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an amount: pico-dollars, or US dollars as text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PicoUsd, E> {
+        PicoUsd::parse(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E>(self, pico: i64) -> Result<PicoUsd, E> {
+        Ok(PicoUsd(pico.into()))
+    }
+
+    fn visit_u64<E>(self, pico: u64) -> Result<PicoUsd, E> {
+        Ok(PicoUsd(pico.into()))
     }
 }
 

@@ -1,8 +1,9 @@
 //! How much output to expect: learned per key and model, so that holds are tight.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 const SHARDS: usize = 32;
@@ -11,19 +12,21 @@ const CAPACITY: usize = 4096;
 /// Output expected of a pair never seen, in tokens; a hold grows with the stream if it is too small.
 const PRIOR: u32 = 256;
 
+type Shard = HashMap<u64, u32, RandomState>;
+
 /// An upper estimate of output tokens per subject and model.
 ///
 /// Follows the upper part of what was seen (rises at once, falls slowly), plus a quarter for luck. A wrong
 /// estimate costs nothing but a top-up or a hold that was larger than needed for a while.
 #[derive(Debug)]
 pub struct OutputEstimates {
-    shards: Box<[Mutex<HashMap<u64, u32>>]>,
+    shards: Box<[Mutex<Shard>]>,
     seed: RandomState,
 }
 
 impl Default for OutputEstimates {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::new() }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::default() }
     }
 }
 
@@ -60,7 +63,7 @@ impl OutputEstimates {
         shard.entry(key).and_modify(|seen| *seen = follow(*seen, got)).or_insert(got);
     }
 
-    fn place(&self, subject: &str, model: &str) -> (&Mutex<HashMap<u64, u32>>, u64) {
+    fn place(&self, subject: &str, model: &str) -> (&Mutex<Shard>, u64) {
         let key = self.seed.hash_one((subject, model));
         (&self.shards[key as usize % SHARDS], key)
     }

@@ -41,6 +41,18 @@ impl<F: Figures> Told<F> {
     }
 }
 
+impl<F: DeserializeOwned> Told<F> {
+    /// Reads figures from the bytes that are their JSON text; of `null`, none.
+    ///
+    /// # Errors
+    /// The parser's message.
+    pub(super) fn read(json: &[u8]) -> Result<Option<Self>, String> {
+        let figures: Option<F> = crate::json::read_borrowed(json)?;
+        let text = || str::from_utf8(json).ok().map(Into::into);
+        Ok(figures.map(|figures| Self { figures, text: text() }))
+    }
+}
+
 impl<'de, F: DeserializeOwned> Deserialize<'de> for Told<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();

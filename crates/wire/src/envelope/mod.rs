@@ -19,7 +19,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::dialect::Edit;
 
 pub use scan::Mark;
-use scan::{Bad, Marks, scan};
+use scan::{Bad, Found, Marks, scan};
 
 /// Up to here a spliced body is copied into one piece; beyond, it goes out as pieces of the original.
 const COPY_UP_TO: usize = 16 * 1024;
@@ -45,6 +45,23 @@ impl Member {
     fn key<'a>(&'a self, body: &'a [u8]) -> &'a [u8] {
         self.unescaped.as_ref().map_or(&body[self.key.clone()], |key| key.as_bytes())
     }
+}
+
+/// The top-level members of an object that is only looked at: names as they are written, without their quotes, and
+/// values. Of a name that comes twice, both.
+///
+/// # Errors
+/// The parser's message if it is no JSON object.
+pub(crate) fn members(json: &[u8]) -> Result<impl Iterator<Item = (&[u8], &[u8])>, String> {
+    let found = scan(json).map_err(|bad| match (bad, crate::json::read_borrowed::<IgnoredAny>(json)) {
+        (Bad::TooDeep, _) => "it is nested too deeply".to_owned(),
+        (Bad::Syntax, Err(message)) => message,
+        (Bad::Syntax, Ok(_)) => "it is no object".to_owned(),
+    })?;
+    Ok(found
+        .members
+        .into_iter()
+        .map(|Found { key, value }| (&json[key.start + 1..key.end - 1], &json[value])))
 }
 
 /// A body that is no usable JSON object.

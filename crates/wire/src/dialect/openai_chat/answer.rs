@@ -1,14 +1,13 @@
 //! Complete answers of `/chat/completions`.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatResponse, Choice, Extra, Family, FinishReason, Media, Part, Signature};
 use crate::dialect::told::Told;
 use crate::dialect::{Glance, Malformed};
+use crate::envelope::members;
 use crate::{json as wire_json, opaque};
 
 use super::JSON_TOOL;
@@ -130,32 +129,30 @@ pub(super) fn decode(body: &[u8], by_tool: bool) -> Result<ChatResponse, Malform
     })
 }
 
-#[derive(Debug, Deserialize)]
-struct WireGlance<'a> {
-    #[serde(default, borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(default)]
-    choices: Option<IgnoredAny>,
-    #[serde(default)]
-    usage: Option<Told<WireUsage>>,
-    #[serde(default, borrow)]
-    service_tier: Option<Cow<'a, str>>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-/// Reads id and usage of a body that is forwarded as it is.
+/// Reads id and usage of a body that is forwarded as it is. The answer itself is passed over.
 pub(super) fn glance(body: &[u8]) -> Result<Glance, Malformed> {
-    let wire: WireGlance<'_> = wire_json::read_borrowed(body).map_err(Malformed)?;
-    if let Some(error) = wire.error {
-        return Err(Malformed(fault_of(&error, 200).message));
+    fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, Malformed> {
+        wire_json::read_borrowed(value).map_err(Malformed)
     }
-    if wire.choices.is_none() {
+    let (mut id, mut tier): (Option<String>, Option<String>) = (None, None);
+    let mut usage: Option<Told<WireUsage>> = None;
+    let mut has_choices = false;
+    for (name, value) in members(body).map_err(Malformed)? {
+        match name {
+            b"id" => id = read(value)?,
+            b"usage" => usage = Told::read(value).map_err(Malformed)?,
+            b"service_tier" => tier = read(value)?,
+            b"choices" => has_choices = value != b"null",
+            b"error" if value != b"null" => return Err(Malformed(fault_of(&read(value)?, 200).message)),
+            _ => {}
+        }
+    }
+    if !has_choices {
         return Err(Malformed("no `choices`".to_owned()));
     }
-    let mut usage = wire.usage.map(|usage| usage.usage()).unwrap_or_default();
-    usage.service_tier = wire.service_tier.map(Cow::into_owned);
-    Ok(Glance { id: wire.id.map(Cow::into_owned).unwrap_or_default(), usage })
+    let mut usage = usage.map(|usage| usage.usage()).unwrap_or_default();
+    usage.service_tier = tier;
+    Ok(Glance { id: id.unwrap_or_default(), usage })
 }
 
 /// Some providers write seconds with a fraction.
