@@ -213,7 +213,7 @@ pub(crate) fn arrival(
     client_ip: Option<IpAddr>,
 ) -> Arrival {
     let given = headers.get("x-litellm-call-id").and_then(|value| value.to_str().ok());
-    let fresh = CallId::from(Uuid::new_v4().to_string());
+    let fresh = CallId::from(Uuid::now_v7().to_string());
     // A client may choose its id again, but pays again.
     let (id, own_id) = match given.filter(|id| !id.is_empty() && id.len() <= MAX_CALL_ID) {
         Some(given) => (CallId::from(given), Some(fresh)),

@@ -140,7 +140,7 @@ async fn ask(
 ) -> Result<HeaderMap, Refusal> {
     let timeout = deployment.config.info.check.timeout.unwrap_or(table.checks.timeout);
     let arrival = Arc::new(Arrival {
-        id: CallId::from(Uuid::new_v4().to_string()),
+        id: CallId::from(Uuid::now_v7().to_string()),
         own_id: None,
         at: Instant::now(),
         found: Found { operation: question.kind.operation(), route: "/health", subject: None, verb: None },

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
@@ -70,10 +71,35 @@ impl Labels {
     }
 }
 
+/// Values of headers being written, all in one piece of memory.
+struct Values(BytesMut);
+
+impl Values {
+    /// Room for what is usually said.
+    fn new() -> Self {
+        Self(BytesMut::with_capacity(512))
+    }
+
+    /// Sets a header unless the value is empty or cannot be sent.
+    fn put(&mut self, headers: &mut HeaderMap, name: &HeaderName, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+        let value = HeaderValue::from_maybe_shared(self.0.split().freeze());
+        if let Some(value) = value.ok().filter(|value| !value.is_empty()) {
+            headers.insert(name.clone(), value);
+        }
+    }
+
+    fn number(&mut self, headers: &mut HeaderMap, name: &HeaderName, number: i128) {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.put(headers, name, itoa::Buffer::new().format(number));
+    }
+}
+
 /// Headers about the answer and those of the provider.
 pub(super) fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, out: &mut HeaderMap) {
     let meter = &admitted.meter;
-    put(out, &CALL_ID, call.arrival.id.as_str());
+    let mut values = Values::new();
+    values.put(out, &CALL_ID, call.arrival.id.as_str());
     out.insert(VERSION.clone(), OUR_VERSION);
     if let Some(destination) = &meter.destination {
         let labels = destination.labels();
@@ -86,55 +112,56 @@ pub(super) fn describe(call: &Call, admitted: &Admitted, upstream: &HeaderMap, o
         }
     }
     if let Some(group) = &meter.group {
-        put(out, &GROUP, group.as_str());
+        values.put(out, &GROUP, group.as_str());
     }
-    out.insert(RETRIES.clone(), HeaderValue::from(meter.retries));
+    values.number(out, &RETRIES, meter.retries.into());
     if meter.retries > 0 {
-        out.insert(MAX_RETRIES.clone(), HeaderValue::from(meter.max_retries));
+        values.number(out, &MAX_RETRIES, meter.max_retries.into());
     }
-    out.insert(FALLBACKS.clone(), HeaderValue::from(meter.fallbacks));
+    values.number(out, &FALLBACKS, meter.fallbacks as i128);
     let duration = admitted.elapsed();
     let waiting: Duration = meter.upstream_time;
-    put(out, &DURATION, Milliseconds::of(duration).text());
+    values.put(out, &DURATION, Milliseconds::of(duration).text());
     if !waiting.is_zero() {
-        put(out, &OVERHEAD, Milliseconds::of(duration.saturating_sub(waiting)).text());
+        values.put(out, &OVERHEAD, Milliseconds::of(duration.saturating_sub(waiting)).text());
     }
     if !meter.losses.is_empty() {
-        put(out, &LOSSES, &meter.losses.join(","));
+        values.put(out, &LOSSES, &meter.losses.join(","));
     }
-    limits(admitted, out);
+    limits(admitted, &mut values, out);
     forward(upstream, out);
 }
 
 /// Headers about an answer that is passed through; the target's own are there already.
 pub(crate) fn describe_passed(admitted: &Admitted, out: &mut HeaderMap) {
     let meter = &admitted.meter;
-    put(out, &CALL_ID, meter.arrival.id.as_str());
+    let mut values = Values::new();
+    values.put(out, &CALL_ID, meter.arrival.id.as_str());
     out.insert(VERSION.clone(), OUR_VERSION);
     if let Some(target) = &meter.target {
-        put(out, &API_BASE, target);
+        values.put(out, &API_BASE, target);
     }
     let (duration, waiting) = (admitted.elapsed(), meter.upstream_time);
-    put(out, &DURATION, Milliseconds::of(duration).text());
-    put(out, &OVERHEAD, Milliseconds::of(duration.saturating_sub(waiting)).text());
+    values.put(out, &DURATION, Milliseconds::of(duration).text());
+    values.put(out, &OVERHEAD, Milliseconds::of(duration.saturating_sub(waiting)).text());
     if let Some(cost) = meter.cost.flatten() {
-        put(out, &COST, cost.text().as_str());
+        values.put(out, &COST, cost.text().as_str());
     }
-    limits(admitted, out);
+    limits(admitted, &mut values, out);
 }
 
 /// The key's limits, and how the rates that were asked stand.
-fn limits(admitted: &Admitted, out: &mut HeaderMap) {
+fn limits(admitted: &Admitted, values: &mut Values, out: &mut HeaderMap) {
     if let Some(caller) = admitted.principal.caller() {
         let shown = &caller.shown_limits;
         let numbers = [(&KEY_TPM, shown.tpm), (&KEY_RPM, shown.rpm)];
         for (name, most) in numbers {
             if let Some(most) = most {
-                out.insert(name.clone(), HeaderValue::from(most));
+                values.number(out, name, most.into());
             }
         }
         if let Some(max) = shown.max_budget {
-            put(out, &KEY_BUDGET, max.text().as_str());
+            values.put(out, &KEY_BUDGET, max.text().as_str());
         }
     }
     let Some(held) = &admitted.held else { return };
@@ -144,16 +171,16 @@ fn limits(admitted: &Admitted, out: &mut HeaderMap) {
             if scope.scope == Scope::Key && scope.model.is_none() {
                 // This request's own part, as far as it is known by now.
                 let own = admitted.meter.cost.flatten().unwrap_or(PicoUsd::ZERO);
-                put(out, &KEY_SPEND, (PicoUsd::from_pico(standing.spent) + own).text().as_str());
+                values.put(out, &KEY_SPEND, (PicoUsd::from_pico(standing.spent) + own).text().as_str());
             }
             continue;
         }
         if let Some([limit, remaining]) = RATES.get(&(scope.word(), meter.word())) {
             for (name, value) in [(limit, standing.amount()), (remaining, standing.remaining())] {
-                out.insert(name.clone(), HeaderValue::from(i64::try_from(value).unwrap_or(i64::MAX)));
+                values.number(out, name, value);
             }
         }
-        per_model(&standing, out);
+        per_model(&standing, values, out);
     }
 }
 
@@ -169,13 +196,13 @@ static RATES: LazyLock<HashMap<(&str, &str), [HeaderName; 2], RandomState>> = La
 });
 
 /// A key's limit for one model, as LiteLLM names it.
-fn per_model(standing: &Standing, out: &mut HeaderMap) {
+fn per_model(standing: &Standing, values: &mut Values, out: &mut HeaderMap) {
     let scope = standing.limit.scope();
     let (Scope::Key, Some(model)) = (scope.scope, &scope.model) else { return };
     let what = standing.limit.meter().word();
     let name = format!("x-litellm-key-remaining-{what}-{}", model.replace(['/', ':'], "-"));
     if let Ok(name) = HeaderName::try_from(name) {
-        out.insert(name, HeaderValue::from(i64::try_from(standing.remaining()).unwrap_or(i64::MAX)));
+        values.number(out, &name, standing.remaining());
     }
 }
 

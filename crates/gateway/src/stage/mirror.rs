@@ -59,7 +59,7 @@ pub(crate) fn send(
 
 /// The copy as a request of its own, of the same caller.
 fn copy(gate: &Gate, call: &Call, group: &str, admitted: &Admitted) -> (Arc<Call>, Box<Admitted>) {
-    let id = CallId::from(Uuid::new_v4().to_string());
+    let id = CallId::from(Uuid::now_v7().to_string());
     let arrival = Arc::new(Arrival { id, own_id: None, at: Instant::now(), ..(*call.arrival).clone() });
     let call = Arc::new(call.copied(Arc::clone(&arrival), group));
     let mut copy = Admitted::new(Arc::clone(&gate.settler), admitted.principal.clone(), arrival);

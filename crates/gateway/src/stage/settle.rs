@@ -8,7 +8,7 @@ use faregate_catalog::tokens;
 use faregate_journal::{Admission, Journal, Slot, Ticket};
 use faregate_state::clock::Clock;
 use faregate_state::limits::{Actual, Limit, OutputEstimates, Scope};
-use faregate_terms::{AttemptNote, Ending, FaultClass, PicoUsd, Receipt, UtcMillis};
+use faregate_terms::{AttemptNote, DecimalText, Ending, FaultClass, PicoUsd, Receipt, UtcMillis};
 use http::header::USER_AGENT;
 use tokio::sync::broadcast;
 
@@ -246,12 +246,12 @@ fn tried(attempts: &[AttemptNote]) -> String {
 
 /// The one `info` line per request.
 fn log(receipt: &Receipt) {
-    let text = |value: &Option<_>| value.as_ref().map(ToString::to_string);
+    let cost = receipt.cost.map(PicoUsd::text);
     tracing::info!(
         target: "faregate::request",
-        call_id = %receipt.call_id,
+        call_id = receipt.call_id.as_str(),
         route = &*receipt.route,
-        model = %receipt.requested_model,
+        model = receipt.requested_model.as_str(),
         model_group = receipt.model_group.as_ref().map(|g| g.as_str()),
         deployment = receipt.deployment.as_ref().map(|d| d.as_str()),
         provider = receipt.provider.as_ref().map(|p| p.as_str()),
@@ -265,7 +265,7 @@ fn log(receipt: &Receipt) {
         output_tokens = receipt.usage.output,
         estimated = receipt.usage.estimated,
         cache_hit = receipt.log.cache_hit,
-        cost_usd = text(&receipt.cost),
+        cost_usd = cost.as_ref().map(DecimalText::as_str),
         duration_ms = receipt.duration.as_millis() as u64,
         ttft_ms = receipt.ttft.map(|ttft| ttft.as_millis() as u64),
         losses = (!receipt.losses.is_empty()).then(|| receipt.losses.join(",")),

@@ -69,7 +69,7 @@ async fn ask(
     asker: Asker<'_>,
 ) -> Result<Bytes, Refusal> {
     let arrival = Arc::new(Arrival {
-        id: CallId::from(Uuid::new_v4().to_string()),
+        id: CallId::from(Uuid::now_v7().to_string()),
         own_id: None,
         at: Instant::now(),
         found: Found { operation: Operation::Embeddings, route: ROUTE, subject: None, verb: None },
