@@ -280,6 +280,9 @@ impl Settings {
     }
 }
 
+/// Destinations by the upstream model's name.
+type ByModel = HashMap<String, Arc<Destination>, RandomState>;
+
 /// A deployment and what has been resolved of it.
 pub struct Deployment {
     /// Its settings.
@@ -293,7 +296,7 @@ pub struct Deployment {
     /// How its keys are doing, if it has several.
     pub keyring: Option<Arc<Keyring>>,
     labels: OnceLock<Arc<DeploymentLabels>>,
-    resolved: RwLock<HashMap<Via, HashMap<String, Arc<Destination>, RandomState>, RandomState>>,
+    resolved: RwLock<HashMap<Via, ByModel, RandomState>>,
 }
 
 impl Deployment {

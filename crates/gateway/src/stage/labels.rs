@@ -30,9 +30,9 @@ pub(super) static COST: HeaderName = HeaderName::from_static("x-litellm-response
 pub(super) static COST_ORIGINAL: HeaderName = HeaderName::from_static("x-litellm-response-cost-original");
 /// The key of an answer from the response cache.
 pub(super) static CACHE_KEY: HeaderName = HeaderName::from_static("x-litellm-cache-key");
-/// US dollars that an answer from the response cache did not cost.
 /// How much the question of a kept answer means the same. Source: compat, behaviour §7.
 pub(super) static SIMILARITY: HeaderName = HeaderName::from_static("x-litellm-semantic-similarity");
+/// US dollars that an answer from the response cache did not cost.
 pub(super) static CACHE_SAVED: HeaderName = HeaderName::from_static("x-faregate-cache-saved");
 static MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 static MODEL_NAME: HeaderName = HeaderName::from_static("x-litellm-model-name");

@@ -116,7 +116,6 @@ impl Store {
     }
 
     /// Books a batch, or finds that its rows must be looked at one by one: `None`, with nothing booked.
-
     async fn settle_once(
         &self,
         receipts: &[Receipt],
