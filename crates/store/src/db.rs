@@ -3,9 +3,11 @@
 //! Statements are written once. A placeholder and a selected column carry the casts that make texts of
 //! PostgreSQL's timestamps, JSON and arrays, so that five plain types cross the line.
 
+mod rows;
+mod statement;
+
 use std::time::Duration;
 
-use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -14,354 +16,15 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Row as _, Transaction};
 
 use crate::StoreError;
-use crate::schema::{Column, Kind};
+use crate::schema::Kind;
 use crate::settings::{PoolSettings, Settings, Target};
+
+pub(crate) use rows::{add_rows, add_rows_returning, insert_rows};
+pub use statement::Engine;
+pub(crate) use statement::{Cell, Row, Sql, pg_type, readable};
 
 /// How long a writer waits for another process that holds the SQLite file.
 const BUSY: Duration = Duration::from_secs(10);
-
-/// Which engine a statement is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// A file of our own.
-    Sqlite,
-    /// A server.
-    Postgres,
-}
-
-/// A value on its way in or out. Times, JSON and lists travel as text.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Cell {
-    Null,
-    Text(String),
-    Int(i64),
-    Float(f64),
-    Flag(bool),
-}
-
-/// One row: cells in the order they were asked for.
-pub(crate) type Row = Vec<Cell>;
-
-impl Cell {
-    pub fn text(self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub fn int(&self) -> i64 {
-        match self {
-            Self::Int(number) => *number,
-            _ => 0,
-        }
-    }
-
-    pub fn float(&self) -> f64 {
-        match self {
-            Self::Float(number) => *number,
-            _ => 0.0,
-        }
-    }
-}
-
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<i64> for Cell {
-    fn from(number: i64) -> Self {
-        Self::Int(number)
-    }
-}
-
-impl From<faregate_terms::UtcMillis> for Cell {
-    fn from(moment: faregate_terms::UtcMillis) -> Self {
-        Self::Text(moment.sql())
-    }
-}
-
-impl<T: Into<Self>> From<Option<T>> for Cell {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
-}
-
-/// A statement being written. Text and values are added side by side, so that they cannot get out of step.
-#[derive(Debug, Clone)]
-pub(crate) struct Sql {
-    pub engine: Engine,
-    text: String,
-    values: Vec<Cell>,
-    /// False for statements whose text is rarely the same twice.
-    cached: bool,
-}
-
-impl Sql {
-    pub fn new(engine: Engine, text: &str) -> Self {
-        Self { engine, text: text.to_owned(), values: Vec::new(), cached: true }
-    }
-
-    /// Keeps this statement out of the cache of prepared statements.
-    pub fn once(mut self) -> Self {
-        self.cached = false;
-        self
-    }
-
-    /// Adds SQL text. Never holds a value.
-    pub fn push(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(text);
-        self
-    }
-
-    /// Adds a placeholder for `value`, cast to what a column of `kind` holds.
-    ///
-    /// NUL characters are dropped: PostgreSQL stores them neither in text nor in JSON.
-    pub fn bind(&mut self, kind: Kind, value: impl Into<Cell>) -> &mut Self {
-        let value = match value.into() {
-            Cell::Text(text) if text.contains('\0') => Cell::Text(text.replace('\0', "")),
-            Cell::Text(text) if matches!(kind, Kind::Json | Kind::List) && text.contains("\\u0000") => {
-                Cell::Text(without_escaped_nul(&text))
-            }
-            other => other,
-        };
-        self.values.push(value);
-        let number = self.values.len();
-        let written = match (self.engine, kind) {
-            // Not numbered: SQLite looks names of placeholders up one by one, which is slow for thousands.
-            (Engine::Sqlite, _) => {
-                self.text.push('?');
-                return self;
-            }
-            (Engine::Postgres, Kind::List) => {
-                format!("ARRAY(SELECT jsonb_array_elements_text(${number}::jsonb))")
-            }
-            (Engine::Postgres, kind) => format!("${number}::{}", pg_type(kind)),
-        };
-        self.text.push_str(&written);
-        self
-    }
-
-    /// Adds `, `-separated placeholders in parentheses.
-    pub fn bind_list(&mut self, kind: Kind, values: impl IntoIterator<Item = impl Into<Cell>>) -> &mut Self {
-        self.push("(");
-        for (index, value) in values.into_iter().enumerate() {
-            if index > 0 {
-                self.push(", ");
-            }
-            self.bind(kind, value);
-        }
-        self.push(")")
-    }
-
-    /// Adds `alias."column"` for each, in the form [`Cell`]s are read from.
-    pub fn select(&mut self, alias: &str, columns: &[Column]) -> &mut Self {
-        for (index, column) in columns.iter().enumerate() {
-            if index > 0 {
-                self.push(", ");
-            }
-            let read = readable(self.engine, &format!("{alias}.\"{}\"", column.name), column.kind);
-            self.push(&read);
-        }
-        self
-    }
-}
-
-/// `INSERT INTO table (columns) ...` of many rows, each with a cell per column; the caller goes on with
-/// `ON CONFLICT`, where the table is `t`.
-///
-/// In PostgreSQL all rows travel as one JSON value: thousands of values of their own cost it more than the
-/// rows do, and the statement's text is the same every time.
-pub(crate) fn insert_rows(
-    engine: Engine,
-    table: &str,
-    columns: &[(&str, Kind)],
-    rows: Vec<Vec<Cell>>,
-) -> Sql {
-    let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    let names = names.join(", ");
-    let mut sql = Sql::new(engine, &format!("INSERT INTO \"{table}\" AS t ({names}) "));
-    if engine == Engine::Postgres {
-        sql.push(&format!("SELECT {names} FROM jsonb_to_recordset("));
-        sql.bind(Kind::Json, json_rows(columns, rows)).push(") AS r(");
-        let typed: Vec<String> =
-            columns.iter().map(|(name, kind)| format!("\"{name}\" {}", pg_type(*kind))).collect();
-        sql.push(&typed.join(", ")).push(")");
-        return sql;
-    }
-    sql.cached = false;
-    sql.push("VALUES ");
-    for (index, row) in rows.into_iter().enumerate() {
-        sql.push(if index > 0 { ", (" } else { "(" });
-        for (position, ((_, kind), cell)) in columns.iter().zip(row).enumerate() {
-            sql.push(if position > 0 { ", " } else { "" }).bind(*kind, cell);
-        }
-        sql.push(")");
-    }
-    sql
-}
-
-/// Rows of one statement that adds many.
-const MANY: usize = 500;
-
-/// Bytes of one statement that adds many, as far as rows can be divided.
-const MANY_BYTES: usize = 8 << 20;
-
-/// Rows of one statement in SQLite, the most first: statements of these lengths stay prepared, as reading the
-/// text of one takes longer than adding its rows.
-const PREPARED: [usize; 3] = [64, 8, 1];
-
-/// Adds rows, each with a cell per column, except those that `once`, an `ON CONFLICT` clause, leaves out. Tells how
-/// many were added.
-pub(crate) async fn add_rows(
-    tx: &mut Tx,
-    table: &str,
-    columns: &[(&str, Kind)],
-    rows: Vec<Row>,
-    once: &str,
-) -> Result<u64, StoreError> {
-    let mut added = 0;
-    let mut rows = rows.into_iter();
-    while rows.len() > 0 {
-        added += tx.execute(some_of(tx.engine(), table, columns, &mut rows, once)).await?;
-    }
-    Ok(added)
-}
-
-/// The same, but tells the text of one column of those that were added. SQLite hands such rows from thread to thread,
-/// one by one, which takes longer than adding them.
-pub(crate) async fn add_rows_returning(
-    tx: &mut Tx,
-    table: &str,
-    columns: &[(&str, Kind)],
-    rows: Vec<Row>,
-    once: &str,
-    returning: &str,
-) -> Result<Vec<String>, StoreError> {
-    let mut added = Vec::with_capacity(rows.len());
-    let mut rows = rows.into_iter();
-    while rows.len() > 0 {
-        let mut sql = some_of(tx.engine(), table, columns, &mut rows, once);
-        sql.push(" RETURNING \"").push(returning).push("\"");
-        added.extend(tx.fetch(sql, &[Kind::Text]).await?.into_iter().flatten().filter_map(Cell::text));
-    }
-    Ok(added)
-}
-
-/// The statement that adds the next rows, as many as one takes.
-fn some_of(
-    engine: Engine,
-    table: &str,
-    columns: &[(&str, Kind)],
-    rows: &mut std::vec::IntoIter<Row>,
-    once: &str,
-) -> Sql {
-    let part = match engine {
-        Engine::Postgres => bounded(rows),
-        Engine::Sqlite => {
-            let left = rows.len();
-            let length = PREPARED.into_iter().find(|length| *length <= left).unwrap_or(1);
-            rows.take(length).collect()
-        }
-    };
-    let mut sql = insert_rows(engine, table, columns, part);
-    sql.cached = true;
-    sql.push(" ").push(once);
-    sql
-}
-
-/// The next rows, as many as one statement takes; one at least.
-fn bounded(rows: &mut impl Iterator<Item = Row>) -> Vec<Row> {
-    let mut part = Vec::new();
-    let mut bytes = 0;
-    for row in rows {
-        bytes +=
-            row.iter().map(|cell| if let Cell::Text(text) = cell { text.len() } else { 8 }).sum::<usize>();
-        part.push(row);
-        if part.len() >= MANY || bytes >= MANY_BYTES {
-            break;
-        }
-    }
-    part
-}
-
-fn json_rows(columns: &[(&str, Kind)], rows: Vec<Vec<Cell>>) -> String {
-    let mut text = String::from("[");
-    for (index, row) in rows.into_iter().enumerate() {
-        text.push_str(if index > 0 { ",{" } else { "{" });
-        for (position, ((name, kind), cell)) in columns.iter().zip(row).enumerate() {
-            text.push_str(if position > 0 { "," } else { "" });
-            text.push_str(&Value::from(*name).to_string());
-            text.push(':');
-            match cell {
-                Cell::Null => text.push_str("null"),
-                Cell::Text(json) if matches!(kind, Kind::Json | Kind::List) => text.push_str(&json),
-                Cell::Text(plain) => text.push_str(&Value::from(plain).to_string()),
-                Cell::Int(number) => text.push_str(&number.to_string()),
-                Cell::Float(number) => text.push_str(&Value::from(number).to_string()),
-                Cell::Flag(flag) => text.push_str(if flag { "true" } else { "false" }),
-            }
-        }
-        text.push('}');
-    }
-    text.push(']');
-    text
-}
-
-/// The escape `\u0000` inside JSON text, unless its backslash is itself escaped.
-fn without_escaped_nul(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        if let Some(after) = from.strip_prefix("\\u0000") {
-            rest = after;
-        } else {
-            // An escape is two bytes at least; both are ASCII in valid JSON.
-            let cut = from.char_indices().nth(2).map_or(from.len(), |(at, _)| at);
-            let (escape, after) = from.split_at(cut);
-            out.push_str(escape);
-            rest = after;
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// PostgreSQL's name of a kind.
-pub(crate) fn pg_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text => "text",
-        Kind::Float => "double precision",
-        Kind::Int | Kind::Serial => "integer",
-        Kind::Big => "bigint",
-        Kind::Flag => "boolean",
-        Kind::Time => "timestamp(3)",
-        Kind::Json => "jsonb",
-        Kind::List => "text[]",
-    }
-}
-
-/// SQL that reads `expression` of `kind` as one of the five plain types.
-pub(crate) fn readable(engine: Engine, expression: &str, kind: Kind) -> String {
-    match (engine, kind) {
-        (Engine::Postgres, Kind::Time) => format!("to_char({expression}, 'YYYY-MM-DD HH24:MI:SS.MS')"),
-        (Engine::Postgres, Kind::Json) => format!("{expression}::text"),
-        (Engine::Postgres, Kind::List) => format!("array_to_json({expression})::text"),
-        (Engine::Postgres, Kind::Int | Kind::Serial | Kind::Big) => format!("({expression})::bigint"),
-        (Engine::Postgres, Kind::Float) => format!("({expression})::double precision"),
-        _ => expression.to_owned(),
-    }
-}
 
 /// Pools of connections to one database.
 #[derive(Debug, Clone)]
@@ -391,7 +54,7 @@ fn pg_pool(limits: PoolSettings) -> PgPoolOptions {
 }
 
 /// Pages that the writer of an SQLite file keeps in memory, as SQLite counts: negative is KiB. A batch of the request
-/// log touches more than the usual 2 MB, as its ids are random.
+/// log touches more than the usual 2 MB, as the providers' ids are random.
 const WRITE_CACHE_KIB: &str = "-8192";
 /// Pages of 4 KiB in the write-ahead log before they go to the file: a batch of the request log alone has more than the
 /// usual 1,000.
@@ -695,20 +358,4 @@ fn sqlite_cell(row: &SqliteRow, index: usize, kind: Kind) -> Result<Cell, sqlx::
         Kind::Float => row.try_get_unchecked::<Option<f64>, _>(index)?.map_or(Cell::Null, Cell::Float),
         Kind::Flag => row.try_get_unchecked::<Option<bool>, _>(index)?.map_or(Cell::Null, Cell::Flag),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_real_escape_of_nul_is_dropped() {
-        for (text, kept) in [
-            (r#""a\u0000b""#, r#""ab""#),
-            (r#""a\\u0000b""#, r#""a\\u0000b""#),
-            (r#""\\\u0000é\n""#, r#""\\é\n""#),
-        ] {
-            assert_eq!(without_escaped_nul(text), kept, "{text}");
-        }
-    }
 }

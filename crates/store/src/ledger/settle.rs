@@ -245,12 +245,21 @@ async fn write_log(
     look: Look,
 ) -> Result<Option<u64>, StoreError> {
     let mut seen = BTreeSet::new();
+    let mut shared = BTreeSet::new();
     let mut renamed = 0;
     for (receipt, request_id) in rows.iter_mut() {
         if !seen.insert(request_id.clone()) {
+            shared.insert(request_id.clone());
             *request_id = longer(receipt, request_id);
             renamed += 1;
         }
+    }
+    // What comes twice in one batch, such as an answer that the cache gives again and again, was mostly there before:
+    // asking for these few is less than trying the whole batch in vain.
+    let taken = taken(tx, &shared).await?;
+    for (receipt, request_id) in rows.iter_mut().filter(|(_, id)| taken.contains(id)) {
+        *request_id = longer(receipt, request_id);
+        renamed += 1;
     }
     let columns: Vec<(&str, Kind)> =
         SPEND_LOGS.columns.iter().map(|column| (column.name, column.kind)).collect();
@@ -275,6 +284,18 @@ async fn write_log(
     add_rows(tx, SPEND_LOGS.name, &columns, again, "").await?;
     note_ids(tx, rows, renamed > 0).await?;
     Ok(Some(renamed))
+}
+
+/// Which of these ids rows of the log have.
+async fn taken(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<BTreeSet<String>, StoreError> {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut taken = BTreeSet::new();
+    for chunk in ids.chunks(CHUNK) {
+        let mut sql = tx.sql("SELECT request_id FROM \"LiteLLM_SpendLogs\" WHERE request_id IN ").once();
+        sql.bind_list(Kind::Text, chunk.iter().copied());
+        taken.extend(tx.fetch(sql, &[Kind::Text]).await?.into_iter().flatten().filter_map(Cell::text));
+    }
+    Ok(taken)
 }
 
 fn longer(receipt: &Receipt, request_id: &str) -> String {

@@ -234,10 +234,11 @@ on_both! {
         let same = |call: &str| Receipt { upstream_id: Some("dup".to_owned()), ..receipt(call, "1") };
         assert_eq!(settle(&store, &[same("a"), same("b")]).await.renamed, 1);
         assert_eq!(settle(&store, &[same("c")]).await.renamed, 1);
+        assert_eq!(settle(&store, &[same("d"), same("e"), receipt("f", "1")]).await.renamed, 2);
         let mut ids: Vec<String> =
             store.list::<SpendLog>(&ListQuery::new()).await.unwrap().rows.into_iter().map(|row| row.request_id).collect();
         ids.sort();
-        assert_eq!(ids, ["dup", "dup_b", "dup_c"]);
+        assert_eq!(ids, ["chatcmpl-f", "dup", "dup_b", "dup_c", "dup_d", "dup_e"]);
     }
 
     async fn replicas_settling_at_once_lose_and_double_nothing(store) {
