@@ -95,10 +95,7 @@ impl Stored {
                 continue;
             }
             let name = model["model_name"].as_str().unwrap_or_default();
-            for error in errors {
-                let message = format!("model `{name}` is left out: {}", error.message);
-                findings.push(Diagnostic { severity: Severity::Warning, message, ..error });
-            }
+            leave_out("model", name, errors, findings);
         }
     }
 }
@@ -147,6 +144,14 @@ fn errors_of(model: &Json, credentials: &Node, env: &Env) -> Vec<Diagnostic> {
     findings.sorted(&[])
 }
 
+/// What is wrong with a row does not keep the others from serving.
+fn leave_out(what: &str, name: &str, errors: Vec<Diagnostic>, findings: &mut Findings) {
+    for error in errors {
+        let message = format!("{what} `{name}` is left out: {}", error.message);
+        findings.push(Diagnostic { severity: Severity::Warning, message, ..error });
+    }
+}
+
 /// Pass-through routes of both serve, a stored one in the place of the file's with the same path. One that cannot be
 /// read is left out, with a warning. Source: LiteLLM's `_pass_through_endpoints_beside_db`.
 fn lay_routes_beside(general: &mut Node, stored: &[Json], env: &Env, findings: &mut Findings) {
@@ -162,10 +167,7 @@ fn lay_routes_beside(general: &mut Node, stored: &[Json], env: &Env, findings: &
             continue;
         }
         let name = route["path"].as_str().unwrap_or_default();
-        for error in errors {
-            let message = format!("pass-through route `{name}` is left out: {}", error.message);
-            findings.push(Diagnostic { severity: Severity::Warning, message, ..error });
-        }
+        leave_out("pass-through route", name, errors, findings);
     }
 }
 
