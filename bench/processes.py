@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-LISTENING = re.compile(r"listening on (http://[0-9.:]+)")
+LISTENING = re.compile(r"listening on (https?://[0-9.:]+)")
 
 
 class Server:
@@ -51,7 +51,7 @@ class Server:
         raise RuntimeError(f"{self.name} did not start:\n{self.log.read_text(errors='replace')}")
 
     def accepts(self) -> bool:
-        host, port = self.url.removeprefix("http://").split(":")
+        host, port = self.url.split("//")[1].split(":")
         try:
             socket.create_connection((host, int(port)), timeout=1).close()
             return True

@@ -10,6 +10,7 @@
 #   scripts/setup.sh vectors   also the servers that search vectors, which tests start (x86_64 only)
 #   scripts/setup.sh curl      also curl, which the image test asks with
 #   scripts/setup.sh nginx     also nginx, which the benchmark compares with
+#   scripts/setup.sh profdata  also what the release build is trained with
 #   scripts/setup.sh           python, node, agents, client and databases
 . "$(dirname "$0")/env.sh"
 
@@ -55,6 +56,18 @@ python() {
   fi
 }
 
+# The tool that merges a training's counts, of the compiler's own LLVM.
+profdata() {
+  debian python3 python3
+  debian openssl openssl
+  scripts/profdata.sh >/dev/null && return
+  ! command -v rustup >/dev/null || rustup component add llvm-tools >/dev/null 2>&1 || true
+  scripts/profdata.sh >/dev/null && return
+  local major
+  major="$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')"
+  debian "llvm-profdata-$major" "llvm-$major"
+}
+
 # The servers that tests start when none runs: Debian keeps PostgreSQL's binaries off the path.
 databases() {
   debian redis-server redis-server
@@ -89,6 +102,7 @@ for part in "$@"; do
     vectors) scripts/vectors.sh ;;
     curl) debian curl curl ;;
     nginx) debian nginx nginx-light ;;
+    profdata) profdata ;;
     *) die "unknown part $part" ;;
   esac
 done

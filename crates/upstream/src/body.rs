@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
 use crate::error::{SendError, Wait, innermost};
+use crate::pool::Arriving;
 
 /// A streaming body. Nothing is read ahead of the consumer beyond one read of the connection.
 ///
@@ -21,7 +21,7 @@ use crate::error::{SendError, Wait, innermost};
 /// connection broke before the body was complete. Dropping it before its end closes the connection
 /// (HTTP/1.1) or resets the stream (HTTP/2), which tells the provider to stop.
 pub struct Body {
-    inner: Option<Incoming>,
+    inner: Option<Arriving>,
     host: Arc<str>,
     idle: Option<Duration>,
     /// When the whole answer must be there, and the limit that said so.
@@ -33,7 +33,7 @@ pub struct Body {
 
 impl Body {
     pub(crate) fn new(
-        inner: Incoming,
+        inner: Arriving,
         host: Arc<str>,
         idle: Option<Duration>,
         total: Option<(Instant, Duration)>,
@@ -82,6 +82,13 @@ impl Body {
         Ok(whole.freeze())
     }
 
+    /// Lets the connection go: to its pool if the answer is all there.
+    fn part(&mut self, is_over: bool) {
+        if let Some(inner) = self.inner.take() {
+            inner.part(is_over);
+        }
+    }
+
     /// The limit that ends the wait for bytes first: when, which, and how long it is.
     fn limit(&self, since: Instant) -> Option<(Instant, Wait, Duration)> {
         let idle = self.idle.and_then(|idle| Some((since.checked_add(idle)?, Wait::Idle, idle)));
@@ -100,7 +107,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         let this = &mut *self;
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        match Pin::new(inner).poll_frame(cx) {
+        match inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting_since = None;
                 return Poll::Ready(Some(Ok(frame)));
@@ -111,7 +118,7 @@ impl http_body::Body for Body {
                 return Poll::Ready(Some(Err(SendError::Broken { host: this.host.to_string(), detail })));
             }
             Poll::Ready(None) => {
-                this.inner = None;
+                this.part(true);
                 return Poll::Ready(None);
             }
             Poll::Pending => {}
@@ -127,11 +134,17 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.inner.as_ref().is_none_or(|inner| inner.incoming().is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), |inner| inner.incoming().size_hint())
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.part(false);
     }
 }
 

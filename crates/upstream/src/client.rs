@@ -9,23 +9,18 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, request};
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use crate::auth::{Auth, AuthError, AuthSpec, Authenticators};
 use crate::body::Body;
 use crate::connect::{Dial, DialError, OpenConnections, ProxyRoutes, host_of};
 use crate::env::EnvView;
-use crate::error::{BuildError, SendError, Wait, find_cause, innermost};
+use crate::error::{BuildError, SendError, Wait, innermost};
 use crate::payload::Payload;
+use crate::pool::{Arriving, Failed, Keep, Pool};
 use crate::settings::{Timeouts, UpstreamSettings};
 use crate::upload::{Outbound, Upload};
 use crate::{tls, worker};
-
-/// A provider that went away without a word is noticed by the ping, not by the next request.
-const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
-const HTTP2_PING_WAITS: Duration = Duration::from_secs(10);
 
 /// One request to a provider, complete but for its credential.
 #[derive(Debug)]
@@ -145,7 +140,7 @@ async fn within<T>(
 #[derive(Clone)]
 pub(crate) struct Transport {
     /// One per worker, and one for everybody else.
-    clients: Arc<[Client<Dial, Outbound>]>,
+    pools: Arc<[Arc<Pool>]>,
     routes: ProxyRoutes,
     open: Arc<OpenConnections>,
     user_agent: HeaderValue,
@@ -156,22 +151,11 @@ impl Transport {
         let routes = ProxyRoutes::new(&settings.proxies)?;
         let open = Arc::new(OpenConnections::default());
         let dial = Dial::new(settings, tls::client_config(settings)?, routes.clone(), Arc::clone(&open))?;
-        let client = |dial| {
-            Client::builder(TokioExecutor::new())
-                .pool_idle_timeout(settings.pool_idle_timeout)
-                .pool_max_idle_per_host(settings.max_idle_per_host)
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .http2_adaptive_window(true)
-                .http2_keep_alive_interval(HTTP2_PING_EVERY)
-                .http2_keep_alive_timeout(HTTP2_PING_WAITS)
-                .retry_canceled_requests(true)
-                .build(dial)
-        };
         let user_agent =
             HeaderValue::from_str(&settings.user_agent).unwrap_or(HeaderValue::from_static("faregate"));
-        let clients = (0..=settings.workers).map(|_| client(dial.clone())).collect();
-        Ok(Self { clients, routes, open, user_agent })
+        let keep = Keep { most: settings.max_idle_per_host, idle: settings.pool_idle_timeout };
+        let pools = (0..=settings.workers).map(|_| Arc::new(Pool::new(dial.clone(), keep))).collect();
+        Ok(Self { pools, routes, open, user_agent })
     }
 
     /// Sends and waits for the head. `parts` carry their credential already.
@@ -181,7 +165,7 @@ impl Transport {
         body: Outbound,
         first_byte: Option<Duration>,
         host: Arc<str>,
-    ) -> Result<http::Response<hyper::body::Incoming>, SendError> {
+    ) -> Result<http::Response<Arriving>, SendError> {
         check_target(&parts.uri)?;
         parts.headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         // A client's own `host` names us, not the provider; its framing is that of another body.
@@ -191,8 +175,8 @@ impl Transport {
         if let Some(credential) = self.routes.credential(&parts.uri) {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
         }
-        let own = self.clients.get(worker::number()).unwrap_or(&self.clients[0]);
-        let answering = own.request(Request::from_parts(parts, body));
+        let own = self.pools.get(worker::number()).unwrap_or(&self.pools[0]);
+        let answering = own.send(Request::from_parts(parts, body), &host);
         let answered = match first_byte {
             None => answering.await,
             Some(after) => match tokio::time::timeout(after, answering).await {
@@ -202,7 +186,7 @@ impl Transport {
                 }
             },
         };
-        answered.map_err(|error| classify(&error, &host))
+        answered.map_err(|failed| classify(failed, &host))
     }
 
     /// One small exchange with a token service or metadata server, wholly within `limit`.
@@ -243,11 +227,11 @@ fn check_target(url: &Uri) -> Result<(), SendError> {
     }
 }
 
-fn classify(error: &hyper_util::client::legacy::Error, host: &str) -> SendError {
+fn classify(failed: Failed, host: &str) -> SendError {
     let host = host.to_owned();
-    match find_cause::<DialError>(error) {
-        Some(DialError::Failed(cause)) => SendError::Connect { host, cause: cause.clone() },
-        Some(DialError::TimedOut(after)) => SendError::Timeout { host, wait: Wait::Connect, after: *after },
-        None => SendError::Broken { host, detail: innermost(error) },
+    match failed {
+        Failed::Dial(DialError::Failed(cause)) => SendError::Connect { host, cause },
+        Failed::Dial(DialError::TimedOut(after)) => SendError::Timeout { host, wait: Wait::Connect, after },
+        Failed::Http(error) => SendError::Broken { host, detail: innermost(&error) },
     }
 }

@@ -39,10 +39,6 @@ const COMMIT_AFTER: Duration = Duration::from_secs(10);
 /// Bytes gathered before a piece goes out although more are there.
 const PIECE: usize = 16 * 1024;
 
-/// How often others are let run in the hope of more bytes before what is there goes out. The first time may
-/// be for nothing, as the server's connection asks twice each time it is run.
-const PATIENCE: u8 = 2;
-
 /// What an answer may still grow by while its end is written.
 const LAST_TOKENS: u64 = 4;
 
@@ -81,8 +77,6 @@ pub struct Pump {
     /// Since when the provider has been silent.
     silent_since: Option<tokio::time::Instant>,
     alarm: Alarm,
-    /// How often others have been let run without more bytes coming of it.
-    fruitless: u8,
     since: Instant,
 }
 
@@ -195,7 +189,6 @@ impl Pump {
             heartbeat: table.settings.heartbeat(call.dialect),
             silent_since: None,
             alarm: Alarm::default(),
-            fruitless: 0,
             since: Instant::now(),
         }
     }
@@ -592,17 +585,10 @@ impl Source for Pump {
             let step = self.step(cx, &mut admitted);
             self.admitted = Some(admitted);
             if step.is_ready() {
-                self.fruitless = 0;
                 continue;
             }
             if self.out.is_empty() {
                 return self.beat(cx);
-            }
-            if self.fruitless < PATIENCE {
-                // The provider's connection is a task of its own, which hands over one piece at a time.
-                self.fruitless += 1;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
             }
             blocked = true;
         }
