@@ -31,7 +31,7 @@ use crate::upload::Outbound;
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 const HTTP2_PING_WAITS: Duration = Duration::from_secs(10);
 /// Idle connections are looked through this often at least, so that one the provider closed is given up soon.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -5,5 +5,6 @@ mod aws;
 mod azure;
 mod client;
 mod google;
+mod pool;
 mod server;
 mod tls_and_proxy;

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::{Server, pieces, post, status, whole};
 
 /// A certificate authority's PEM text, and a server identity for `localhost` that it signed.
-fn own_authority() -> (String, TlsAcceptor) {
+pub fn own_authority() -> (String, TlsAcceptor) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
