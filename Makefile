@@ -1,6 +1,6 @@
 # Every target does its own set-up. What each one does is in scripts/, one small file per job.
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test e2e bench lint fmt docs image client fuzz
+.PHONY: help setup run build release test e2e bench lint fmt docs image client fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: ## build and start a gateway with a demo model on 127.0.0.1:4000 (FAST=1: d
 
 build: ## the fully static release binary
 	@scripts/static-build.sh
+
+release: ## the binary that is shipped: the same, laid out by a profile (three times the build time)
+	@scripts/release-build.sh
 
 test: ## everything: Rust tests, SDK tests against the built binary, image test
 	@scripts/test.sh

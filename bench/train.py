@@ -32,8 +32,9 @@ WEIGHTS = {
     "OpenAI to Anthropic, plain": 1_500,
     "OpenAI to Anthropic, 60": 500,
 }
-# How often each client asks each provider for each kind of answer.
-EACH = 25
+# How often each client asks each provider for each kind of answer: enough not to be taken for code that never runs, and
+# too little to be taken for what all the room should go to.
+EACH = 2
 TEXTS = {
     "text": "[[fake: n=30]] Say something.",
     "tools": "[[fake: scenario=tools]] What is the weather in Paris?",
@@ -156,7 +157,7 @@ class Training:
             if scenario.bare:
                 self.load(self.bare, KEY, scenario, WEIGHTS[name] // 4)
             if scenario.model.startswith("bench-") and not scenario.cached:
-                self.load(self.secure, through, scenario, WEIGHTS[name] // 4)
+                self.load(self.secure, through, scenario, WEIGHTS[name] // 16)
 
     def dialects(self):
         """Every client to every provider, over one connection each; wrong answers of one cell would show here first."""

@@ -16,14 +16,15 @@ RUSTFLAGS="-C target-feature=+crt-static -C profile-generate=$folder/counts ${RU
   cargo build --release --locked --target "$TRIPLE" --target-dir "$folder/counting" -p faregate
 counting="$folder/counting/$TRIPLE/release/faregate"
 
-# Named by the binary that counted: the compiler is told of new counts by a new name, and the same code trains once.
-profile="$folder/$(sha256sum "$counting" | cut -c1-16).profdata"
+# Named by what makes it: the compiler is told of new counts by a new name, and the same code trains once.
+profile="$folder/$(cat "$counting" scripts/release-build.sh bench/train.py bench/config.yaml | sha256sum | cut -c1-16).profdata"
 if [ ! -f "$profile" ]; then
   say "training"
   rm -rf "$folder"/*.profdata "$folder/counts" "$folder/built"
   LLVM_PROFILE_FILE="$folder/counts/%m-%p.profraw" FAREGATE_BIN="$counting" \
     FAKE_PROVIDER_BIN="$RELEASE_DIR/fake-provider" LOADGEN_BIN="$RELEASE_DIR/loadgen" python3 bench/train.py
-  "$(scripts/profdata.sh)" merge --sparse --output "$profile.part" "$folder"/counts/*.profraw
+  # With the counts of what never ran: the compiler makes that small.
+  "$(scripts/profdata.sh)" merge --output "$profile.part" "$folder"/counts/*.profraw
   mv "$profile.part" "$profile"
   rm -rf "$folder/counts"
 fi

@@ -156,7 +156,11 @@ impl Pool {
                 Err(failed) => failed,
             };
             match failed.take_message() {
-                Some(unsent) if is_used => request = unsent,
+                Some(unsent) if is_used => {
+                    // One that is about to end is not offered again.
+                    home.unshare();
+                    request = unsent;
+                }
                 _ => return Err(failed.into_error().into()),
             }
         }
@@ -206,6 +210,13 @@ impl Home {
             }
         }
         None
+    }
+
+    /// Offers the HTTP/2 connection to nobody any more.
+    fn unshare(&self) {
+        if let Some(host) = self.hosts().lock().get_mut(&*self.host) {
+            host.shared = None;
+        }
     }
 
     /// A new connection. It is made even if nobody waits for it any longer, and kept for the next request then: a
