@@ -125,13 +125,15 @@ def left_behind(gateway) -> dict[str, float]:
 
 
 def test_a_storm_leaves_nothing_behind(gateway):
-    asyncio.run(storm(gateway, seed=1))
-    before = left_behind(gateway)
-    for seed in (2, 3, 4):
+    storms = []
+    for seed in range(1, 7):
         asyncio.run(storm(gateway, seed))
-    after = left_behind(gateway)
-    # Idle upstream connections, each a file and a task, may be kept, but not more with every storm.
+        storms.append(left_behind(gateway))
+    # Idle upstream connections, each a file, may be kept: as many as a storm had streams to one host at a time, which
+    # differs. What is left behind comes with every storm, so that even the least of the last is above the most of the first.
+    before = {name: max(one[name] for one in storms[:2]) for name in storms[0]}
+    after = {name: min(one[name] for one in storms[-2:]) for name in storms[0]}
     assert after["files"] <= before["files"] + 20, (before, after)
     assert after["tasks"] <= before["tasks"] + 20, (before, after)
     assert after["memory"] <= before["memory"] + 16, (before, after)
-    assert after["in flight"] == 0, after
+    assert storms[-1]["in flight"] == 0, storms

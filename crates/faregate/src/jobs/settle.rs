@@ -73,7 +73,8 @@ pub async fn last(desk: &Desk) {
     }
 }
 
-/// Books everything there is; `None` if the end came meanwhile.
+/// Books everything there is; `None` if the end came meanwhile. What comes while the last of it is written waits for the
+/// next time: else a busy gateway would write small batches without end, beside the requests it serves.
 async fn drain(desk: &Desk, reader: &mut Reader) -> Option<()> {
     loop {
         let batch = match reader.next_batch(BATCH) {
@@ -84,6 +85,7 @@ async fn drain(desk: &Desk, reader: &mut Reader) -> Option<()> {
                 return Some(());
             }
         };
+        let is_last = batch.len() < BATCH;
         let mut wait = BACK_OFF.0;
         loop {
             // What is not acknowledged is read again; a transaction that is dropped books nothing.
@@ -98,6 +100,9 @@ async fn drain(desk: &Desk, reader: &mut Reader) -> Option<()> {
         }
         if let Err(error) = reader.acknowledge() {
             tracing::error!(%error, "the journal's progress cannot be kept; some receipts will be read twice");
+        }
+        if is_last {
+            return Some(());
         }
     }
 }
