@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the release build is trained with (`scripts/release-build.sh`): the gateway at its daily work.
 
-FAREGATE_BIN is a binary that counts which of its code runs. The load is weighted as production is: mostly chats and
+FAREGATE_BIN is a binary that counts which of its code runs. The load is weighted as we take production to be: mostly chats and
 streams within one dialect, with keys, budgets and ledger, then every client dialect to every provider's, then TLS and
 HTTP/2, failures, and management. What is not in here is treated by the compiler as code that hardly ever runs.
 """
@@ -45,7 +45,8 @@ WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "requir
 
 
 def providers(upstream: str) -> dict[str, dict]:
-    """One deployment per provider dialect."""
+    """One deployment per provider dialect: those of tests/e2e/deployments.py but for what needs a Python package, as the
+    image is built without any."""
     aws = {
         "aws_access_key_id": "AKIDFAKEPROVIDER",
         "aws_secret_access_key": "fake-secret-key",

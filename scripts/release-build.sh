@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the binary that is shipped and measured: as static-build.sh does, and laid out by what runs at daily work
 # (profile-guided optimisation). A first build counts, bench/train.py puts it to work, the second one uses the counts.
-# A quarter less CPU per request and 2 MB less than a plain release build, for three times the build time.
+# A quarter less CPU per small request and 1 MB less than a plain release build, for three times the build time.
 . "$(dirname "$0")/env.sh"
 
 scripts/setup.sh rust profdata

@@ -4,6 +4,7 @@
 //! another. Here whoever waits for the answer also moves the connection.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -13,7 +14,6 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_rustls::MaybeHttpsStream;
-use std::future::poll_fn;
 
 use crate::connect::Counted;
 use crate::upload::Outbound;
