@@ -1,12 +1,12 @@
 //! One pass over a JSON object: where its top-level members are, and which telling words occur in it.
 //!
-//! Strings are skipped many bytes at a time by the bytes that mean something in them, which is what
-//! makes this several times cheaper than a parser that looks at each byte. All a parser would refuse is
-//! refused here too, so that two readers cannot disagree about where a member begins.
+//! Strings are skipped many bytes at a time ([`text`]), which is what makes this several times cheaper than a
+//! parser that looks at each byte. All a parser would refuse is refused here too, so that two readers cannot
+//! disagree about where a member begins.
+
+mod text;
 
 use std::ops::Range;
-
-use wide::u8x16;
 
 /// The deepest nesting that is read; serde_json's own limit.
 const MAX_DEPTH: u32 = 128;
@@ -105,11 +105,11 @@ pub(super) enum Bad {
 
 /// Scans one JSON object and the white space around it.
 pub(super) fn scan(json: &[u8]) -> Result<Scan, Bad> {
-    let mut scanner = Scanner { json, at: 0, open: 0, depth: 0, marks: Marks::default(), not_ascii: 0 };
+    let mut scanner = Scanner { json, at: 0, open: 0, depth: 0, marks: Marks::default(), is_ascii: true };
     let members = scanner.object()?;
     scanner.space();
     if scanner.at == json.len() {
-        Ok(Scan { members, marks: scanner.marks, is_ascii: scanner.not_ascii == 0 })
+        Ok(Scan { members, marks: scanner.marks, is_ascii: scanner.is_ascii })
     } else {
         Err(Bad::Syntax)
     }
@@ -122,33 +122,8 @@ struct Scanner<'a> {
     open: u128,
     depth: u32,
     marks: Marks,
-    /// Not zero if a string may hold bytes beyond ASCII.
-    not_ascii: u32,
-}
-
-/// Bytes of a string that are looked at together, at its beginning: most strings are short.
-const BLOCK: usize = 16;
-/// The same further on.
-const WIDE: usize = 4 * BLOCK;
-
-/// What a string may hold only as an escape ends here. Source: RFC 8259, section 7.
-const LAST_CONTROL: u8 = 0x1f;
-
-/// One bit per byte: which are quotes, backslashes or control characters, and which are not ASCII.
-fn marks_of(block: &[u8; BLOCK]) -> (u64, u32) {
-    let bytes = u8x16::new(*block);
-    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
-    let controls = bytes.simd_eq(bytes.min(u8x16::splat(LAST_CONTROL)));
-    (u64::from((is(b'"') | is(b'\\') | controls).to_bitmask()), bytes.to_bitmask())
-}
-
-/// The same for four blocks at once.
-fn marks_of_wide(block: &[u8; WIDE]) -> (u64, u32) {
-    let (parts, _) = block.as_chunks::<BLOCK>();
-    parts.iter().rev().fold((0, 0), |(special, not_ascii), part| {
-        let (more, not) = marks_of(part);
-        (special << BLOCK | more, not_ascii | not)
-    })
+    /// False once a string held bytes beyond ASCII.
+    is_ascii: bool,
 }
 
 impl Scanner<'_> {
@@ -254,62 +229,11 @@ impl Scanner<'_> {
     /// The rest of a string whose opening quote is behind us.
     fn string(&mut self) -> Result<(), Bad> {
         let start = self.at;
-        'blocks: loop {
-            let rest = self.json.get(self.at..).unwrap_or_default();
-            let wide = if self.at > start { rest.first_chunk::<WIDE>() } else { None };
-            let (width, (mut special, not_ascii)) = match (wide, rest.first_chunk::<BLOCK>()) {
-                (Some(block), _) => (WIDE, marks_of_wide(block)),
-                (None, Some(block)) => (BLOCK, marks_of(block)),
-                (None, None) => return self.string_end(start),
-            };
-            self.not_ascii |= not_ascii;
-            while special != 0 {
-                let offset = special.trailing_zeros() as usize;
-                match rest[offset] {
-                    b'"' => {
-                        self.marks.see(&self.json[start..self.at + offset]);
-                        self.at += offset + 1;
-                        return Ok(());
-                    }
-                    b'\\' => {}
-                    _ => return Err(Bad::Syntax),
-                }
-                let after = offset + 1 + self.escape(self.at + offset + 1)?;
-                if after >= width {
-                    self.at += after;
-                    continue 'blocks;
-                }
-                special &= u64::MAX << after;
-            }
-            self.at += width;
-        }
-    }
-
-    /// The same for the last bytes of the body, fewer than a block.
-    fn string_end(&mut self, start: usize) -> Result<(), Bad> {
-        loop {
-            match self.next().ok_or(Bad::Syntax)? {
-                b'"' => {
-                    self.marks.see(&self.json[start..self.at - 1]);
-                    return Ok(());
-                }
-                b'\\' => self.at += self.escape(self.at)?,
-                ..=LAST_CONTROL => return Err(Bad::Syntax),
-                byte => self.not_ascii |= u32::from(byte & 0x80),
-            }
-        }
-    }
-
-    /// Length of the escape whose backslash is before `at`.
-    fn escape(&self, at: usize) -> Result<usize, Bad> {
-        match self.json.get(at) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(1),
-            Some(b'u') => {
-                let digits = self.json.get(at + 1..at + 5).ok_or(Bad::Syntax)?;
-                if digits.iter().all(u8::is_ascii_hexdigit) { Ok(5) } else { Err(Bad::Syntax) }
-            }
-            _ => Err(Bad::Syntax),
-        }
+        let end = text::end(self.json, start)?;
+        self.marks.see(&self.json[start..end.at]);
+        self.is_ascii &= end.is_ascii;
+        self.at = end.at + 1;
+        Ok(())
     }
 
     fn literal(&mut self, rest: &[u8]) -> Result<(), Bad> {
