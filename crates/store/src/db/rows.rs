@@ -52,16 +52,16 @@ const MANY_BYTES: usize = 8 << 20;
 const PREPARED: [usize; 3] = [64, 8, 1];
 
 /// Adds rows, each with a cell per column, except those that `once`, an `ON CONFLICT` clause, leaves out. Tells how
-/// many were added.
+/// many were added. Rows are asked for as they are written: a whole batch of them would push everything else out of
+/// the processor's caches.
 pub(crate) async fn add_rows(
     tx: &mut Tx,
     table: &str,
     columns: &[(&str, Kind)],
-    rows: Vec<Row>,
+    mut rows: impl ExactSizeIterator<Item = Row>,
     once: &str,
 ) -> Result<u64, StoreError> {
     let mut added = 0;
-    let mut rows = rows.into_iter();
     while rows.len() > 0 {
         added += tx.execute(some_of(tx.engine(), table, columns, &mut rows, once)).await?;
     }
@@ -74,12 +74,11 @@ pub(crate) async fn add_rows_returning(
     tx: &mut Tx,
     table: &str,
     columns: &[(&str, Kind)],
-    rows: Vec<Row>,
+    mut rows: impl ExactSizeIterator<Item = Row>,
     once: &str,
     returning: &str,
 ) -> Result<Vec<String>, StoreError> {
     let mut added = Vec::with_capacity(rows.len());
-    let mut rows = rows.into_iter();
     while rows.len() > 0 {
         let mut sql = some_of(tx.engine(), table, columns, &mut rows, once);
         sql.push(" RETURNING \"").push(returning).push("\"");
@@ -93,7 +92,7 @@ fn some_of(
     engine: Engine,
     table: &str,
     columns: &[(&str, Kind)],
-    rows: &mut std::vec::IntoIter<Row>,
+    rows: &mut impl ExactSizeIterator<Item = Row>,
     once: &str,
 ) -> Sql {
     let part = match engine {

@@ -224,7 +224,7 @@ async fn claim<'a>(
         let id = Cell::from(receipt.booking_id().as_str());
         vec![id, log::request_id(receipt).into(), usd.into(), pico.into(), now.into()]
     };
-    let rows = unique.iter().map(row).collect();
+    let rows = unique.iter().map(row);
     let once = "ON CONFLICT (call_id) DO NOTHING";
     if look == Look::Count {
         let claimed = add_rows(tx, SETTLED_TABLE, SETTLED, rows, once).await?;
@@ -263,7 +263,7 @@ async fn write_log(
     }
     let columns: Vec<(&str, Kind)> =
         SPEND_LOGS.columns.iter().map(|column| (column.name, column.kind)).collect();
-    let logs = rows.iter().map(|(receipt, id)| log::cells(receipt, id, now)).collect();
+    let logs = rows.iter().map(|(receipt, id)| log::cells(receipt, id, now));
     let once = "ON CONFLICT (request_id) DO NOTHING";
     if look == Look::Count {
         let written = add_rows(tx, SPEND_LOGS.name, &columns, logs, once).await?;
@@ -281,7 +281,7 @@ async fn write_log(
         again.push(log::cells(receipt, request_id, now));
         renamed += 1;
     }
-    add_rows(tx, SPEND_LOGS.name, &columns, again, "").await?;
+    add_rows(tx, SPEND_LOGS.name, &columns, again.into_iter(), "").await?;
     note_ids(tx, rows, renamed > 0).await?;
     Ok(Some(renamed))
 }
