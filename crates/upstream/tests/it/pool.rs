@@ -1,9 +1,16 @@
 //! Which connections are used again, and which never.
 
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use faregate_upstream::{Auth, SendError, Timeouts, Upstream, UpstreamSettings, Verify};
+use http::Response;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -163,4 +170,53 @@ async fn an_idle_connection_is_closed_when_its_time_is_over() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_takes_no_more_requests_is_left_to_those_it_has() {
+    let (_, acceptor) = own_authority();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let (feed, body) = pieces();
+    let feed = Arc::new(feed);
+    let their_feed = Arc::clone(&feed);
+    let (say, mut said) = oneshot::channel();
+    let serving = tokio::spawn(async move {
+        let open = Mutex::new(Some(body));
+        let slow = service_fn(|_| {
+            let body = open.lock().unwrap().take().unwrap();
+            async move { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        let (stream, _) = listener.accept().await.unwrap();
+        let io = TokioIo::new(acceptor.accept(stream).await.unwrap());
+        let mut leaving = pin!(http2::Builder::new(TokioExecutor::new()).serve_connection(io, slow));
+        tokio::select! {
+            _ = leaving.as_mut() => panic!("the first connection ended"),
+            _ = &mut said => leaving.as_mut().graceful_shutdown(),
+        }
+        // Comes behind the word that the server wants no more.
+        their_feed.send("two");
+        drop(their_feed);
+        let next = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let io = TokioIo::new(acceptor.accept(stream).await.unwrap());
+            let quick = service_fn(|_| async { Ok::<_, Infallible>(Response::new(whole("next"))) });
+            let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, quick).await;
+        };
+        // Nobody would accept a third one.
+        tokio::join!(async { leaving.await.unwrap() }, next);
+    });
+    let settings = UpstreamSettings { ssl_verify: Verify::Off, ..UpstreamSettings::default() };
+    let upstream = Upstream::new(&settings).unwrap();
+    feed.send("one");
+    let mut first = upstream.send(post(&url, &Auth::NONE, "")).await.unwrap();
+    assert_eq!(first.body.chunk().await.unwrap().unwrap(), "one");
+    say.send(()).unwrap();
+    assert_eq!(first.body.chunk().await.unwrap().unwrap(), "two");
+    assert_eq!(ask(&upstream, &url, "").await, "next");
+    assert_eq!(ask(&upstream, &url, "").await, "next");
+    drop(feed);
+    assert_eq!(first.body.collect(10).await.unwrap(), "", "what was under way came to its end");
+    drop(upstream);
+    serving.await.unwrap();
 }
