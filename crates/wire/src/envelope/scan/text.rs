@@ -213,7 +213,9 @@ mod tests {
     #[test]
     fn what_stands_behind_the_end_does_not_count() {
         check(b"plain\"\x00\x01\\x\xff and a good deal more behind it, so that there is a whole block of it");
-        check("a longer one, with an \\n escape\", \u{e9} \\q \x02 and a good deal more behind it".as_bytes());
+        check(
+            "a longer one, with an \\n escape\", \u{e9} \\q \x02 and a good deal more behind it".as_bytes(),
+        );
     }
 
     proptest! {
