@@ -33,10 +33,10 @@ pub(super) struct End {
 pub(super) fn end(json: &[u8], start: usize) -> Result<End, Bad> {
     let rest = json.get(start..).ok_or(Bad::Syntax)?;
     // Most strings are names and other short ones.
-    if let Some(first) = rest.first_chunk() {
+    if let Some(first) = rest.first_chunk::<SHORT>() {
         let (special, not_ascii) = short(first);
         let offset = special.trailing_zeros() as usize;
-        if rest.get(offset) == Some(&b'"') && offset < SHORT {
+        if first.get(offset) == Some(&b'"') {
             return Ok(End { at: start + offset, is_ascii: not_ascii & ((1 << offset) - 1) == 0 });
         }
     }
@@ -77,7 +77,7 @@ fn long<S: Simd>(simd: S, json: &[u8], start: usize) -> Result<End, Bad> {
             }
         };
         let bytes = u8x64::load_array_ref(simd, block);
-        let kinds = kinds(simd, bytes);
+        let kinds = kinds(bytes);
         let escaped = escaped(kinds.backslashes, &mut is_escaped);
         let ends = kinds.quotes & !escaped;
         // The bytes before the first end; all if there is none.
@@ -105,7 +105,7 @@ fn long<S: Simd>(simd: S, json: &[u8], start: usize) -> Result<End, Bad> {
 }
 
 #[inline(always)]
-fn kinds<S: Simd>(_: S, bytes: u8x64<S>) -> Kinds {
+fn kinds<S: Simd>(bytes: u8x64<S>) -> Kinds {
     Kinds {
         quotes: bytes.simd_eq(b'"').to_bitmask(),
         backslashes: bytes.simd_eq(b'\\').to_bitmask(),
@@ -176,14 +176,27 @@ mod tests {
         }
     }
 
-    /// With every width of instructions that this processor has.
+    /// The widths of instructions that this processor has.
+    fn levels() -> Vec<Level> {
+        let widest = Level::new();
+        #[cfg(target_arch = "x86_64")]
+        let narrower = [
+            widest.as_sse2().map(Level::Sse2),
+            widest.as_sse4_2().map(Level::Sse4_2),
+            widest.as_avx2().map(Level::Avx2),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let narrower = [Some(Level::baseline())];
+        narrower.into_iter().flatten().chain([widest]).collect()
+    }
+
     fn check(json: &[u8]) {
         let expected = plainly(json, 0);
         let text = String::from_utf8_lossy(json);
         assert_eq!(end(json, 0), expected, "{text:?}");
-        let baseline = dispatch!(Level::baseline(), simd => long(simd, json, 0));
-        let widest = dispatch!(Level::new(), simd => long(simd, json, 0));
-        assert_eq!((baseline, widest), (expected, expected), "{text:?}");
+        for level in levels() {
+            assert_eq!(dispatch!(level, simd => long(simd, json, 0)), expected, "{level:?} {text:?}");
+        }
     }
 
     #[test]
